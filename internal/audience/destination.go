@@ -1,0 +1,77 @@
+package audience
+
+import "time"
+
+// Platform is an advertising platform Kohorta has a connector for.
+type Platform string
+
+// The platforms there are.
+const (
+	PlatformMeta   Platform = "meta"
+	PlatformTikTok Platform = "tiktok"
+)
+
+// Destination is one advertising account. It names its secrets, it never holds them: they are files in the service's
+// secrets directory.
+type Destination struct {
+	Meta         `json:"-"`
+	ID           DestinationID
+	Title        string
+	Platform     Platform
+	Account      string // Meta: ad account number without act_; TikTok: advertiser id
+	TokenSecret  string // file name inside the secrets directory
+	AppSecret    string // Meta only, optional: file name of the app secret; turns appsecret_proof on
+	BaseURL      string // "" is the platform's own; the sandbox's URL otherwise
+	EmailMode    string // TikTok only: "basic" (default), "strip_plus" or "legacy"
+	RequestsPerS float64
+	BatchRows    int // rows a request; 0: the platform's limit or advice
+}
+
+// Audience is a segment bound to a destination: the platform's audience is kept equal to the segment's members.
+type Audience struct {
+	Meta            `json:"-"`
+	ID              AudienceID
+	Segment         SegmentID
+	Destination     DestinationID
+	PlatformName    string  // name on the platform; default: the audience's id. Never the segment's title: platforms flag telling names
+	PlatformID      string  // set by the first sync
+	Purpose         string  // consent purpose a member must have granted; default "advertising"
+	MaxRemovalShare float64 // a plan removing more than this share of what is held waits for approval; default 0.3
+	Disabled        bool
+}
+
+// DeliveryState is what the platform holds of a user, as far as its own words allow to know.
+type DeliveryState string
+
+// States of the ledger. Sending and removing are intents written before the request leaves: after a crash the platform
+// may or may not hold the user, so both count as "may be held".
+const (
+	DeliverySending   DeliveryState = "sending"
+	DeliveryDelivered DeliveryState = "delivered"
+	DeliveryRemoving  DeliveryState = "removing"
+	DeliveryRemoved   DeliveryState = "removed"
+	DeliveryRejected  DeliveryState = "rejected" // refused by the platform; not tried again with the same identifiers
+)
+
+// MayHold reports whether the platform holds or may hold the user.
+func (s DeliveryState) MayHold() bool {
+	return s == DeliverySending || s == DeliveryDelivered || s == DeliveryRemoving
+}
+
+// Delivery is a row of the ledger: the newest of an audience and user stands.
+type Delivery struct {
+	User        UserID
+	State       DeliveryState
+	Identifiers []Identifier // exactly what was sent; a removal sends these again
+	Reason      string       // of a rejection, in the platform's words without values
+	Run         RunID
+	Time        time.Time
+}
+
+// SyncRow is a user about whom target and ledger of an audience may disagree.
+type SyncRow struct {
+	User       UserID
+	Wanted     []Identifier // usable at this destination, of a member who may be sent; empty otherwise
+	Suppressed string       // why a member may not be sent: "no_consent", "unidentifiable"; "" for others
+	Held       Delivery     // State "" when the ledger has no row
+}

@@ -1,0 +1,47 @@
+package audience
+
+import "time"
+
+// Scheme names a platform, its kind of identifier and the normal form behind the hash: "meta:EMAIL", "meta:MADID",
+// "tiktok:EMAIL_SHA256:basic". The schemes that exist are listed in sync/identity.
+type Scheme string
+
+// Identifier is one value by which a platform can match a user: for hashed schemes the 32 raw bytes of the SHA-256,
+// for the others the clear value the platform asks for (a device id). Never a raw e-mail or phone.
+type Identifier struct {
+	Scheme Scheme
+	Value  string
+}
+
+// Profile is the latest known state of a user beside events.
+type Profile struct {
+	User        UserID
+	Country     string             // ISO 3166-1 alpha-2, upper case; "" when unknown
+	Texts       map[string]string  // attributes: attr["plan"]
+	Numbers     map[string]float64 // attributes: attr["age"]
+	Identifiers []Identifier       // sorted by scheme, then value; no repeats
+}
+
+// Validate says all that is wrong with the profile.
+func (p *Profile) Validate() error {
+	var v Violations
+	v.Merge("", p.User.Validate())
+	if p.Country != "" && !isCountry(p.Country) {
+		v.Add("country", "%.8q is not an ISO 3166-1 alpha-2 code such as \"DE\"", p.Country)
+	}
+	validProperties(&v, "attributes", p.Texts, p.Numbers)
+	return v.Err()
+}
+
+func isCountry(s string) bool {
+	return len(s) == 2 && s[0] >= 'A' && s[0] <= 'Z' && s[1] >= 'A' && s[1] <= 'Z'
+}
+
+// Consent is a user's word on one purpose at one destination. Nothing is sent without a granted one.
+type Consent struct {
+	User        UserID
+	Purpose     string        // e.g. "advertising"
+	Destination DestinationID // "" means every destination; a word on one destination outranks it
+	Granted     bool
+	Time        time.Time // when the user said so; the latest word stands
+}

@@ -1,0 +1,37 @@
+package audience
+
+import "time"
+
+// Meta is what every stored resource carries beside its own fields. The store sets it.
+type Meta struct {
+	Number     Number
+	Etag       string // changes with every write
+	CreateTime time.Time
+	UpdateTime time.Time
+}
+
+// Segment is a name and one boolean expression over events, profile and scores.
+type Segment struct {
+	Meta        `json:"-"`
+	ID          SegmentID
+	Title       string // for people; may be ""
+	Description string
+	Expression  string // CEL, see docs/expressions.md
+	Disabled    bool   // keeps no members
+}
+
+// Membership is all segments of a user at a version of the membership log.
+type Membership struct {
+	User     UserID
+	Segments []Number // ascending
+	Version  uint64   // of the log entry that made it so; 0 for a user who never was in any segment
+}
+
+// Change is one user's step from one membership to the next: an entry of the append-only log.
+type Change struct {
+	Membership          // after the change
+	Entered    []Number // ascending
+	Left       []Number // ascending
+	Time       time.Time
+	Cause      string // run that caused it, e.g. "runs/0192…"
+}
