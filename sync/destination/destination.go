@@ -1,0 +1,100 @@
+package destination
+
+import (
+	"context"
+	"time"
+
+	"github.com/kohorta/kohorta/internal/audience"
+)
+
+// Destination is one advertising account of one platform. Its methods are safe for concurrent use, but requests that
+// change the members of one audience must not overlap: platforms promise no order between them.
+type Destination interface {
+	// Schemes lists the identifiers the destination carries, in its order of preference.
+	Schemes() []audience.Scheme
+	// Limits are the platform's own, after configuration.
+	Limits() Limits
+	// Split gives the requests that rows become, within the limits. It is pure: equal rows give equal batches. A user may
+	// stand in several batches, each with a part of the identifiers; it is held once all of them are confirmed. Rows that
+	// cannot be sent are named with the reason, by their index into rows, and stand in no batch.
+	Split(rows []Row, op Op) ([]Batch, []Rejection)
+	// Apply sends exactly one request. Repeating it is harmless: adding and removing are operations on sets. An error is
+	// an *Error unless ctx has ended; the Pace of the Result holds even then.
+	Apply(ctx context.Context, audienceID string, b Batch) (Result, error)
+	// EnsureAudience gives the platform's id of the audience spec describes and creates it when a listing does not show
+	// it. Calling it again after a lost answer makes no second one; concurrent calls within one process do not either.
+	EnsureAudience(ctx context.Context, spec AudienceSpec) (id string, err error)
+	// Audience is the platform's own view of the audience.
+	Audience(ctx context.Context, id string) (Status, error)
+	// DeleteAudience deletes for good. An audience that is gone already is no error.
+	DeleteAudience(ctx context.Context, id string) error
+	// Check makes sure that the credentials work, with the rights and accepted terms that sending needs.
+	Check(ctx context.Context) error
+}
+
+// Op is what a request does with its rows.
+type Op uint8
+
+// The operations.
+const (
+	Add    Op = iota + 1 // of members
+	Remove               // sends the very identifiers that were added
+)
+
+func (op Op) String() string {
+	switch op {
+	case Add:
+		return "add"
+	case Remove:
+		return "remove"
+	}
+	return "unknown operation"
+}
+
+// Limits of one destination. 0 means that the platform states none.
+type Limits struct {
+	Rows              int     // of a request
+	Bytes             int     // of a request's body
+	Audiences         int     // of the account
+	RequestsPerSecond float64 // at which to start; Pace corrects it
+}
+
+// Row is a user with the identifiers to send. Identifiers of other destinations' schemes are passed over.
+type Row struct {
+	User        audience.UserID
+	Identifiers []audience.Identifier
+}
+
+// Batch is one request's worth of rows. A batch with a part of its Rows is a valid batch: that is how delivery halves
+// one. Only Split makes batches: within one, each row has at most one identifier of a scheme of Schema, and no other.
+type Batch struct {
+	Op     Op
+	Schema []audience.Scheme // the columns of the request
+	Rows   []Row
+}
+
+// Result is what the platform said of a batch it took.
+type Result struct {
+	Rejected  []Rejection // rows the platform refused by name; all others of the batch are confirmed if Unnamed is 0
+	Unnamed   int         // rows refused but not named: delivery finds them by bisection
+	Pace      Pace
+	RequestID string // for the platform's support
+}
+
+// Rejection is one row that was refused.
+type Rejection struct {
+	Row    int    // index into the batch's Rows, or into the rows given to Split
+	Reason string // in the platform's words, without values
+}
+
+// Pace is what an answer said about budgets.
+type Pace struct {
+	Used float64       // share of the tightest budget, 1 = used up, may exceed 1; 0 when the platform did not say
+	Wait time.Duration // nothing may be sent to this account before; 0 = go on
+}
+
+// AudienceSpec says which audience to find or create.
+type AudienceSpec struct {
+	Key  audience.AudienceID // by which it is found again; stable for its life
+	Name string              // shown on the platform, where it must tell nothing about the people in it; "" means Key
+}
