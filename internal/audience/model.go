@@ -22,23 +22,25 @@ type Model struct {
 	Version uint32      // the complete version that reads see; 0 before the first training
 }
 
-// RFMSpec says which events an RFM model reads and how it scores them. The zero value of a field is its default.
+// RFMSpec says which events an RFM model reads and how it scores them (segmenter/rfm has the meaning of each word). The
+// zero value of a field is its default.
 type RFMSpec struct {
-	PurchaseTypes []string         // event types that count as purchases; default ["purchase"]
-	RefundTypes   []string         // event types netted against monetary (their values are negative); default none
+	PurchaseTypes []string         // event types whose values are bought for; default ["purchase"]
+	RefundTypes   []string         // event types whose negative values are netted; default ["refund"]
+	IgnoreRefunds bool             // monetary counts purchases only
 	WindowDays    int              // days before as-of that count; 0: all history
-	AsOf          time.Time        // zero: the time of training
+	AsOf          time.Time        // end of the window, included; zero: the time of training
 	TimeZone      string           // IANA name for calendar days; default "UTC"
-	Recency       string           // "calendar_days" (default) or "elapsed_days"
+	Recency       string           // "calendar" (default: midnights between) or "elapsed" (full 24 hours between)
 	Frequency     string           // "orders" (default: distinct order_id, an event without one counts as its own), "days" or "events"
-	Monetary      string           // "sum" (default) or "mean" (a purchase event's mean)
-	Convention    string           // "quantile" (default), "ntile", "rfm_package" or "fixed"
-	Bins          int              // scores run from 1 to Bins; default 5, at most 10
-	RecencyCuts   []float64        // with "fixed": Bins-1 rising inclusive lower bounds, days
-	FrequencyCuts []float64        // with "fixed"
-	MonetaryCuts  []float64        // with "fixed": units of the currency
-	Segments      []RFMSegmentRule // named segments, the first rule that fits; default: SegmentTable's
-	SegmentTable  string           // "default" or "rfm_package" when Segments is empty
+	Monetary      string           // "sum" (default) or "mean" (sum / frequency)
+	Convention    string           // "quantile" (default), "ntile" or "rfm_package"
+	Bins          int              // scores run from 1 to Bins; 2 to 100, default 5
+	RecencyCuts   []float64        // Bins-1 rising fixed cut points instead of fitted ones: days
+	FrequencyCuts []float64        // likewise
+	MonetaryCuts  []float64        // likewise, units of the currency
+	SegmentPreset string           // table of named segments: "default" or "rfm_package"
+	Segments      []RFMSegmentRule // a table of one's own instead: the first rule that fits
 }
 
 // RFMSegmentRule names the users whose scores lie within the bounds, all inclusive. A zero pair is any score.
