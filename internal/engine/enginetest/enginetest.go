@@ -1,0 +1,124 @@
+// Package enginetest gives tests real engines: a ClickHouse shared by the whole test binary, with a fresh database for each caller, and a
+// Redis server for each caller. No TestMain is needed. A machine without them skips the test; REQUIRE_SERVERS=1 or CI=true makes that a failure.
+package enginetest
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"io"
+	"log/slog"
+	"net/url"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+
+	"github.com/ClickHouse/clickhouse-go/v2"
+
+	"github.com/kohorta/kohorta/internal/engine"
+)
+
+// The ClickHouse child is this test binary, started again.
+func init() { engine.RunChild() }
+
+// ClickHouse returns the DSN of a fresh database in a real ClickHouse; the database is dropped when t ends.
+func ClickHouse(t testing.TB) (dsn string) {
+	t.Helper()
+	server, err := shared()
+	if errors.Is(err, engine.ErrMissing) {
+		skip(t, err.Error())
+	}
+	if err != nil {
+		t.Fatalf("start ClickHouse: %v", err)
+	}
+	name := "test_" + strings.ToLower(rand.Text())
+	execute(t, server, "CREATE DATABASE "+name)
+	t.Cleanup(func() { execute(t, server, "DROP DATABASE "+name+" SYNC") })
+
+	address, err := url.Parse(server)
+	if err != nil {
+		t.Fatalf("ClickHouse's address: %v", err)
+	}
+	address.Path = "/" + name
+	return address.String()
+}
+
+// Redis returns the URL of an empty Redis server of t's own, which is stopped when t ends.
+func Redis(t testing.TB) (address string) {
+	t.Helper()
+	if _, err := exec.LookPath("redis-server"); err != nil {
+		skip(t, "no redis-server on PATH: install the package redis-server")
+	}
+	engines, err := engine.StartRedis(context.Background(), engine.Config{Dir: t.TempDir(), Log: quiet()})
+	if err != nil {
+		t.Fatalf("start Redis: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := engines.Close(); err != nil {
+			t.Errorf("stop Redis: %v", err)
+		}
+	})
+	return engines.Redis()
+}
+
+// shared starts the one ClickHouse of this test binary. It ends with the process; its directory is removed after it.
+var shared = sync.OnceValues(func() (dsn string, err error) {
+	dir, err := os.MkdirTemp("", "kohorta-clickhouse-")
+	if err != nil {
+		return "", err
+	}
+	if err := removeAtExit(dir); err != nil {
+		return "", err
+	}
+	engines, err := engine.StartClickHouse(context.Background(), engine.Config{Dir: dir, Log: quiet()})
+	if err != nil {
+		return "", err
+	}
+	return engines.ClickHouse(), nil
+})
+
+// untilExit stays open for as long as this process lives.
+var untilExit *os.File
+
+// removeAtExit lets a shell wait until this process is gone, ClickHouse a moment to follow it, and then remove dir.
+func removeAtExit(dir string) error {
+	alive, ours, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	defer alive.Close()
+	untilExit = ours
+	remove := exec.Command("sh", "-c", `cat >/dev/null; sleep 1; rm -rf -- "$1"`, "sh", dir)
+	remove.Stdin = alive
+	remove.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	return remove.Start()
+}
+
+func execute(t testing.TB, dsn, query string) {
+	t.Helper()
+	options, err := clickhouse.ParseDSN(dsn)
+	if err != nil {
+		t.Fatalf("parse ClickHouse's address: %v", err)
+	}
+	conn, err := clickhouse.Open(options)
+	if err != nil {
+		t.Fatalf("open ClickHouse: %v", err)
+	}
+	defer conn.Close()
+	if err := conn.Exec(context.Background(), query); err != nil {
+		t.Errorf("%s: %v", query, err)
+	}
+}
+
+func skip(t testing.TB, reason string) {
+	t.Helper()
+	if os.Getenv("REQUIRE_SERVERS") == "1" || os.Getenv("CI") == "true" {
+		t.Fatalf("%s (required here by REQUIRE_SERVERS=1 or CI=true)", reason)
+	}
+	t.Skip(reason)
+}
+
+func quiet() *slog.Logger { return slog.New(slog.NewTextHandler(io.Discard, nil)) }

@@ -1,0 +1,42 @@
+package enginetest_test
+
+import (
+	"context"
+	"testing"
+
+	"github.com/ClickHouse/clickhouse-go/v2"
+	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/require"
+
+	"github.com/kohorta/kohorta/internal/engine/enginetest"
+)
+
+func TestClickHouseGivesEachCallerADatabaseOfItsOwn(t *testing.T) {
+	ctx := context.Background()
+	for range 2 {
+		options, err := clickhouse.ParseDSN(enginetest.ClickHouse(t))
+		require.NoError(t, err)
+		conn, err := clickhouse.Open(options)
+		require.NoError(t, err)
+		t.Cleanup(func() { _ = conn.Close() })
+		require.NoError(t, conn.Exec(ctx, "CREATE TABLE only_here (id UInt64) ENGINE = MergeTree ORDER BY id"))
+		require.NoError(t, conn.Exec(ctx, "INSERT INTO only_here VALUES (1)"))
+		var rows uint64
+		require.NoError(t, conn.QueryRow(ctx, "SELECT count() FROM only_here").Scan(&rows))
+		require.EqualValues(t, 1, rows)
+	}
+}
+
+func TestRedisGivesEachCallerAServerOfItsOwn(t *testing.T) {
+	ctx := context.Background()
+	for range 2 {
+		options, err := redis.ParseURL(enginetest.Redis(t))
+		require.NoError(t, err)
+		client := redis.NewClient(options)
+		t.Cleanup(func() { _ = client.Close() })
+		existed, err := client.Exists(ctx, "only here").Result()
+		require.NoError(t, err)
+		require.Zero(t, existed)
+		require.NoError(t, client.Set(ctx, "only here", 1, 0).Err())
+	}
+}
