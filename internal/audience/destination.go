@@ -75,3 +75,20 @@ type SyncRow struct {
 	Suppressed string       // why a member may not be sent: "no_consent", "unidentifiable"; "" for others
 	Held       Delivery     // State "" when the ledger has no row
 }
+
+// SyncScope says whose target is compared with which ledger.
+type SyncScope struct {
+	Audience    Number // of the ledger
+	Segment     Number // whose members are the target
+	Purpose     string // for which a member must have granted consent
+	Destination DestinationID
+	Schemes     []Scheme // identifiers the destination carries
+}
+
+// SyncTotals counts everybody a sync concerns, also those about whom target and ledger agree.
+type SyncTotals struct {
+	Members   int64 // of the segment
+	Held      int64 // users the platform holds or may hold
+	Unchanged int64 // held with exactly the identifiers that are wanted
+	Rejected  int64 // wanted, but refused before with the very same identifiers: not tried again
+}

@@ -45,3 +45,25 @@ type Consent struct {
 	Granted     bool
 	Time        time.Time // when the user said so; the latest word stands
 }
+
+// ProfileUpdate changes what it names and leaves the rest of the user's profile as it is.
+type ProfileUpdate struct {
+	User               UserID
+	Country            *string // nil: stays; "": unknown from now on
+	Texts              map[string]string
+	Numbers            map[string]float64 // an attribute is a text or a number: setting one kind removes the other
+	RemovedAttributes  []string           // applied before Texts and Numbers
+	Identifiers        []Identifier       // replace those of the same schemes
+	ReplaceIdentifiers bool               // Identifiers are all there are from now on; none removes all
+}
+
+// Validate says all that is wrong with the update.
+func (u *ProfileUpdate) Validate() error {
+	var v Violations
+	v.Merge("", u.User.Validate())
+	if u.Country != nil && *u.Country != "" && !isCountry(*u.Country) {
+		v.Add("country", "%.8q is not an ISO 3166-1 alpha-2 code such as \"DE\"", *u.Country)
+	}
+	validProperties(&v, "attributes", u.Texts, u.Numbers)
+	return v.Err()
+}

@@ -45,3 +45,10 @@ type Run struct {
 	CreateTime time.Time
 	EndTime    time.Time // zero until done
 }
+
+// RunFilter narrows a list of runs; an empty field narrows nothing.
+type RunFilter struct {
+	Kind    RunKind
+	Subject string
+	State   RunState
+}
