@@ -1,0 +1,73 @@
+package identity
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"unicode"
+
+	"github.com/kohorta/kohorta/internal/audience"
+)
+
+var allSchemes = func() (all []audience.Scheme) {
+	for _, f := range Fields {
+		for _, s := range schemesOf(f) {
+			if !slices.Contains(all, s) {
+				all = append(all, s)
+			}
+		}
+	}
+	return all
+}()
+
+// Normalising twice is normalising once, nothing has an empty normal form, and no form keeps what its rule removes.
+// A Meta phone is read again with the + that its form has lost.
+func FuzzNormalForms(f *testing.F) {
+	for _, seed := range []string{"Ann.Lee+x@Example.org", "+44 (0)20 7946 0958", "0049 30 901820", "(650)555-1212", "Vale\u0301ry", "정",
+		"Łódź", "Groß", "６０１１００２００", "1990-05-09", "94035-1234", "M1 1AE", "İstanbul", "United Kingdom", "uk", "new york",
+		"6D92078A-8246-4BA4-AE5B-76104861E7DC", "\u212A@example.com", "a-\u0301", "ǅ", "+1 900 1+", "00000000000", "\u202a+48 601 100 200"} {
+		for country := range 4 {
+			f.Add(seed, country)
+		}
+	}
+	f.Fuzz(func(t *testing.T, v string, n int) {
+		country := []string{"", "US", "PL", "GB"}[uint(n)%4]
+		for _, s := range allSchemes {
+			once, reason := appendForm(nil, s, v, country)
+			if reason != "" {
+				continue
+			}
+			if len(once) == 0 {
+				t.Fatalf("%s: empty normal form of %q", s, v)
+			}
+			again := string(once)
+			if s == MetaPhone {
+				again = "+" + again
+			}
+			twice, reason := appendForm(nil, s, again, country)
+			if reason != "" || string(twice) != string(once) {
+				t.Fatalf("%s of %q: once %q, twice %q %s", s, v, once, twice, reason)
+			}
+			if strings.IndexFunc(string(once), unicode.IsSpace) >= 0 {
+				t.Fatalf("%s: white space in %q", s, once)
+			}
+		}
+	})
+}
+
+// TestPrefixStays: a form is appended, whatever the buffer held.
+func TestPrefixStays(t *testing.T) {
+	for _, s := range allSchemes {
+		for _, v := range []string{"A.b+c@Example.com", "k m@example.com", "+48 601 100 200", "Ann", "Ärger@example.com", "12345-6789", "california",
+			"1990-05-09", "female", "germany", "6D92078A-8246-4BA4-AE5B-76104861E7DC"} {
+			want, reason := appendForm(nil, s, v, "US")
+			if reason != "" {
+				continue
+			}
+			got, _ := appendForm([]byte("before "), s, v, "US")
+			if string(got) != "before "+string(want) {
+				t.Errorf("%s: %q after a prefix became %q", s, want, got)
+			}
+		}
+	}
+}
