@@ -16,7 +16,7 @@ import (
 const (
 	stopGrace   = 10 * time.Second       // between asking a child to end and killing it
 	probeEvery  = 10 * time.Millisecond  // between two questions whether it answers
-	firstWait   = 100 * time.Millisecond // before the first restart; doubled for each further one
+	firstPause  = 100 * time.Millisecond // before the first restart; doubled for each further one
 	maxRestarts = 6                      // in a row, about 6 s in all; then the child is given up
 	stableAfter = time.Minute            // a child that lived this long has not died "in a row"
 )
@@ -27,8 +27,9 @@ type child struct {
 	command func() *exec.Cmd            // a fresh command for each start
 	answers func(context.Context) error // nil once the engine serves
 	timeout time.Duration               // until answers must have been nil
-	inherit []*os.File // file descriptors 3 (the lifeline) and 4 (the lock)
-	keep    *os.File   // the parent's end of the lifeline, reachable for as long as the child is wanted
+	pause   time.Duration               // before the first restart
+	inherit []*os.File                  // file descriptors 3 (the lifeline) and 4 (the lock)
+	keep    *os.File                    // the parent's end of the lifeline, reachable for as long as the child is wanted
 	output  *logFile
 	log     *slog.Logger
 
@@ -76,14 +77,14 @@ func (c *child) supervise(life context.Context, up func()) {
 	runtime.LockOSThread()
 	defer close(c.gone)
 	ready := false
-	for restarts, wait := 0, firstWait; ; restarts, wait = restarts+1, 2*wait {
+	for restarts, wait := 0, c.pause; ; restarts, wait = restarts+1, 2*wait {
 		born := time.Now()
 		err := c.live(life, func() { ready = true; up() })
 		if life.Err() != nil {
 			return
 		}
 		if time.Since(born) >= stableAfter {
-			restarts, wait = 0, firstWait
+			restarts, wait = 0, c.pause
 		}
 		if !ready || restarts == maxRestarts {
 			c.err = err

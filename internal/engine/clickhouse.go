@@ -51,6 +51,7 @@ func (l *launcher) clickhouse(ctx context.Context) error {
 	l.engines.clickhouse = &child{
 		name:    "ClickHouse",
 		timeout: l.StartTimeout,
+		pause:   firstPause,
 		inherit: l.inherit,
 		keep:    l.engines.lifeline,
 		output:  output,

@@ -17,6 +17,8 @@ const (
 	minFreeBytes = 512 << 20
 	// successionWait is how long a start waits for the children of a killed predecessor; they are usually gone within milliseconds.
 	successionWait = 10 * time.Second
+	// holderWait is how long a start waits for a holder that seems alive: one that was just killed seems so until it is reaped.
+	holderWait = 300 * time.Millisecond
 )
 
 // directory is a data directory that is locked for this process and its children.
@@ -50,10 +52,9 @@ func openDirectory(ctx context.Context, dir string) (*directory, error) {
 	return d, nil
 }
 
-// acquire takes the lock and writes this process' id into it. A holder that is alive is an error at once; the children of a dead one are waited for.
+// acquire takes the lock and writes this process' id into it. A living holder is an error; the children of a dead one are waited for.
 func (d *directory) acquire(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, successionWait)
-	defer cancel()
+	began := time.Now()
 	for {
 		err := syscall.Flock(int(d.lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 		if err == nil {
@@ -63,11 +64,16 @@ func (d *directory) acquire(ctx context.Context) error {
 			return fmt.Errorf("lock data directory %s: %w", d.path, err)
 		}
 		pid := d.holder()
-		if alive := pid > 0 && !errors.Is(syscall.Kill(pid, 0), syscall.ESRCH); alive || ctx.Err() != nil {
+		patience := successionWait
+		if pid > 0 && !errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) {
+			patience = holderWait
+		}
+		if time.Since(began) > patience {
 			return fmt.Errorf("data directory %s is in use by process %d: stop that process, or choose another dir", d.path, pid)
 		}
 		select {
 		case <-ctx.Done():
+			return fmt.Errorf("lock data directory %s: %w", d.path, context.Cause(ctx))
 		case <-time.After(10 * time.Millisecond):
 		}
 	}

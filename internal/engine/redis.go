@@ -52,6 +52,7 @@ func (l *launcher) redis(ctx context.Context) error {
 	l.engines.redis = &child{
 		name:    "Redis",
 		timeout: l.StartTimeout,
+		pause:   firstPause,
 		inherit: l.inherit,
 		keep:    l.engines.lifeline,
 		output:  output,
