@@ -92,3 +92,16 @@ type SyncTotals struct {
 	Unchanged int64 // held with exactly the identifiers that are wanted
 	Rejected  int64 // wanted, but refused before with the very same identifiers: not tried again
 }
+
+// SyncPlan is what a sync of an audience would do, in users.
+type SyncPlan struct {
+	Members    int64            // of the segment
+	Unchanged  int64            // held as they are
+	Additions  int64            // members to add
+	Removals   int64            // held, but no members any more or not to be sent any more
+	Changes    int64            // members whose identifiers have changed: remove the old, add the new
+	Suppressed map[string]int64 // members not sent, by reason
+	Requests   int64
+	Duration   time.Duration // of sending at the pace the platform allows
+	Hold       []string      // why it would wait for approval, in words; empty when it would not
+}

@@ -67,3 +67,20 @@ func (u *ProfileUpdate) Validate() error {
 	validProperties(&v, "attributes", u.Texts, u.Numbers)
 	return v.Err()
 }
+
+// MaxPurposeBytes bounds the name of a purpose.
+const MaxPurposeBytes = 64
+
+// Validate says all that is wrong with the consent.
+func (c *Consent) Validate() error {
+	var v Violations
+	v.Merge("", c.User.Validate())
+	v.Merge("", validText("purpose", c.Purpose, MaxPurposeBytes))
+	if c.Destination != "" {
+		v.Merge("", ValidSlug("destination", string(c.Destination)))
+	}
+	if c.Time.Before(EarliestEvent) || !c.Time.Before(LatestEvent) {
+		v.Add("time", "is outside 1970 to 2099; send the UTC time at which the user said so")
+	}
+	return v.Err()
+}

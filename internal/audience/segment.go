@@ -35,3 +35,18 @@ type Change struct {
 	Time       time.Time
 	Cause      string // run that caused it, e.g. "runs/0192…"
 }
+
+// Preview says whom an expression takes in.
+type Preview struct {
+	Members int64    // for whom it is true
+	Users   int64    // there are
+	Sample  []UserID // of the members; the same ones for the same data
+	Clauses []ClauseCount
+	At      time.Time
+}
+
+// ClauseCount is how many users one clause of an expression holds for by itself.
+type ClauseCount struct {
+	Clause string // as written
+	Users  int64
+}
