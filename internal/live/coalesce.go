@@ -1,0 +1,89 @@
+package live
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/kohorta/kohorta/internal/audience"
+)
+
+// coalescer sends reads that wait together to Redis together. Nobody waits for company: a read that finds fewer than
+// inFlight batches under way leaves at once, and what comes while all are under way is the next batch.
+type coalescer struct {
+	mu       sync.Mutex
+	waiting  []*waiter
+	inFlight int
+	done     sync.WaitGroup
+}
+
+const (
+	mostInFlight = 4                // batches under way: enough to keep Redis and its connections busy
+	mostTogether = 256              // users in a batch: about 10 kB each way
+	mostPatience = 10 * time.Second // for a batch whose readers may have left
+)
+
+type waiter struct {
+	user   audience.UserID
+	answer chan struct{}
+	got    audience.Membership
+	err    error
+}
+
+// get is Store.Get.
+func (c *coalescer) get(ctx context.Context, s *Store, user audience.UserID) (audience.Membership, error) {
+	w := &waiter{user: user, answer: make(chan struct{})}
+	c.mu.Lock()
+	c.waiting = append(c.waiting, w)
+	if c.inFlight < mostInFlight {
+		c.inFlight++
+		c.done.Go(func() { c.run(s) })
+	}
+	c.mu.Unlock()
+	select {
+	case <-w.answer:
+		return w.got, w.err
+	case <-ctx.Done():
+		return audience.Membership{}, s.translate(ctx, ctx.Err())
+	}
+}
+
+// run sends batches until nobody waits.
+func (c *coalescer) run(s *Store) {
+	for {
+		c.mu.Lock()
+		n := min(len(c.waiting), mostTogether)
+		if n == 0 {
+			c.inFlight--
+			c.mu.Unlock()
+			return
+		}
+		batch := c.waiting[:n:n]
+		c.waiting = c.waiting[n:]
+		c.mu.Unlock()
+		s.answer(batch)
+	}
+}
+
+// answer reads a batch and wakes its readers. It has its own time limit: readers give up by themselves.
+func (s *Store) answer(batch []*waiter) {
+	ctx, cancel := context.WithTimeout(context.Background(), mostPatience)
+	defer cancel()
+	users := make([]audience.UserID, len(batch))
+	for i, w := range batch {
+		users[i] = w.user
+	}
+	got, err := s.Batch(ctx, users)
+	if ctx.Err() != nil {
+		err = &audience.UnavailableError{What: "redis", RetryAfter: retryAfter, Err: err}
+	}
+	for i, w := range batch {
+		if w.err = err; err == nil {
+			w.got = got[i]
+		}
+		close(w.answer)
+	}
+}
+
+// wait returns once no batch is under way.
+func (c *coalescer) wait() { c.done.Wait() }

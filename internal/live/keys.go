@@ -1,0 +1,53 @@
+package live
+
+import (
+	"math/bits"
+	"strconv"
+
+	"github.com/cespare/xxhash/v2"
+
+	"github.com/kohorta/kohorta/internal/audience"
+)
+
+// The keys, all of them:
+//
+//	kohorta:meta       hash: generation in force, its buckets, the version applied, users held, servers
+//	kohorta:m:<g>:<b>  hash: bucket b of generation g; "" → version, user id → packed segments
+//
+// No two of them are ever used in one command or script, so that they may lie anywhere in a Redis Cluster.
+type keys struct{ prefix string }
+
+func (k keys) meta() string { return k.prefix + ":meta" }
+
+// members begins the buckets of every generation.
+func (k keys) members() string { return k.prefix + ":m:" }
+
+func (k keys) generation(g generation) string { return k.members() + g.id + ":" }
+
+func (k keys) bucket(g generation, bucket uint32) string {
+	return k.generation(g) + strconv.FormatUint(uint64(bucket), 36)
+}
+
+// Fields of the meta key.
+const (
+	metaGeneration = "generation"
+	metaBuckets    = "buckets"
+	metaVersion    = "version"
+	metaUsers      = "users"
+	metaServers    = "servers"
+)
+
+// marker is the field of a bucket that holds its version.
+const marker = ""
+
+// generation is one complete set of buckets. Its id is never used again: see Store.nextGeneration.
+type generation struct {
+	id      string
+	buckets uint32
+}
+
+// bucketOf spreads users evenly over any number of buckets: the high word of hash × buckets.
+func (g generation) bucketOf(user audience.UserID) uint32 {
+	high, _ := bits.Mul64(xxhash.Sum64String(string(user)), uint64(g.buckets))
+	return uint32(high)
+}

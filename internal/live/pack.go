@@ -1,0 +1,40 @@
+package live
+
+import (
+	"encoding/binary"
+	"errors"
+	"math"
+
+	"github.com/kohorta/kohorta/internal/audience"
+)
+
+// pack appends the segments, ascending, as unsigned varints of the distance to the one before: four segments of fifty
+// are four bytes.
+func pack(to []byte, segments []audience.Number) []byte {
+	var last audience.Number
+	for _, s := range segments {
+		to = binary.AppendUvarint(to, uint64(s-last))
+		last = s
+	}
+	return to
+}
+
+// unpack is the inverse of pack.
+func unpack(packed string) ([]audience.Number, error) {
+	if packed == "" {
+		return nil, nil
+	}
+	b := []byte(packed)
+	segments := make([]audience.Number, 0, len(b))
+	var last uint64
+	for len(b) > 0 {
+		step, n := binary.Uvarint(b)
+		if n <= 0 || step == 0 || step > math.MaxUint32-last {
+			return nil, errors.New("a packed membership is damaged")
+		}
+		last += step
+		segments = append(segments, audience.Number(last))
+		b = b[n:]
+	}
+	return segments, nil
+}

@@ -1,0 +1,215 @@
+package live
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/kohorta/kohorta/internal/audience"
+)
+
+// Store is the projection in one Redis. It is safe for concurrent use; see the package comment for who may write.
+type Store struct {
+	redis redis.UniversalClient
+	keys  keys
+	log   *slog.Logger
+	reads coalescer
+
+	// inForce is the generation last seen in the meta key; a read that finds a hole in it looks again.
+	inForce atomic.Pointer[generation]
+
+	rebuild sync.Mutex // one Rebuild at a time
+
+	write  sync.Mutex        // guards what follows; held through each Apply
+	swept  bool              // the buckets a crashed writer left are gone
+	aside  bool              // a rebuild is writing its generation
+	late   []audience.Change // applied while aside; the new generation needs them too
+	missed missed
+}
+
+// retryAfter is how long a caller should leave Redis, or a rebuild, to recover.
+const retryAfter = time.Second
+
+// Open connects. Redis need not answer yet: reads are refused until it does and a generation has been built.
+func Open(ctx context.Context, c Config, log *slog.Logger) (*Store, error) {
+	if err := c.Validate(); err != nil {
+		return nil, err
+	}
+	options, err := c.options()
+	if err != nil {
+		return nil, err
+	}
+	prefix := c.Prefix
+	if prefix == "" {
+		prefix = "kohorta"
+	}
+	s := &Store{redis: redis.NewUniversalClient(options), keys: keys{prefix}, log: log}
+	s.checkEncoding(ctx)
+	return s, nil
+}
+
+// Close waits for reads under way and closes the connections.
+func (s *Store) Close() error {
+	s.reads.wait()
+	return s.redis.Close()
+}
+
+// Ping reports whether Redis answers.
+func (s *Store) Ping(ctx context.Context) error {
+	return s.translate(ctx, s.redis.Ping(ctx).Err())
+}
+
+// checkEncoding warns when Redis would not keep buckets as flat lists, which costs several times the memory. Managed
+// services that forbid CONFIG are taken to keep the default, which is enough.
+func (s *Store) checkEncoding(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, retryAfter)
+	defer cancel()
+	const setting = "hash-max-listpack-entries"
+	answer, err := s.redis.ConfigGet(ctx, setting).Result()
+	if err != nil {
+		return
+	}
+	if entries, err := strconv.Atoi(answer[setting]); err == nil && entries < mostUsers {
+		s.log.Warn("redis stores buckets at several times the memory", "setting", setting, "is", entries, "want", mostUsers)
+	}
+}
+
+// Version is the version of the membership log up to which all answers are right. It is an *audience.UnavailableError
+// when nothing is built, or what was built is lost and must be built again.
+func (s *Store) Version(ctx context.Context) (uint64, error) {
+	meta, err := s.redis.HGetAll(ctx, s.keys.meta()).Result()
+	if err != nil {
+		return 0, s.translate(ctx, err)
+	}
+	version, err := strconv.ParseUint(meta[metaVersion], 10, 64)
+	if err != nil {
+		return 0, unbuilt()
+	}
+	servers, err := s.servers(ctx)
+	if err != nil {
+		return 0, err
+	}
+	if servers != meta[metaServers] {
+		if err := s.abandon(ctx, meta[metaGeneration]); err != nil {
+			return 0, err
+		}
+		return 0, unbuilt()
+	}
+	return version, nil
+}
+
+// servers tells the masters of a cluster apart from those there were: a node that restarted, or a replica promoted in
+// its place, may have lost its last writes without losing a marker. A single server needs no such watch: what it loses,
+// it loses of all keys alike, the version included, and the log is replayed from there.
+func (s *Store) servers(ctx context.Context) (string, error) {
+	cluster, ok := s.redis.(*redis.ClusterClient)
+	if !ok {
+		return "", nil
+	}
+	var mu sync.Mutex
+	var ids []string
+	err := cluster.ForEachMaster(ctx, func(ctx context.Context, node *redis.Client) error {
+		info, err := node.InfoMap(ctx, "server").Result()
+		if err != nil {
+			return err
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		ids = append(ids, info["Server"]["run_id"])
+		return nil
+	})
+	slices.Sort(ids)
+	sum := sha256.Sum256([]byte(strings.Join(ids, " ")))
+	return hex.EncodeToString(sum[:8]), s.translate(ctx, err)
+}
+
+// errHole says that a bucket has no marker: its generation was replaced, or Redis lost it.
+var errHole = errors.New("a bucket is missing")
+
+// inGeneration runs f on the generation in force, and once more if that was replaced meanwhile. A generation that is
+// still in force and has a hole is abandoned.
+func (s *Store) inGeneration(ctx context.Context, f func(generation) error) error {
+	g := s.inForce.Load()
+	for look := g == nil; ; look = true {
+		if look {
+			now, err := s.load(ctx)
+			if err != nil {
+				return err
+			}
+			if g != nil && *g == now {
+				if err := s.abandon(ctx, now.id); err != nil {
+					return err
+				}
+				return unbuilt()
+			}
+			g = &now
+		}
+		if err := f(*g); !errors.Is(err, errHole) {
+			return s.translate(ctx, err)
+		}
+	}
+}
+
+// load reads the generation in force.
+func (s *Store) load(ctx context.Context) (generation, error) {
+	answer, err := s.redis.HMGet(ctx, s.keys.meta(), metaGeneration, metaBuckets).Result()
+	if err != nil {
+		return generation{}, s.translate(ctx, err)
+	}
+	id, _ := answer[0].(string)
+	text, _ := answer[1].(string)
+	buckets, err := strconv.ParseUint(text, 10, 32)
+	if err != nil || buckets == 0 {
+		return generation{}, unbuilt()
+	}
+	g := generation{id: id, buckets: uint32(buckets)}
+	s.inForce.Store(&g)
+	return g, nil
+}
+
+// abandonScript takes the meta key away unless it names another generation by now.
+const abandonScript = `
+if redis.call('HGET', KEYS[1], 'generation') == ARGV[1] then redis.call('DEL', KEYS[1]) end
+return 0`
+
+// abandon makes a damaged generation be built again: see Version.
+func (s *Store) abandon(ctx context.Context, id string) error {
+	s.log.Warn("redis has lost memberships; they must be built again")
+	return s.translate(ctx, s.redis.Eval(ctx, abandonScript, []string{s.keys.meta()}, id).Err())
+}
+
+// unbuilt is the answer while there is no complete generation.
+func unbuilt() error {
+	return &audience.UnavailableError{What: "membership projection", RetryAfter: retryAfter, Err: errors.New("it is being built")}
+}
+
+// translate turns the driver's errors into those of the callers. Whatever Redis answers beside the expected (away,
+// loading, failing over, out of memory, refusing the password) means to a caller that it cannot be asked now.
+func (s *Store) translate(ctx context.Context, err error) error {
+	if err == nil || errors.Is(err, audience.ErrUnavailable) {
+		return err
+	}
+	if ctx.Err() != nil {
+		return fmt.Errorf("ask redis: %w", context.Cause(ctx))
+	}
+	return &audience.UnavailableError{What: "redis", RetryAfter: retryAfter, Err: err}
+}
+
+// Buckets is how many buckets the generation last seen has; 0 before any was.
+func (s *Store) Buckets() int {
+	if g := s.inForce.Load(); g != nil {
+		return int(g.buckets)
+	}
+	return 0
+}
