@@ -10,7 +10,8 @@ import (
 // Destination is one advertising account of one platform. Its methods are safe for concurrent use, but requests that
 // change the members of one audience must not overlap: platforms promise no order between them.
 type Destination interface {
-	// Schemes lists the identifiers the destination carries, in its order of preference.
+	// Schemes lists the identifiers the destination adds users by, in its order of preference. A removal carries every
+	// scheme of the platform, because it sends what was added, perhaps under other settings.
 	Schemes() []audience.Scheme
 	// Limits are the platform's own, after configuration.
 	Limits() Limits
@@ -66,7 +67,8 @@ type Row struct {
 }
 
 // Batch is one request's worth of rows. A batch with a part of its Rows is a valid batch: that is how delivery halves
-// one. Only Split makes batches: within one, each row has at most one identifier of a scheme of Schema, and no other.
+// one. Only Split makes batches: within one, the identifiers of a row are of schemes of Schema, in its order, at most one
+// of each.
 type Batch struct {
 	Op     Op
 	Schema []audience.Scheme // the columns of the request
@@ -76,7 +78,7 @@ type Batch struct {
 // Result is what the platform said of a batch it took.
 type Result struct {
 	Rejected  []Rejection // rows the platform refused by name; all others of the batch are confirmed if Unnamed is 0
-	Unnamed   int         // rows refused but not named: delivery finds them by bisection
+	Unnamed   int         // rows refused but not named, at least: delivery finds them by bisection
 	Pace      Pace
 	RequestID string // for the platform's support
 }
