@@ -1,0 +1,253 @@
+package run
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/kohorta/kohorta/internal/audience"
+)
+
+// Store keeps runs.
+type Store interface {
+	PutRun(ctx context.Context, run audience.Run) error
+	GetRun(ctx context.Context, id audience.RunID) (audience.Run, error)
+	// ListRuns lists runs older than before (all for ""), newest first, at most limit.
+	ListRuns(ctx context.Context, filter audience.RunFilter, before audience.RunID, limit int) ([]audience.Run, error)
+}
+
+// Work is what a run does. It stops soon after ctx ends and then returns ctx's error. What it tells the task is kept also
+// when it fails.
+type Work func(ctx context.Context, task *Task) error
+
+// persistEvery bounds how often the progress of a run is stored and shown.
+const persistEvery = 500 * time.Millisecond
+
+// The end of a run must be kept even when the store is away at that moment: it is written again until it is, or until the
+// service stops; then the next start marks the run as interrupted.
+const (
+	storeTimeout = 10 * time.Second // of one attempt
+	storeAgain   = time.Second      // between attempts
+)
+
+// errCancelled and errStopped are why the context of a run has ended.
+var (
+	errCancelled = errors.New("cancelled on request")
+	errStopped   = errors.New("the service stopped before the run had ended; start it again")
+)
+
+// Runner starts runs and knows those under way. It is safe for concurrent use.
+type Runner struct {
+	store Store
+	log   *slog.Logger
+	grace time.Duration
+
+	mu       sync.Mutex
+	active   map[audience.RunID]*Task
+	working  sync.WaitGroup // one for each active run
+	stopping chan struct{}  // closed when no run starts any more
+}
+
+// New makes a Runner. Grace is how long [Runner.Run] lets runs under way go on once the service stops.
+func New(store Store, log *slog.Logger, grace time.Duration) *Runner {
+	return &Runner{store: store, log: log, grace: grace, active: map[audience.RunID]*Task{}, stopping: make(chan struct{})}
+}
+
+// Recover marks runs that a stopped service left unfinished as failed. Call it before the first Start.
+func (r *Runner) Recover(ctx context.Context) error {
+	for _, state := range []audience.RunState{audience.RunQueued, audience.RunRunning} {
+		for {
+			const page = 100
+			left, err := r.store.ListRuns(ctx, audience.RunFilter{State: state}, "", page)
+			if err != nil {
+				return fmt.Errorf("find interrupted runs: %w", err)
+			}
+			for _, run := range left {
+				run.State, run.Error, run.EndTime = audience.RunFailed, errStopped.Error(), time.Now().UTC()
+				if err := r.store.PutRun(ctx, run); err != nil {
+					return fmt.Errorf("mark runs/%s as interrupted: %w", run.ID, err)
+				}
+				r.log.Warn("run was interrupted", "run", run.ID, "kind", run.Kind, "subject", run.Subject)
+			}
+			if len(left) < page {
+				break
+			}
+		}
+	}
+	return nil
+}
+
+// Run waits for ctx to end, then starts nothing more, gives the runs under way their grace, stops those that go on, and
+// returns once all have ended and are stored.
+func (r *Runner) Run(ctx context.Context) error {
+	<-ctx.Done()
+	r.mu.Lock()
+	close(r.stopping)
+	r.mu.Unlock()
+
+	ended := make(chan struct{})
+	go func() {
+		r.working.Wait()
+		close(ended)
+	}()
+	select {
+	case <-ended:
+	case <-time.After(r.grace):
+		r.mu.Lock()
+		for _, task := range r.active {
+			task.stop(errStopped)
+		}
+		r.mu.Unlock()
+		<-ended
+	}
+	return nil
+}
+
+// Start begins work and answers with the run while it goes on; the end of ctx does not end it. The error is an
+// ErrConflict while a run of the same kind and subject is under way.
+func (r *Runner) Start(ctx context.Context, kind audience.RunKind, subject string, work Work) (audience.Run, error) {
+	id, err := uuid.NewV7() // in order of time
+	if err != nil {
+		return audience.Run{}, fmt.Errorf("make the id of a run: %w", err)
+	}
+	workCtx, stop := context.WithCancelCause(context.WithoutCancel(ctx))
+	task := newTask(audience.Run{
+		ID: audience.RunID(id.String()), Kind: kind, Subject: subject, State: audience.RunRunning, CreateTime: time.Now().UTC(),
+	}, stop)
+	if err := r.admit(task); err != nil {
+		stop(err)
+		return audience.Run{}, err
+	}
+	run := task.snapshot()
+	if err := r.store.PutRun(ctx, run); err != nil {
+		r.leave(task)
+		stop(err)
+		return audience.Run{}, fmt.Errorf("store the start of a run: %w", err)
+	}
+	r.log.Info("run started", "run", run.ID, "kind", run.Kind, "subject", run.Subject)
+	go func() {
+		defer r.leave(task)
+		r.do(workCtx, task, work)
+	}()
+	return run, nil
+}
+
+// admit takes the task among the active ones, unless another of its kind and subject is there.
+func (r *Runner) admit(task *Task) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	select {
+	case <-r.stopping:
+		return &audience.UnavailableError{What: "the service, which is stopping,", RetryAfter: 5 * time.Second}
+	default:
+	}
+	for id, other := range r.active {
+		if other.run.Kind == task.run.Kind && other.run.Subject == task.run.Subject {
+			return fmt.Errorf("runs/%s (%s of %s) is under way; wait for it or cancel it: %w", id, task.run.Kind, task.run.Subject, audience.ErrConflict)
+		}
+	}
+	r.active[task.run.ID] = task
+	r.working.Add(1)
+	return nil
+}
+
+func (r *Runner) leave(task *Task) {
+	r.mu.Lock()
+	delete(r.active, task.run.ID)
+	r.mu.Unlock()
+	r.working.Done()
+}
+
+// do works, and stores progress beside it, until the work has ended and its end is stored and shown.
+func (r *Runner) do(ctx context.Context, task *Task, work Work) {
+	stored := make(chan struct{})
+	working, done := context.WithCancel(context.WithoutCancel(ctx))
+	go func() {
+		defer close(stored)
+		r.keep(working, task)
+	}()
+	err := r.attempt(ctx, task, work)
+	done()
+	<-stored
+
+	run := task.end(outcome(ctx, err))
+	r.settle(context.WithoutCancel(ctx), run)
+	task.finish()
+	level := slog.LevelInfo
+	if run.State == audience.RunFailed {
+		level = slog.LevelError
+	}
+	r.log.Log(ctx, level, "run ended", "run", run.ID, "kind", run.Kind, "subject", run.Subject, "state", run.State,
+		"took", run.EndTime.Sub(run.CreateTime), "error", run.Error)
+}
+
+// settle stores the end of a run.
+func (r *Runner) settle(ctx context.Context, run audience.Run) {
+	for {
+		storing, cancel := context.WithTimeout(ctx, storeTimeout)
+		err := r.store.PutRun(storing, run)
+		cancel()
+		if err == nil {
+			return
+		}
+		r.log.Error("end of a run not stored", "run", run.ID, "state", run.State, "error", err)
+		select {
+		case <-time.After(storeAgain):
+		case <-r.stopping:
+			return
+		}
+	}
+}
+
+// attempt works, and turns a panic into an error: one run must not take the service down.
+func (r *Runner) attempt(ctx context.Context, task *Task, work Work) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			r.log.Error("run panicked", "run", task.ID(), "panic", p, "stack", string(debug.Stack()))
+			err = errors.New("a fault of the service; its log has the cause")
+		}
+	}()
+	return work(ctx, task)
+}
+
+// outcome is the state and the error text that the result of some work means.
+func outcome(ctx context.Context, err error) (audience.RunState, string) {
+	cause := context.Cause(ctx)
+	switch {
+	case err == nil:
+		return audience.RunSucceeded, ""
+	case errors.Is(err, ErrHeld):
+		return audience.RunHeld, ""
+	case errors.Is(cause, errCancelled):
+		return audience.RunCancelled, ""
+	case errors.Is(cause, errStopped):
+		return audience.RunFailed, errStopped.Error()
+	}
+	return audience.RunFailed, err.Error()
+}
+
+// keep stores the run whenever it has changed, at most every persistEvery, until ctx ends.
+func (r *Runner) keep(ctx context.Context, task *Task) {
+	tick := time.NewTicker(persistEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		run, changed := task.publish()
+		if !changed {
+			continue
+		}
+		if err := r.store.PutRun(ctx, run); err != nil && ctx.Err() == nil {
+			r.log.Warn("progress of a run not stored", "run", run.ID, "error", err)
+		}
+	}
+}
