@@ -19,6 +19,7 @@ import (
 )
 
 func TestMiniredis(t *testing.T) {
+	t.Parallel()
 	livetest.Run(t, func(t *testing.T) livetest.Redis {
 		m := miniredis.RunT(t)
 		return livetest.Redis{
@@ -37,7 +38,8 @@ func TestMiniredis(t *testing.T) {
 }
 
 func TestRedis(t *testing.T) {
-	server := startRedis(t, freePort(t))
+	t.Parallel()
+	server := startRedis(t, freePort(t), "--dir", t.TempDir())
 	client := redis.NewClient(&redis.Options{Addr: server.address})
 	t.Cleanup(func() { _ = client.Close() })
 	livetest.Run(t, func(t *testing.T) livetest.Redis {
@@ -52,6 +54,7 @@ func TestRedis(t *testing.T) {
 }
 
 func TestCluster(t *testing.T) {
+	t.Parallel()
 	nodes, client := startCluster(t)
 	livetest.Run(t, func(t *testing.T) livetest.Redis {
 		wipe := func() {
@@ -82,6 +85,7 @@ func lose(t *testing.T, node *redis.Client) {
 // server is one redis-server process.
 type server struct {
 	address string
+	args    []string
 	command *exec.Cmd
 }
 
@@ -92,7 +96,7 @@ func (s *server) kill(t *testing.T) {
 }
 
 // startRedis runs a redis-server that keeps nothing on disk unless args say so, and waits until it answers.
-func startRedis(t *testing.T, port int, args ...string) *server {
+func startRedis(t testing.TB, port int, args ...string) *server {
 	t.Helper()
 	path, err := exec.LookPath("redis-server")
 	if err != nil {
@@ -102,8 +106,8 @@ func startRedis(t *testing.T, port int, args ...string) *server {
 		}
 		t.Skip(message)
 	}
-	s := &server{address: fmt.Sprintf("127.0.0.1:%d", port)}
-	s.command = exec.Command(path, append([]string{"--port", fmt.Sprint(port), "--bind", "127.0.0.1", "--save", "", "--dir", t.TempDir()}, args...)...)
+	s := &server{address: fmt.Sprintf("127.0.0.1:%d", port), args: args}
+	s.command = exec.Command(path, append([]string{"--port", fmt.Sprint(port), "--bind", "127.0.0.1", "--save", ""}, args...)...)
 	require.NoError(t, s.command.Start())
 	t.Cleanup(func() {
 		_ = s.command.Process.Kill()
@@ -115,7 +119,7 @@ func startRedis(t *testing.T, port int, args ...string) *server {
 	return s
 }
 
-func freePort(t *testing.T) int {
+func freePort(t testing.TB) int {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	defer func() { _ = l.Close() }()
@@ -129,7 +133,7 @@ func startCluster(t *testing.T) ([]*server, *redis.ClusterClient) {
 	var nodes []*server
 	var addresses []string
 	for i := range 3 {
-		node := startRedis(t, freeClusterPort(t), "--cluster-enabled", "yes", "--cluster-node-timeout", "2000", "--cluster-require-full-coverage", "no")
+		node := startRedis(t, freeClusterPort(t), "--dir", t.TempDir(), "--cluster-enabled", "yes", "--cluster-node-timeout", "2000")
 		nodes, addresses = append(nodes, node), append(addresses, node.address)
 		c := redis.NewClient(&redis.Options{Addr: node.address})
 		defer func() { _ = c.Close() }()

@@ -1,0 +1,134 @@
+package live_test
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"slices"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/kohorta/kohorta/internal/audience"
+	"github.com/kohorta/kohorta/internal/live"
+	"github.com/kohorta/kohorta/internal/live/livetest"
+)
+
+// Redis is killed while it is read and written, and comes back with all, some or none of its data. Every answer is a
+// state of the log; once the owner of the log has caught up, it is the newest.
+func TestKilledRedis(t *testing.T) {
+	t.Parallel()
+	for name, args := range map[string][]string{
+		"without persistence": nil,
+		"with append-only":    {"--appendonly", "yes", "--appendfsync", "everysec"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			args := append([]string{"--dir", t.TempDir()}, args...)
+			node := startRedis(t, freePort(t), args...)
+			killAndRecover(t, live.Config{Addresses: []string{node.address}}, func() {
+				node.kill(t)
+				node = startRedis(t, portOf(t, node), args...)
+			})
+		})
+	}
+	t.Run("a cluster's node", func(t *testing.T) {
+		t.Parallel()
+		nodes, _ := startCluster(t)
+		kills := 0
+		killAndRecover(t, live.Config{Addresses: []string{nodes[0].address, nodes[1].address, nodes[2].address}}, func() {
+			i := kills % len(nodes)
+			kills++
+			nodes[i].kill(t)
+			nodes[i] = startRedis(t, portOf(t, nodes[i]), nodes[i].args...)
+		})
+	})
+}
+
+func portOf(t *testing.T, s *server) int {
+	_, text, err := net.SplitHostPort(s.address)
+	require.NoError(t, err)
+	port, err := strconv.Atoi(text)
+	require.NoError(t, err)
+	return port
+}
+
+// killAndRecover gives every user segment v at version v, kills in between, and recovers as the owner of a log does.
+func killAndRecover(t *testing.T, config live.Config, kill func()) {
+	const users = 200
+	s, err := live.Open(t.Context(), config, slog.New(slog.DiscardHandler))
+	require.NoError(t, err)
+	defer func() { require.NoError(t, s.Close()) }()
+	state := func(v uint64) map[audience.UserID][]audience.Number {
+		all := map[audience.UserID][]audience.Number{}
+		for i := range users {
+			all[audience.UserID(fmt.Sprint(i))] = []audience.Number{audience.Number(v)}
+		}
+		return all
+	}
+	steps := func(v uint64) (all []audience.Change) {
+		for u, segments := range state(v) {
+			all = append(all, audience.Change{Membership: audience.Membership{User: u, Segments: segments, Version: v}})
+		}
+		return all
+	}
+	recover := func(to uint64) {
+		require.Eventually(t, func() bool {
+			version, err := s.Version(t.Context())
+			if err != nil {
+				return s.Rebuild(t.Context(), to, livetest.Members(state(to))) == nil
+			}
+			for v := version + 1; v <= to; v++ {
+				if s.Apply(t.Context(), steps(v)) != nil {
+					return false
+				}
+			}
+			return true
+		}, 20*time.Second, 50*time.Millisecond)
+	}
+	recover(1)
+
+	var readers sync.WaitGroup
+	done := make(chan struct{})
+	readers.Go(func() {
+		for i := 0; ; i = (i + 1) % users {
+			select {
+			case <-done:
+				return
+			default:
+			}
+			got, err := s.Get(t.Context(), audience.UserID(fmt.Sprint(i)))
+			if errors.Is(err, audience.ErrUnavailable) {
+				continue
+			}
+			if err != nil || len(got.Segments) != 1 {
+				t.Errorf("a user of one segment was read as %v, %v", got.Segments, err)
+				return
+			}
+		}
+	})
+	version := uint64(1)
+	for range 3 {
+		for range 20 {
+			version++
+			require.NoError(t, s.Apply(t.Context(), steps(version)))
+		}
+		kill()
+		version++
+		if err := s.Apply(t.Context(), steps(version)); err != nil {
+			require.ErrorIs(t, err, audience.ErrUnavailable)
+		}
+		recover(version)
+		for u, want := range state(version) {
+			got, err := s.Get(t.Context(), u)
+			require.NoError(t, err)
+			require.True(t, slices.Equal(want, got.Segments))
+		}
+	}
+	close(done)
+	readers.Wait()
+}
