@@ -24,6 +24,8 @@ type Config struct {
 	Username string `yaml:"username"`
 	// PasswordFile names the file that holds the password. "" sends none.
 	PasswordFile string `yaml:"password_file"`
+	// Password is what the embedded Redis made up at its start; a configuration names PasswordFile instead.
+	Password string `yaml:"-"`
 	// Database is the number of the logical database. A cluster has only 0.
 	Database int `yaml:"database"`
 	// TLS encrypts the connections.
@@ -75,6 +77,7 @@ func (c *Config) options() (*redis.UniversalOptions, error) {
 		IsClusterMode:         c.cluster(),
 		DB:                    c.Database,
 		Username:              c.Username,
+		Password:              c.Password,
 		ContextTimeoutEnabled: true,
 		// CLIENT MAINT_NOTIFICATIONS is for one vendor's service; elsewhere it is an error on every new connection.
 		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
