@@ -1,0 +1,188 @@
+package expr
+
+import (
+	"maps"
+	"slices"
+	"sync"
+
+	"cel.dev/cel-go/cel"
+	"cel.dev/cel-go/common/operators"
+	"cel.dev/cel-go/common/types"
+
+	"github.com/kohorta/kohorta/internal/audience"
+)
+
+// rfmModel is the model that rfm.r and its like read.
+const rfmModel audience.ModelID = "rfm"
+
+// The records of the language and the kind of each field. Fields of prop and attr are whatever the data holds.
+var records = map[string]map[string]kind{
+	"rfm": {
+		"r": number, "f": number, "m": number, "segment": text,
+		"recency_days": number, "frequency": number, "monetary": number,
+	},
+	"profile": {"country": text},
+}
+
+// usage says how a function is called; it is the hint of errors about it.
+var usage = map[string]string{
+	"count":      `count("purchase"), count("purchase", "30d") or count("purchase", "30d", value > 10.0)`,
+	"sum":        `sum("purchase"), sum("purchase", "30d") or sum("purchase", "30d", prop.category == "Furniture")`,
+	"did":        `did("visit"), did("visit", "7d") or did("visit", "7d", prop.page == "pricing")`,
+	"last":       `last("purchase") > now - duration("720h") or last("purchase", value > 10.0)`,
+	"first":      `first("purchase") < timestamp("2024-01-01T00:00:00Z") or first("purchase", value > 10.0)`,
+	"days_since": `days_since("visit") >= 7 or days_since("visit", prop.page == "pricing")`,
+	"cluster":    `cluster("model") == 2`,
+	"in_segment": `in_segment("other-segment")`,
+	"timestamp":  `timestamp("2024-01-01T00:00:00Z")`,
+	"duration":   `duration("36h") or duration("30d")`,
+	"startsWith": `prop.sku.startsWith("A-")`,
+	"endsWith":   `prop.sku.endsWith("-XL")`,
+	"contains":   `prop.name.contains("chair")`,
+	"has":        `has(prop.coupon) or has(attr.plan)`,
+}
+
+// variables are the names an expression may start from.
+var variables = []string{"rfm", "profile", "attr", "prop", "value", "now"}
+
+// environment is CEL reduced to this language: only what is declared here exists, so that the checker refuses everything else.
+var environment = sync.OnceValues(func() (*cel.Env, error) {
+	properties := cel.MapType(cel.StringType, cel.DynType)
+	options := []cel.EnvOption{
+		cel.CustomTypeProvider(provider{types.NewEmptyRegistry()}),
+		cel.Macros(cel.HasMacro),
+		cel.ParserRecursionLimit(maxNesting),
+		cel.Variable("rfm", cel.ObjectType("rfm")),
+		cel.Variable("profile", cel.ObjectType("profile")),
+		cel.Variable("attr", properties),
+		cel.Variable("prop", properties),
+		cel.Variable("value", cel.DoubleType),
+		cel.Variable("now", cel.TimestampType),
+	}
+	for name, signatures := range map[string][]signature{
+		operators.LogicalAnd:    {{cel.BoolType, cel.BoolType, cel.BoolType}},
+		operators.LogicalOr:     {{cel.BoolType, cel.BoolType, cel.BoolType}},
+		operators.LogicalNot:    {{cel.BoolType, cel.BoolType}},
+		operators.Conditional:   conditionals(),
+		operators.Equals:        comparisons(signature{cel.BoolType, cel.BoolType, cel.BoolType}),
+		operators.NotEquals:     comparisons(signature{cel.BoolType, cel.BoolType, cel.BoolType}),
+		operators.Less:          comparisons(),
+		operators.LessEquals:    comparisons(),
+		operators.Greater:       comparisons(),
+		operators.GreaterEquals: comparisons(),
+		operators.Index:         {{cel.DynType, properties, cel.StringType}},
+		operators.In: {
+			{cel.BoolType, cel.DynType, cel.ListType(cel.DynType)},
+			{cel.BoolType, cel.StringType, properties}},
+		operators.Negate: {
+			{cel.IntType, cel.IntType},
+			{cel.DoubleType, cel.DoubleType},
+			{cel.DurationType, cel.DurationType}},
+		operators.Multiply: arithmetics(),
+		operators.Divide:   arithmetics(),
+		operators.Add: arithmetics(
+			signature{cel.TimestampType, cel.TimestampType, cel.DurationType},
+			signature{cel.TimestampType, cel.DurationType, cel.TimestampType},
+			signature{cel.DurationType, cel.DurationType, cel.DurationType}),
+		operators.Subtract: arithmetics(
+			signature{cel.TimestampType, cel.TimestampType, cel.DurationType},
+			signature{cel.DurationType, cel.TimestampType, cel.TimestampType},
+			signature{cel.DurationType, cel.DurationType, cel.DurationType}),
+
+		"count":      aggregates(cel.IntType, true),
+		"sum":        aggregates(cel.DoubleType, true),
+		"did":        aggregates(cel.BoolType, true),
+		"last":       aggregates(cel.TimestampType, false),
+		"first":      aggregates(cel.TimestampType, false),
+		"days_since": aggregates(cel.IntType, false),
+		"cluster":    {{cel.IntType, cel.StringType}},
+		"in_segment": {{cel.BoolType, cel.StringType}},
+		"timestamp":  {{cel.TimestampType, cel.StringType}},
+		"duration":   {{cel.DurationType, cel.StringType}},
+	} {
+		var overloads []cel.FunctionOpt
+		for _, s := range signatures {
+			overloads = append(overloads, cel.Overload(s.id(name), s[1:], s[0]))
+		}
+		options = append(options, cel.Function(name, overloads...))
+	}
+	for _, name := range []matcher{startsWith, endsWith, contains} {
+		receiver := signature{cel.BoolType, cel.StringType, cel.StringType}
+		options = append(options, cel.Function(string(name), cel.MemberOverload(receiver.id(string(name)), receiver[1:], receiver[0])))
+	}
+	return cel.NewCustomEnv(options...)
+})
+
+// signature is the type of a function's result, then those of its arguments.
+type signature []*cel.Type
+
+func (s signature) id(name string) string {
+	id := name
+	for _, argument := range s[1:] {
+		id += "," + argument.String()
+	}
+	return id
+}
+
+// aggregates are the forms of an aggregate: with or without a predicate and, where it takes one, a window.
+func aggregates(result *cel.Type, windowed bool) []signature {
+	forms := []signature{{result, cel.StringType}, {result, cel.StringType, cel.BoolType}}
+	if windowed {
+		forms = append(forms, signature{result, cel.StringType, cel.StringType}, signature{result, cel.StringType, cel.StringType, cel.BoolType})
+	}
+	return forms
+}
+
+// comparisons are those every operator has: between numbers of either type, texts, times and spans.
+func comparisons(more ...signature) []signature {
+	return append(more,
+		signature{cel.BoolType, cel.IntType, cel.IntType},
+		signature{cel.BoolType, cel.DoubleType, cel.DoubleType},
+		signature{cel.BoolType, cel.IntType, cel.DoubleType},
+		signature{cel.BoolType, cel.DoubleType, cel.IntType},
+		signature{cel.BoolType, cel.StringType, cel.StringType},
+		signature{cel.BoolType, cel.TimestampType, cel.TimestampType},
+		signature{cel.BoolType, cel.DurationType, cel.DurationType})
+}
+
+func arithmetics(more ...signature) []signature {
+	return append(more,
+		signature{cel.IntType, cel.IntType, cel.IntType},
+		signature{cel.DoubleType, cel.DoubleType, cel.DoubleType},
+		signature{cel.DoubleType, cel.IntType, cel.DoubleType},
+		signature{cel.DoubleType, cel.DoubleType, cel.IntType})
+}
+
+func conditionals() []signature {
+	var forms []signature
+	for _, of := range []*cel.Type{cel.BoolType, cel.IntType, cel.DoubleType, cel.TimestampType, cel.DurationType} {
+		forms = append(forms, signature{of, cel.BoolType, of, of})
+	}
+	return append(forms,
+		signature{cel.DoubleType, cel.BoolType, cel.IntType, cel.DoubleType},
+		signature{cel.DoubleType, cel.BoolType, cel.DoubleType, cel.IntType})
+}
+
+// provider tells the checker the fields of records.
+type provider struct{ *types.Registry }
+
+func (provider) FindStructType(name string) (*types.Type, bool) {
+	_, found := records[name]
+	return types.NewTypeTypeWithParam(types.NewObjectType(name)), found
+}
+
+func (provider) FindStructFieldNames(name string) ([]string, bool) {
+	fields, found := records[name]
+	return slices.Sorted(maps.Keys(fields)), found
+}
+
+func (provider) FindStructFieldType(name, field string) (*types.FieldType, bool) {
+	switch records[name][field] {
+	case number:
+		return &types.FieldType{Type: types.DoubleType}, true
+	case text:
+		return &types.FieldType{Type: types.StringType}, true
+	default:
+		return nil, false
+	}
+}

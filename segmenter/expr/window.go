@@ -1,0 +1,76 @@
+package expr
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// window is how far back from the time of evaluation events count: (at - length, at]. The zero window is all history.
+type window struct{ lengthMillis int64 }
+
+// all reports whether the window has no beginning.
+func (w window) all() bool { return w.lengthMillis == 0 }
+
+const (
+	secondMillis = int64(time.Second / time.Millisecond)
+	dayMillis    = 24 * 60 * 60 * secondMillis
+
+	maxWindowYears  = 100
+	maxWindowMillis = maxWindowYears * 365 * dayMillis
+)
+
+var unitMillis = map[byte]int64{'s': secondMillis, 'm': 60 * secondMillis, 'h': 3600 * secondMillis, 'd': dayMillis, 'w': 7 * dayMillis}
+
+// parseWindow reads "30d", "12h", "90m", "45s" or "2w"; "" and "all" are all history.
+func parseWindow(s string) (window, error) {
+	if s == "" || s == "all" {
+		return window{}, nil
+	}
+	if len(s) > 20 {
+		return window{}, fmt.Errorf("%.20q… is not a window", s)
+	}
+	unit, known := unitMillis[s[len(s)-1]]
+	digits := s[:len(s)-1]
+	if !known || digits == "" || strings.Trim(digits, "0123456789") != "" {
+		return window{}, fmt.Errorf("%q is not a window", s)
+	}
+	n, err := strconv.ParseInt(digits, 10, 64)
+	switch {
+	case err != nil || n > maxWindowMillis/unit:
+		return window{}, fmt.Errorf("a window of %s is longer than %d years", s, maxWindowYears)
+	case n == 0:
+		return window{}, fmt.Errorf("a window of %s holds no event", s)
+	}
+	return window{lengthMillis: n * unit}, nil
+}
+
+const windowHint = `a window is a whole number and s, m, h, d or w: "30d", "12h"; "all" is all history`
+
+// parseSpan reads the text of duration(...): Go's form "1h30m" or a window's "30d".
+func parseSpan(s string) (float64, error) {
+	if w, err := parseWindow(s); err == nil && !w.all() {
+		return float64(w.lengthMillis), nil
+	}
+	d, err := time.ParseDuration(s)
+	if err != nil || len(s) > 60 {
+		return 0, fmt.Errorf("%.60q is not a duration", s)
+	}
+	if d%time.Millisecond != 0 {
+		return 0, fmt.Errorf("%q is finer than a millisecond", s)
+	}
+	return float64(d.Milliseconds()), nil
+}
+
+// parseMoment reads the text of timestamp(...): RFC 3339.
+func parseMoment(s string) (float64, error) {
+	t, err := time.Parse(time.RFC3339Nano, s)
+	if err != nil || len(s) > 60 {
+		return 0, fmt.Errorf("%.60q is not a time", s)
+	}
+	if t.Nanosecond()%int(time.Millisecond) != 0 {
+		return 0, fmt.Errorf("%q is finer than a millisecond", s)
+	}
+	return float64(t.UnixMilli()), nil
+}
