@@ -29,8 +29,8 @@ const pipelined = 1000
 // missed is the piece of the log that failed to be applied; zero when there is none.
 type missed struct{ first, last uint64 }
 
-// Apply brings steps of the membership log into force, ascending by version; all steps of a version come in one call.
-// Repeats and older versions do no harm. Nobody sees half a user; readers of several users may see some before others.
+// Apply brings steps of the membership log into force, ascending by version. Repeats and older versions do no harm. Nobody
+// sees half a user; readers of several users may see some before others. A version may come in several calls.
 //
 // An Apply that failed leaves a gap, and versions above a gap would hide it. So every later Apply is refused with an
 // *audience.UnavailableError until the log is applied again from the gap on (from Version on, say), or rebuilt.

@@ -85,8 +85,9 @@ func (s *Store) checkEncoding(ctx context.Context) {
 	}
 }
 
-// Version is the version of the membership log up to which all answers are right. It is an *audience.UnavailableError
-// when nothing is built, or what was built is lost and must be built again.
+// Version is the version of the membership log with which a replay must begin: all before it is in force, and itself
+// perhaps in part. The error is an audience.ErrPrecondition as well as an *audience.UnavailableError when nothing is built
+// or what was built is lost: time to Rebuild. When Redis cannot be asked, it is only the latter.
 func (s *Store) Version(ctx context.Context) (uint64, error) {
 	meta, err := s.redis.HGetAll(ctx, s.keys.meta()).Result()
 	if err != nil {
@@ -94,7 +95,7 @@ func (s *Store) Version(ctx context.Context) (uint64, error) {
 	}
 	version, err := strconv.ParseUint(meta[metaVersion], 10, 64)
 	if err != nil {
-		return 0, unbuilt()
+		return 0, unbuilt(audience.ErrPrecondition)
 	}
 	servers, err := s.servers(ctx)
 	if err != nil {
@@ -104,7 +105,7 @@ func (s *Store) Version(ctx context.Context) (uint64, error) {
 		if err := s.abandon(ctx, meta[metaGeneration]); err != nil {
 			return 0, err
 		}
-		return 0, unbuilt()
+		return 0, unbuilt(audience.ErrPrecondition)
 	}
 	return version, nil
 }
@@ -151,7 +152,7 @@ func (s *Store) inGeneration(ctx context.Context, f func(generation) error) erro
 				if err := s.abandon(ctx, now.id); err != nil {
 					return err
 				}
-				return unbuilt()
+				return unbuilt(nil)
 			}
 			g = &now
 		}
@@ -171,7 +172,7 @@ func (s *Store) load(ctx context.Context) (generation, error) {
 	text, _ := answer[1].(string)
 	buckets, err := strconv.ParseUint(text, 10, 32)
 	if err != nil || buckets == 0 {
-		return generation{}, unbuilt()
+		return generation{}, unbuilt(nil)
 	}
 	g := generation{id: id, buckets: uint32(buckets)}
 	s.inForce.Store(&g)
@@ -190,8 +191,8 @@ func (s *Store) abandon(ctx context.Context, id string) error {
 }
 
 // unbuilt is the answer while there is no complete generation.
-func unbuilt() error {
-	return &audience.UnavailableError{What: "membership projection", RetryAfter: retryAfter, Err: errors.New("it is being built")}
+func unbuilt(cause error) error {
+	return &audience.UnavailableError{What: "membership projection", RetryAfter: retryAfter, Err: cause}
 }
 
 // translate turns the driver's errors into those of the callers. Whatever Redis answers beside the expected (away,

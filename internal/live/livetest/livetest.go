@@ -95,6 +95,7 @@ func testUnbuilt(t *testing.T, r Redis) {
 	requireUnavailable(t, err)
 	_, err = s.Version(t.Context())
 	requireUnavailable(t, err)
+	require.ErrorIs(t, err, audience.ErrPrecondition, "time to rebuild")
 	requireUnavailable(t, s.Apply(t.Context(), []audience.Change{step(1, "a", 1)}))
 }
 
@@ -257,6 +258,7 @@ func testLostBucket(t *testing.T, r Redis) {
 	require.Positive(t, refused)
 	_, err := s.Version(t.Context())
 	requireUnavailable(t, err)
+	require.ErrorIs(t, err, audience.ErrPrecondition, "time to rebuild")
 }
 
 // testOneGeneration builds states in which everybody is in one segment, another each time: a batch never sees two.
