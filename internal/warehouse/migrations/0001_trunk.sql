@@ -3,7 +3,7 @@
 
 -- The type leads the key, so a query for purchases reads purchases only (12 % of a usual history). (user_id, event_id) is
 -- unique because the writer refuses a repeat; ReplacingMergeTree is the second line of defence against a repeated insert.
-CREATE TABLE events
+CREATE TABLE IF NOT EXISTS events
 (
     user_id      String CODEC(ZSTD(1)),
     event_id     String CODEC(ZSTD(1)),
@@ -19,12 +19,13 @@ ENGINE = ReplacingMergeTree
 PARTITION BY toYYYYMM(time)
 ORDER BY (type, user_id, time, event_id);
 
--- Everybody there is: an expression such as !did("visit", "7d") is true for users without any event, too.
-CREATE TABLE users (user_id String CODEC(ZSTD(1)))
+-- Everybody there is: an expression such as !did("visit", "7d") is true for users without any event, too. The writer puts
+-- users here before their events and profiles, so that a crash in between never leaves an event of nobody.
+CREATE TABLE IF NOT EXISTS users (user_id String CODEC(ZSTD(1)))
 ENGINE = ReplacingMergeTree
 ORDER BY user_id;
 
-CREATE TABLE profiles
+CREATE TABLE IF NOT EXISTS profiles
 (
     user_id     String,
     version     UInt64,
@@ -37,23 +38,19 @@ CREATE TABLE profiles
 ENGINE = ReplacingMergeTree(version)
 ORDER BY user_id;
 
-CREATE TABLE consents
+CREATE TABLE IF NOT EXISTS consents
 (
     user_id     String,
     purpose     LowCardinality(String),
     destination LowCardinality(String), -- '' is every destination
     granted     Bool,
-    time        DateTime64(3, 'UTC'),
-    version     UInt64
+    time        DateTime64(3, 'UTC')     -- when the user said so: the latest word stands, in whatever order words arrive
 )
-ENGINE = ReplacingMergeTree(version)
+ENGINE = ReplacingMergeTree(time)
 ORDER BY (user_id, purpose, destination);
 
-CREATE MATERIALIZED VIEW users_of_events TO users AS SELECT DISTINCT user_id FROM events;
-CREATE MATERIALIZED VIEW users_of_profiles TO users AS SELECT DISTINCT user_id FROM profiles;
-
 -- One partition a version: dropped whole, and invisible until models.version points at it.
-CREATE TABLE scores
+CREATE TABLE IF NOT EXISTS scores
 (
     model           UInt32,
     version         UInt32,
@@ -72,7 +69,7 @@ ENGINE = MergeTree
 PARTITION BY (model, version)
 ORDER BY user_id;
 
-CREATE TABLE model_versions
+CREATE TABLE IF NOT EXISTS model_versions
 (
     model      UInt32,
     version    UInt32,
@@ -87,7 +84,7 @@ ORDER BY (model, version);
 
 -- The log of membership: one row is one user's step to a new membership, with the whole membership after it, so that
 -- both projections (members here, Redis) are written from the log alone, in any state they may be in.
-CREATE TABLE membership_changes
+CREATE TABLE IF NOT EXISTS membership_changes
 (
     version  UInt64,
     user_id  String,
@@ -101,7 +98,7 @@ ENGINE = ReplacingMergeTree
 PARTITION BY toYYYYMM(time)
 ORDER BY (version, user_id);
 
-CREATE TABLE members
+CREATE TABLE IF NOT EXISTS members
 (
     user_id  String,
     segments Array(UInt32),
@@ -110,10 +107,10 @@ CREATE TABLE members
 ENGINE = ReplacingMergeTree(version)
 ORDER BY user_id;
 
-CREATE MATERIALIZED VIEW members_of_changes TO members AS SELECT user_id, segments, version FROM membership_changes;
+CREATE MATERIALIZED VIEW IF NOT EXISTS members_of_changes TO members AS SELECT user_id, segments, version FROM membership_changes;
 
 -- The ledger: what each platform holds or may hold of whom. The newest row of (audience, user_id) stands.
-CREATE TABLE deliveries
+CREATE TABLE IF NOT EXISTS deliveries
 (
     audience    UInt32,
     user_id     String,
@@ -129,7 +126,7 @@ PARTITION BY audience
 ORDER BY user_id;
 
 -- Small: segments, models, destinations, audiences as JSON documents; runs; remembered answers.
-CREATE TABLE resources
+CREATE TABLE IF NOT EXISTS resources
 (
     kind        LowCardinality(String),
     id          String,
@@ -143,7 +140,7 @@ CREATE TABLE resources
 ENGINE = ReplacingMergeTree(version)
 ORDER BY (kind, id, number);
 
-CREATE TABLE runs
+CREATE TABLE IF NOT EXISTS runs
 (
     id          String,
     version     UInt64,
@@ -162,7 +159,7 @@ CREATE TABLE runs
 ENGINE = ReplacingMergeTree(version)
 ORDER BY id;
 
-CREATE TABLE answers
+CREATE TABLE IF NOT EXISTS answers
 (
     call       LowCardinality(String),
     request_id String,

@@ -1,0 +1,128 @@
+package warehouse
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"sync"
+	"time"
+
+	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
+
+	"github.com/kohorta/kohorta/internal/audience"
+)
+
+// changeLog guards the log of membership. One INSERT writes the log and, by a materialized view, members; when it fails
+// half-way, members lack what the log has, from version behind on. Nothing is appended before that is made good.
+type changeLog struct {
+	mu     sync.Mutex
+	behind uint64 // 0: members are up to the log
+}
+
+// AppendChanges makes changes durable in the log and in members. A repeat of the same changes is harmless. Versions may
+// not fall from call to call; all changes of one call may share one.
+func (s *Store) AppendChanges(ctx context.Context, changes []audience.Change) error {
+	if len(changes) == 0 {
+		return nil
+	}
+	s.changes.mu.Lock()
+	defer s.changes.mu.Unlock()
+	if s.changes.behind != 0 {
+		if err := s.settle(ctx); err != nil {
+			return err
+		}
+		if err := s.bringMembersUp(ctx, s.changes.behind); err != nil {
+			return err
+		}
+		s.changes.behind = 0
+	}
+	n := len(changes)
+	var (
+		versions = make([]uint64, n)
+		users    = make([]string, n)
+		segments = make([][]uint32, n)
+		entered  = make([][]uint32, n)
+		left     = make([][]uint32, n)
+		times    = make([]int64, n)
+		causes   = make([]string, n)
+	)
+	for i, c := range changes {
+		versions[i], users[i], times[i], causes[i] = c.Version, string(c.User), millis(c.Time), c.Cause
+		segments[i], entered[i], left[i] = uint32s(c.Segments), uint32s(c.Entered), uint32s(c.Left)
+	}
+	if err := s.insert(ctx, "membership_changes (version, user_id, segments, entered, left, time, cause)",
+		versions, users, segments, entered, left, times, causes); err != nil {
+		s.changes.behind = changes[0].Version
+		return fmt.Errorf("append %d changes to the log: %w", n, err)
+	}
+	return nil
+}
+
+// heal brings members up to the log after a crash: since no version is begun before the last one is whole in both, only
+// the newest version members know, and what follows it, can be incomplete.
+func (l *changeLog) heal(s *Store) func(context.Context) error {
+	return func(ctx context.Context) error {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		newest, _, err := first(ctx, s, audience.Query{SQL: "SELECT max(version) FROM members"}, scanUint64)
+		if err != nil {
+			return err
+		}
+		return s.bringMembersUp(ctx, newest)
+	}
+}
+
+// bringMembersUp writes the log's memberships from a version on into members, where the newest of a user stands.
+func (s *Store) bringMembersUp(ctx context.Context, from uint64) error {
+	return s.Exec(ctx, audience.Query{
+		SQL:    "INSERT INTO members SELECT user_id, segments, version FROM membership_changes WHERE version >= {from:UInt64}",
+		Params: map[string]any{"from": from},
+	})
+}
+
+// LastVersion is the newest version of the log; 0 when it is empty.
+func (s *Store) LastVersion(ctx context.Context) (uint64, error) {
+	version, _, err := first(ctx, s, audience.Query{SQL: "SELECT version FROM membership_changes ORDER BY version DESC LIMIT 1"}, scanUint64)
+	if err != nil {
+		return 0, fmt.Errorf("read the log's newest version: %w", err)
+	}
+	return version, nil
+}
+
+// ChangesAfter yields the log after a version, by version, then user.
+func (s *Store) ChangesAfter(ctx context.Context, version uint64) iter.Seq2[audience.Change, error] {
+	return stream(ctx, s, audience.Query{
+		SQL: `SELECT user_id, segments, version, entered, left, time, cause FROM membership_changes FINAL
+			WHERE version > {version:UInt64} ORDER BY version, user_id`,
+		Params: map[string]any{"version": version},
+	}, func(rows driver.Rows) (change audience.Change, err error) {
+		var (
+			user                    string
+			segments, entered, left []uint32
+			at                      time.Time
+		)
+		err = rows.Scan(&user, &segments, &change.Version, &entered, &left, &at, &change.Cause)
+		change.User, change.Time = audience.UserID(user), at.UTC()
+		change.Segments, change.Entered, change.Left = numbers(segments), numbers(entered), numbers(left)
+		return change, err
+	})
+}
+
+func uint32s(numbers []audience.Number) []uint32 {
+	out := make([]uint32, len(numbers))
+	for i, n := range numbers {
+		out[i] = uint32(n)
+	}
+	return out
+}
+
+func numbers(stored []uint32) []audience.Number {
+	if len(stored) == 0 {
+		return nil
+	}
+	out := make([]audience.Number, len(stored))
+	for i, n := range stored {
+		out[i] = audience.Number(n)
+	}
+	return out
+}

@@ -1,0 +1,86 @@
+package warehouse
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/ClickHouse/clickhouse-go/v2"
+	"github.com/ClickHouse/clickhouse-go/v2/ext"
+	"github.com/ClickHouse/clickhouse-go/v2/lib/column"
+
+	"github.com/kohorta/kohorta/internal/audience"
+)
+
+var errClosed = errors.New("the store is closed")
+
+// eventKey is what makes an event one: a user has it once.
+type eventKey struct{ user, id string }
+
+// repeats says which rows repeat a stored event or an earlier row. Memory answers for almost all rows; the few it is not
+// sure of are looked up.
+func (w *eventWriter) repeats(ctx context.Context, rows *eventColumns) ([]bool, error) {
+	duplicate := make([]bool, rows.len())
+	unsure := map[uint64]bool{}
+	for _, hash := range rows.hashes {
+		if w.maybeSeen(hash) {
+			unsure[hash] = true
+		}
+	}
+	if len(unsure) == 0 {
+		return duplicate, nil
+	}
+	asked := map[eventKey]int{} // to the first row of that key
+	for i, hash := range rows.hashes {
+		if unsure[hash] {
+			key := eventKey{rows.users[i], rows.ids[i]}
+			if _, repeated := asked[key]; repeated {
+				duplicate[i] = true
+			} else {
+				asked[key] = i
+			}
+		}
+	}
+	for _, condition := range []string{
+		// A repeat usually says the same again: found in its own place, without looking anywhere else.
+		"(type, user_id, time, event_id) IN (SELECT type, user_id, time, event_id FROM asked)",
+		// One with another type or time may stand anywhere; the key leads to the user within each type and month.
+		"(user_id, event_id) IN (SELECT user_id, event_id FROM asked)",
+	} {
+		if err := w.store.lookUp(ctx, rows, asked, condition, func(key eventKey) {
+			duplicate[asked[key]] = true
+			delete(asked, key)
+		}); err != nil {
+			return nil, err
+		}
+	}
+	return duplicate, nil
+}
+
+// lookUp calls found for each of the asked keys with a stored event for which condition, on the table asked, holds.
+func (s *Store) lookUp(ctx context.Context, rows *eventColumns, asked map[eventKey]int, condition string, found func(eventKey)) error {
+	if len(asked) == 0 {
+		return nil
+	}
+	table, err := ext.NewTable("asked",
+		ext.Column("type", column.Type("String")), ext.Column("user_id", column.Type("String")),
+		ext.Column("time", column.Type("DateTime64(3, 'UTC')")), ext.Column("event_id", column.Type("String")))
+	if err != nil {
+		return err
+	}
+	for _, i := range asked {
+		if err := table.Append(rows.types[i], rows.users[i], time.UnixMilli(rows.times[i]), rows.ids[i]); err != nil {
+			return err
+		}
+	}
+	return s.Select(clickhouse.Context(ctx, clickhouse.WithExternalTable(table)),
+		audience.Query{SQL: "SELECT DISTINCT user_id, event_id FROM events WHERE " + condition},
+		func(scan func(...any) error) error {
+			var key eventKey
+			if err := scan(&key.user, &key.id); err != nil {
+				return err
+			}
+			found(key)
+			return nil
+		})
+}

@@ -1,0 +1,118 @@
+package warehouse
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+
+	"github.com/ClickHouse/clickhouse-go/v2"
+	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
+
+	"github.com/kohorta/kohorta/internal/audience"
+)
+
+// Store is one database of Kohorta in ClickHouse. It is safe for concurrent use, and it is the only writer: a second
+// Store on the same database would not see the first one's repeats.
+type Store struct {
+	conn     driver.Conn
+	database string
+	log      *slog.Logger
+	versions clock
+
+	unsettled unsettled
+	changes   changeLog
+	writer    *eventWriter
+	resources sync.Mutex // read-modify-write of resources
+	profiles  sync.Mutex // of profiles
+}
+
+// Open connects, brings the schema up to date, and heals what a crash may have left half-done.
+func Open(ctx context.Context, config Config) (*Store, error) {
+	options, err := config.options()
+	if err != nil {
+		return nil, fmt.Errorf("clickhouse: %w", err)
+	}
+	conn, err := connect(ctx, options)
+	if err != nil {
+		return nil, fmt.Errorf("connect to clickhouse: %w", err)
+	}
+	s := &Store{conn: conn, database: options.Auth.Database, log: config.Log}
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
+	if err := s.start(ctx); err != nil {
+		return nil, errors.Join(err, conn.Close())
+	}
+	return s, nil
+}
+
+// start does what Open does once connected.
+func (s *Store) start(ctx context.Context) error {
+	for _, step := range []struct {
+		doing string
+		do    func(context.Context) error
+	}{
+		{"stop writes of an earlier process", s.stopOrphans},
+		{"migrate", s.migrate},
+		{"read the newest version", s.readVersions},
+		{"bring members up to the log", s.changes.heal(s)},
+		{"start the event writer", s.startWriter},
+	} {
+		if err := step.do(ctx); err != nil {
+			return fmt.Errorf("%s: %w", step.doing, err)
+		}
+	}
+	return nil
+}
+
+// connect opens the database and creates it when it does not exist yet.
+func connect(ctx context.Context, options *clickhouse.Options) (driver.Conn, error) {
+	conn, err := clickhouse.Open(options)
+	if err != nil {
+		return nil, translated(ctx, err)
+	}
+	err = conn.Ping(ctx)
+	var exception *clickhouse.Exception
+	if errors.As(err, &exception) && exception.Code == codeUnknownDatabase {
+		err = createDatabase(ctx, *options)
+	}
+	if err != nil {
+		return nil, errors.Join(translated(ctx, err), conn.Close())
+	}
+	return conn, nil
+}
+
+func createDatabase(ctx context.Context, options clickhouse.Options) error {
+	name := options.Auth.Database
+	options.Auth.Database = "default"
+	conn, err := clickhouse.Open(&options)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	return conn.Exec(ctx, "CREATE DATABASE IF NOT EXISTS {name:Identifier} ENGINE = Atomic", clickhouse.Named("name", name))
+}
+
+// readVersions makes new versions larger than all stored ones, even when the system's clock was set back meanwhile.
+func (s *Store) readVersions(ctx context.Context) error {
+	newest, _, err := first(ctx, s, audience.Query{SQL: `
+		SELECT max(version) FROM (
+			SELECT max(version) AS version FROM profiles
+			UNION ALL SELECT max(version) FROM resources
+			UNION ALL SELECT max(version) FROM runs
+			UNION ALL SELECT max(version) FROM deliveries)`,
+	}, scanUint64)
+	s.versions.startAfter(newest)
+	return err
+}
+
+// Ping asks ClickHouse for a sign of life.
+func (s *Store) Ping(ctx context.Context) error { return translated(ctx, s.conn.Ping(ctx)) }
+
+// Close ends the writer, which finishes what it has begun, and the connections.
+func (s *Store) Close() error {
+	s.writer.close()
+	return s.conn.Close()
+}
