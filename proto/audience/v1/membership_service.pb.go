@@ -26,9 +26,9 @@ type Membership struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The user.
 	UserId string `protobuf:"bytes,1,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
-	// Segments the user is in, by age of the segment. Format: segments/{segment}
+	// Segments the user is in, oldest first. Format: segments/{segment}
 	Segments []string `protobuf:"bytes,2,rep,name=segments,proto3" json:"segments,omitempty"`
-	// Version of the membership log that made it so; 0 for a user who never was in any segment.
+	// Version of the membership log up to which the answer is right.
 	Version       uint64 `protobuf:"varint,3,opt,name=version,proto3" json:"version,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -329,7 +329,7 @@ type CheckMembershipResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Whether the user is in the segment.
 	Member bool `protobuf:"varint,1,opt,name=member,proto3" json:"member,omitempty"`
-	// Version of the membership log that made it so; 0 for a user who never was in any segment.
+	// Version of the membership log up to which the answer is right.
 	Version       uint64 `protobuf:"varint,2,opt,name=version,proto3" json:"version,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -2122,7 +2122,7 @@ type ListScoresRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Model whose scores to list. Format: models/{model}
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// Cursor of the last message received; empty for all scores. It holds on to the version it was made for.
+	// Cursor of the last message received; empty for all scores. It serves until the model's next training.
 	Cursor        string `protobuf:"bytes,2,opt,name=cursor,proto3" json:"cursor,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2177,7 +2177,7 @@ type ListScoresResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Some scores, by user id.
 	Scores []*Score `protobuf:"bytes,1,rep,name=scores,proto3" json:"scores,omitempty"`
-	// Where to go on after this message while the version exists.
+	// Where to go on after this message.
 	Cursor string `protobuf:"bytes,2,opt,name=cursor,proto3" json:"cursor,omitempty"`
 	// Version of the model that gave them; the same for a whole stream.
 	Version       uint32 `protobuf:"varint,3,opt,name=version,proto3" json:"version,omitempty"`

@@ -36,8 +36,8 @@ type Segment struct {
 	Expression string `protobuf:"bytes,4,opt,name=expression,proto3" json:"expression,omitempty"`
 	// A disabled segment keeps no members after the next evaluation.
 	Disabled bool `protobuf:"varint,5,opt,name=disabled,proto3" json:"disabled,omitempty"`
-	// Members since the last evaluation. Output only.
-	MemberCount int64 `protobuf:"varint,6,opt,name=member_count,json=memberCount,proto3" json:"member_count,omitempty"`
+	// Members since the last evaluation; not set while the projection that counts them is away. Output only.
+	MemberCount *int64 `protobuf:"varint,6,opt,name=member_count,json=memberCount,proto3,oneof" json:"member_count,omitempty"`
 	// When it was created. Output only.
 	CreateTime *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
 	// When it was last changed. Output only.
@@ -114,8 +114,8 @@ func (x *Segment) GetDisabled() bool {
 }
 
 func (x *Segment) GetMemberCount() int64 {
-	if x != nil {
-		return x.MemberCount
+	if x != nil && x.MemberCount != nil {
+		return *x.MemberCount
 	}
 	return 0
 }
@@ -1071,7 +1071,7 @@ var File_audience_v1_segment_service_proto protoreflect.FileDescriptor
 
 const file_audience_v1_segment_service_proto_rawDesc = "" +
 	"\n" +
-	"!audience/v1/segment_service.proto\x12\vaudience.v1\x1a\x1daudience/v1/run_service.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc2\x02\n" +
+	"!audience/v1/segment_service.proto\x12\vaudience.v1\x1a\x1daudience/v1/run_service.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd8\x02\n" +
 	"\aSegment\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05title\x18\x02 \x01(\tR\x05title\x12 \n" +
@@ -1079,13 +1079,14 @@ const file_audience_v1_segment_service_proto_rawDesc = "" +
 	"\n" +
 	"expression\x18\x04 \x01(\tR\n" +
 	"expression\x12\x1a\n" +
-	"\bdisabled\x18\x05 \x01(\bR\bdisabled\x12!\n" +
-	"\fmember_count\x18\x06 \x01(\x03R\vmemberCount\x12;\n" +
+	"\bdisabled\x18\x05 \x01(\bR\bdisabled\x12&\n" +
+	"\fmember_count\x18\x06 \x01(\x03H\x00R\vmemberCount\x88\x01\x01\x12;\n" +
 	"\vcreate_time\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"createTime\x12;\n" +
 	"\vupdate_time\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"updateTime\x12\x12\n" +
-	"\x04etag\x18\t \x01(\tR\x04etag\"\x84\x01\n" +
+	"\x04etag\x18\t \x01(\tR\x04etagB\x0f\n" +
+	"\r_member_count\"\x84\x01\n" +
 	"\x14CreateSegmentRequest\x12\x1d\n" +
 	"\n" +
 	"segment_id\x18\x01 \x01(\tR\tsegmentId\x12.\n" +
@@ -1237,6 +1238,7 @@ func file_audience_v1_segment_service_proto_init() {
 		return
 	}
 	file_audience_v1_run_service_proto_init()
+	file_audience_v1_segment_service_proto_msgTypes[0].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
