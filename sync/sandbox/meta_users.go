@@ -1,0 +1,227 @@
+package sandbox
+
+import (
+	"encoding/json"
+	"hash/fnv"
+	"strconv"
+	"time"
+)
+
+// externLifetime is how long an EXTERN_ID stands for the keys uploaded beside it.
+const externLifetime = 90 * 24 * time.Hour
+
+// maxSamples is the most invalid entries an answer shows.
+const maxSamples = 100
+
+// session is the client's numbering of batches.
+type session struct {
+	ID       json.Number `json:"session_id"`
+	Batch    int         `json:"batch_seq"`
+	Last     bool        `json:"last_batch_flag"`
+	Expected int         `json:"estimated_num_total"`
+	id       int64
+}
+
+// usersSession is what a session of /users has brought so far.
+type usersSession struct {
+	received int
+	closed   bool
+}
+
+// usersAnswer is the answer of every call that carries rows.
+type usersAnswer struct {
+	Audience string `json:"audience_id,omitempty"`
+	Session  string `json:"session_id"`
+	Received int    `json:"num_received"`
+	Invalid  int    `json:"num_invalid_entries"`
+	Samples  any    `json:"invalid_entry_samples"`
+}
+
+// readSession reads the field session; nil when it was left out.
+func (c *metaCall) readSession() (*session, error) {
+	text, sent := c.params["session"]
+	if !sent {
+		return nil, nil
+	}
+	var s session
+	if err := decodeStrict(text, &s); err != nil {
+		return nil, metaParameter("(#100) Invalid parameter session: "+err.Error(), "session")
+	}
+	id, err := strconv.ParseInt(s.ID.String(), 10, 64)
+	switch {
+	case err != nil || id <= 0:
+		return nil, metaParameter("(#100) session_id must be a positive 64-bit integer", "session")
+	case s.Batch < 1:
+		return nil, metaParameter("(#100) batch_seq must start at 1", "session")
+	}
+	s.id = id
+	return &s, nil
+}
+
+func (m *Meta) addUsers(c *metaCall) (any, error) {
+	if !c.account.termsAccepted {
+		return nil, &metaError{Code: 200, Subcode: 1870034, Message: "(#200) Custom audience terms have not been accepted",
+			Title: "Custom Audience Terms Not Accepted", UserMsg: "Accept the Custom Audience terms of this ad account."}
+	}
+	return m.changeUsers(c, "POST", func(rows []uploadedRow) error {
+		c.audience.filled = true
+		for _, row := range rows {
+			if id, ok := c.account.resolve(row, c.now); ok {
+				c.audience.members.add(id, heldRow{c.now, row.value})
+			}
+		}
+		return nil
+	})
+}
+
+func (m *Meta) removeUsers(c *metaCall) (any, error) {
+	return m.changeUsers(c, "DELETE", func(rows []uploadedRow) error {
+		leaving := c.account.leaving(c.audience.members, rows, c.now)
+		if left := len(c.audience.members.rows) - len(leaving); len(leaving) > 0 && left < m.server.cfg.Meta.RemovalFloor {
+			return &metaError{Code: 200, Subcode: 1870047, Message: "(#200) The audience would become too small by this removal"}
+		}
+		for id := range leaving {
+			c.audience.members.remove(id)
+		}
+		return nil
+	})
+}
+
+// removeFromAny removes people from every customer list of the account: the erasure path.
+func (m *Meta) removeFromAny(c *metaCall) (any, error) {
+	s, err := c.readSession()
+	if err != nil {
+		return nil, err
+	}
+	good, answer := m.judge(c)
+	for _, a := range m.audiences {
+		if a.account != c.account.id || a.state == StateDeleted {
+			continue
+		}
+		a.settle(c.now)
+		for id := range c.account.leaving(a.members, good, c.now) {
+			a.members.remove(id)
+		}
+		a.changed(c.now, m.server.cfg.Meta.VisibleAfter)
+	}
+	answer.Session = defaultSession("DELETE", c.upload.schemaText)
+	if s != nil {
+		answer.Session = strconv.FormatInt(s.id, 10)
+	}
+	return answer, nil
+}
+
+// changeUsers checks what adds and removals have in common, applies the good rows, and answers.
+func (m *Meta) changeUsers(c *metaCall, verb string, apply func([]uploadedRow) error) (any, error) {
+	a := c.audience
+	s, err := c.readSession()
+	if err != nil {
+		return nil, err
+	}
+	if s == nil && m.server.cfg.Meta.SessionRequired {
+		return nil, metaParameter("(#100) The parameter session is required", "session")
+	}
+	if a.replace.running() {
+		return nil, metaUpdate(1870145, "A replace of this audience is in progress")
+	}
+	if err := a.accepts(c.upload); err != nil {
+		return nil, err
+	}
+	if s == nil {
+		good, answer := m.judge(c)
+		answer.Audience, answer.Session = a.id, defaultSession(verb, c.upload.schemaText)
+		if err := apply(good); err != nil {
+			return nil, err
+		}
+		a.changed(c.now, m.server.cfg.Meta.VisibleAfter)
+		return answer, nil
+	}
+	seen := c.account.sessions[s.id]
+	if seen == nil {
+		seen = &usersSession{}
+		c.account.sessions[s.id] = seen
+	}
+	answer := usersAnswer{Samples: map[string]string{}}
+	if !seen.closed { // batches after the last one are ignored
+		var good []uploadedRow
+		good, answer = m.judge(c)
+		if err := apply(good); err != nil {
+			return nil, err
+		}
+		a.changed(c.now, m.server.cfg.Meta.VisibleAfter)
+		seen.received += answer.Received
+		seen.closed = s.Last
+	}
+	answer.Audience, answer.Session, answer.Received = a.id, strconv.FormatInt(s.id, 10), seen.received
+	return answer, nil
+}
+
+// judge separates the good rows and starts the answer: counts and samples of the others.
+func (m *Meta) judge(c *metaCall) ([]uploadedRow, usersAnswer) {
+	good := make([]uploadedRow, 0, len(c.upload.rows))
+	answer := usersAnswer{Received: len(c.upload.rows)}
+	samples := map[string]string{}
+	for i, row := range c.upload.rows {
+		if row.reason == "" && c.fault.refusedRow(i, row.values()) {
+			row.reason = "refused on demand"
+		}
+		if row.reason == "" {
+			good = append(good, row)
+			continue
+		}
+		answer.Invalid++
+		if len(samples) < maxSamples {
+			samples[string(jsonText(c.upload.cells[i]))] = row.reason
+		}
+	}
+	answer.Samples = samples
+	if m.server.cfg.Meta.SamplesAsArray {
+		reasons := []string{}
+		for _, reason := range samples {
+			reasons = append(reasons, reason)
+		}
+		answer.Samples = reasons
+	}
+	return good, answer
+}
+
+// resolve turns an uploaded row into the row to hold. An EXTERN_ID alone stands for the keys last uploaded beside it;
+// when that is unknown or too long ago it matches nobody, without an error.
+func (account *metaAccount) resolve(row uploadedRow, now time.Time) (rowID, bool) {
+	if row.pii != "" {
+		if row.extern != "" {
+			account.externs[row.extern] = externMapping{row.pii, now}
+		}
+		return newRowID(row.pii, row.extern), true
+	}
+	known, ok := account.externs[row.extern]
+	if !ok || now.Sub(known.at) > externLifetime {
+		return "", false
+	}
+	return newRowID(known.pii, row.extern), true
+}
+
+// leaving are the members of the set that the rows name by any of their keys. Where keys and EXTERN_ID disagree the keys win.
+func (account *metaAccount) leaving(members *rowSet, rows []uploadedRow, now time.Time) map[rowID]struct{} {
+	found := map[rowID]struct{}{}
+	for _, row := range rows {
+		texts := finders(row.pii)
+		if row.pii == "" {
+			id, ok := account.resolve(row, now)
+			if !ok {
+				continue
+			}
+			pii, _ := id.split()
+			texts = append(finders(pii), "#"+row.extern)
+		}
+		members.find(texts, found)
+	}
+	return found
+}
+
+// defaultSession is the id of a call without session: the same for the same method and schema, on every audience.
+func defaultSession(verb, schema string) string {
+	h := fnv.New64a()
+	_, _ = h.Write([]byte(verb + schema))
+	return strconv.FormatUint(h.Sum64()>>1, 10)
+}
