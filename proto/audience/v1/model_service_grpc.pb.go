@@ -52,8 +52,8 @@ type ModelServiceClient interface {
 	ListModelVersions(ctx context.Context, in *ListModelVersionsRequest, opts ...grpc.CallOption) (*ListModelVersionsResponse, error)
 	// GetScore reads what the current version says of a user.
 	GetScore(ctx context.Context, in *GetScoreRequest, opts ...grpc.CallOption) (*GetScoreResponse, error)
-	// ListScores streams the scores of everybody by user id, all of one version: a training that ends meanwhile ends the
-	// stream with ABORTED. A stream that broke goes on from its last cursor.
+	// ListScores streams the scores of everybody by user id, all of one version. A stream that broke goes on from its last
+	// cursor, unless the model was trained since: then it ends with ABORTED.
 	ListScores(ctx context.Context, in *ListScoresRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ListScoresResponse], error)
 }
 
@@ -186,8 +186,8 @@ type ModelServiceServer interface {
 	ListModelVersions(context.Context, *ListModelVersionsRequest) (*ListModelVersionsResponse, error)
 	// GetScore reads what the current version says of a user.
 	GetScore(context.Context, *GetScoreRequest) (*GetScoreResponse, error)
-	// ListScores streams the scores of everybody by user id, all of one version: a training that ends meanwhile ends the
-	// stream with ABORTED. A stream that broke goes on from its last cursor.
+	// ListScores streams the scores of everybody by user id, all of one version. A stream that broke goes on from its last
+	// cursor, unless the model was trained since: then it ends with ABORTED.
 	ListScores(*ListScoresRequest, grpc.ServerStreamingServer[ListScoresResponse]) error
 	mustEmbedUnimplementedModelServiceServer()
 }

@@ -36,7 +36,7 @@ type Segment struct {
 	Expression string `protobuf:"bytes,4,opt,name=expression,proto3" json:"expression,omitempty"`
 	// A disabled segment keeps no members after the next evaluation.
 	Disabled bool `protobuf:"varint,5,opt,name=disabled,proto3" json:"disabled,omitempty"`
-	// Members since the last evaluation; not set while the projection that counts them is away. Output only.
+	// Members since the last evaluation, in answers of GetSegment and ListSegments. Output only.
 	MemberCount *int64 `protobuf:"varint,6,opt,name=member_count,json=memberCount,proto3,oneof" json:"member_count,omitempty"`
 	// When it was created. Output only.
 	CreateTime *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
