@@ -14,7 +14,7 @@ import (
 )
 
 const (
-	stopGrace   = 10 * time.Second       // between asking a child to end and killing it
+	stopGrace   = 10 * time.Second       // between the signal to end and killing the child
 	probeEvery  = 10 * time.Millisecond  // between two questions whether it answers
 	firstPause  = 100 * time.Millisecond // before the first restart; doubled for each further one
 	maxRestarts = 6                      // in a row, about 6 s in all; then the child is given up
@@ -25,6 +25,8 @@ const (
 type child struct {
 	name    string
 	command func() *exec.Cmd            // a fresh command for each start
+	ending  syscall.Signal              // ends it in order
+	grace   time.Duration               // between that signal and SIGKILL
 	answers func(context.Context) error // nil once the engine serves
 	timeout time.Duration               // until answers must have been nil
 	pause   time.Duration               // before the first restart
@@ -119,7 +121,7 @@ func (c *child) live(life context.Context, up func()) error {
 		select {
 		case err := <-answered:
 			if err != nil {
-				terminate(cmd, exited)
+				c.terminate(cmd, exited)
 				return c.explain(fmt.Errorf("%s did not answer within %s: %w", c.name, c.timeout, err))
 			}
 			c.log.Info("engine answers", "engine", c.name, "pid", cmd.Process.Pid, "took", time.Since(began).Round(time.Millisecond))
@@ -127,7 +129,7 @@ func (c *child) live(life context.Context, up func()) error {
 		case <-exited:
 			return c.explain(fmt.Errorf("%s died: %s", c.name, cmd.ProcessState))
 		case <-life.Done():
-			terminate(cmd, exited)
+			c.terminate(cmd, exited)
 			return life.Err()
 		}
 	}
@@ -147,12 +149,12 @@ func (c *child) awaitAnswer(ctx context.Context) error {
 	}
 }
 
-// terminate asks the child's process group to end, and kills it when it does not.
-func terminate(cmd *exec.Cmd, exited <-chan struct{}) {
-	_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM)
+// terminate ends the child's process group, and kills it when it takes too long.
+func (c *child) terminate(cmd *exec.Cmd, exited <-chan struct{}) {
+	_ = syscall.Kill(-cmd.Process.Pid, c.ending)
 	select {
 	case <-exited:
-	case <-time.After(stopGrace):
+	case <-time.After(c.grace):
 		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
 		<-exited
 	}

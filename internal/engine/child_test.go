@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -22,9 +23,11 @@ func script(t *testing.T, text string, answers func(context.Context) error) *chi
 	return &child{
 		name:    "Script",
 		command: func() *exec.Cmd { return exec.Command("sh", "-c", text) },
+		ending:  syscall.SIGTERM,
 		answers: answers,
 		timeout: 5 * time.Second,
 		pause:   time.Millisecond,
+		grace:   stopGrace,
 		output:  output,
 		log:     quiet(),
 	}
@@ -70,6 +73,17 @@ func TestKnownCausesNameTheirRemedy(t *testing.T) {
 func TestTooLittleSpaceIsToldBeforeTheStart(t *testing.T) {
 	require.NoError(t, checkSpace("/data", minFreeBytes))
 	require.EqualError(t, checkSpace("/data", minFreeBytes-1), "data directory /data has 511 MiB free and needs 512 MiB: free some space, or choose another dir")
+}
+
+func TestChildThatIgnoresItsSignalIsKilled(t *testing.T) {
+	c := script(t, "trap '' TERM; echo $$; while :; do sleep 0.1; done", answersAtOnce)
+	c.grace = 50 * time.Millisecond
+	require.NoError(t, c.start(t.Context()))
+	eventually(t, 5*time.Second, "the script runs", func() bool { return c.output.lastLines() != "" })
+	pid, err := strconv.Atoi(c.output.lastLines())
+	require.NoError(t, err)
+	c.close()
+	require.False(t, alive(pid))
 }
 
 // The guard stands before Redis where the kernel does not kill children with their parent; here it is tested wherever the tests run.

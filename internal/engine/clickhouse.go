@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 
 	"github.com/ClickHouse/clickhouse-go/v2"
 )
@@ -50,6 +51,8 @@ func (l *launcher) clickhouse(ctx context.Context) error {
 	l.engines.clickhouseDSN = fmt.Sprintf("clickhouse://%s:%s@%s/%s", clickhouseUser, l.password, address, database)
 	l.engines.clickhouse = &child{
 		name:    "ClickHouse",
+		ending:  found.ending(),
+		grace:   stopGrace,
 		timeout: l.StartTimeout,
 		pause:   firstPause,
 		inherit: l.inherit,
@@ -72,6 +75,15 @@ func (f found) command(dir, config string) *exec.Cmd {
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), "TZ=UTC", libraryEnv+"="+f.path)
 	return cmd
+}
+
+// ending is how ClickHouse is ended. The library has no orderly end (SIGTERM is at times ignored for good), and needs none: what it has
+// acknowledged is on the disk, what it was merging it merges again.
+func (f found) ending() syscall.Signal {
+	if f.library {
+		return syscall.SIGKILL
+	}
+	return syscall.SIGTERM
 }
 
 // executable is this program's own file, also after it was renamed or replaced while running.

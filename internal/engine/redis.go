@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 
 	"github.com/alicebob/miniredis/v2"
 )
@@ -51,6 +52,8 @@ func (l *launcher) redis(ctx context.Context) error {
 	}
 	l.engines.redis = &child{
 		name:    "Redis",
+		ending:  syscall.SIGTERM,
+		grace:   stopGrace,
 		timeout: l.StartTimeout,
 		pause:   firstPause,
 		inherit: l.inherit,
