@@ -32,7 +32,7 @@ func (s *Store) RecordDeliveries(ctx context.Context, ledger audience.Number, de
 	version := s.versions.next()
 	for i, d := range deliveries {
 		audiences[i], users[i], states[i], versions[i] = uint32(ledger), string(d.User), string(d.State), version
-		identifiers[i], reasons[i], runs[i], times[i] = identifierRows(d.Identifiers), d.Reason, string(d.Run), millis(d.Time)
+		identifiers[i], reasons[i], runs[i], times[i] = identifierRows(inOrder(d.Identifiers)), d.Reason, string(d.Run), millis(d.Time)
 	}
 	if err := s.insert(ctx, "deliveries (audience, user_id, state, identifiers, reason, run, time, version)",
 		audiences, users, states, identifiers, reasons, runs, times, versions); err != nil {

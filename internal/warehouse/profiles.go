@@ -104,18 +104,22 @@ func updated(profile audience.Profile, update audience.ProfileUpdate) audience.P
 	return profile
 }
 
-// identifiersAfter are the identifiers after the update, sorted by scheme, then value, without repeats.
+// identifiersAfter are the identifiers after the update, in order.
 func identifiersAfter(held []audience.Identifier, update audience.ProfileUpdate) []audience.Identifier {
 	kept := slices.DeleteFunc(slices.Clone(held), func(old audience.Identifier) bool {
 		return update.ReplaceIdentifiers || slices.ContainsFunc(update.Identifiers, func(given audience.Identifier) bool {
 			return given.Scheme == old.Scheme
 		})
 	})
-	after := append(kept, update.Identifiers...)
-	slices.SortFunc(after, func(a, b audience.Identifier) int {
+	return inOrder(append(kept, update.Identifiers...))
+}
+
+// inOrder are the identifiers sorted by scheme, then value, without repeats: equal sets are equal lists.
+func inOrder(identifiers []audience.Identifier) []audience.Identifier {
+	sorted := slices.SortedFunc(slices.Values(identifiers), func(a, b audience.Identifier) int {
 		return cmp.Or(cmp.Compare(a.Scheme, b.Scheme), cmp.Compare(a.Value, b.Value))
 	})
-	return slices.Compact(after)
+	return slices.Compact(sorted)
 }
 
 func (s *Store) writeProfiles(ctx context.Context, profiles map[audience.UserID]audience.Profile) error {

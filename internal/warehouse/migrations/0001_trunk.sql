@@ -109,7 +109,8 @@ ORDER BY user_id;
 
 CREATE MATERIALIZED VIEW IF NOT EXISTS members_of_changes TO members AS SELECT user_id, segments, version FROM membership_changes;
 
--- The ledger: what each platform holds or may hold of whom. The newest row of (audience, user_id) stands.
+-- The ledger: what each platform holds or may hold of whom. The newest row of (audience, user_id) stands. The key repeats
+-- the audience because FINAL compares keys across partitions: without it one ledger would hide another's rows.
 CREATE TABLE IF NOT EXISTS deliveries
 (
     audience    UInt32,
@@ -123,7 +124,7 @@ CREATE TABLE IF NOT EXISTS deliveries
 )
 ENGINE = ReplacingMergeTree(version)
 PARTITION BY audience
-ORDER BY user_id;
+ORDER BY (audience, user_id);
 
 -- Small: segments, models, destinations, audiences as JSON documents; runs; remembered answers.
 CREATE TABLE IF NOT EXISTS resources

@@ -1,0 +1,120 @@
+package warehouse
+
+import (
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/stretchr/testify/require"
+
+	"github.com/kohorta/kohorta/internal/audience"
+)
+
+var (
+	noon  = time.Date(2026, 5, 4, 12, 0, 0, 0, time.UTC)
+	email = audience.Identifier{Scheme: "meta:EMAIL", Value: "\x00one\xff"}
+	other = audience.Identifier{Scheme: "meta:EMAIL", Value: "two"}
+	phone = audience.Identifier{Scheme: "meta:PHONE", Value: "three"}
+	alien = audience.Identifier{Scheme: "tiktok:EMAIL", Value: "four"}
+	scope = audience.SyncScope{Audience: 4, Segment: 7, Purpose: "advertising", Destination: "meta-main", Schemes: []audience.Scheme{"meta:EMAIL", "meta:PHONE"}}
+)
+
+// syncCase is one user in one state of target and ledger.
+type syncCase struct {
+	name       string
+	member     bool
+	consents   []audience.Consent // without user
+	profile    []audience.Identifier
+	held       audience.Delivery
+	row        audience.SyncRow // without user; Held is held
+	passedOver bool
+}
+
+var granted = []audience.Consent{{Purpose: "advertising", Granted: true, Time: noon}}
+
+func TestSyncRowsInEveryState(t *testing.T) {
+	held := func(state audience.DeliveryState, identifiers ...audience.Identifier) audience.Delivery {
+		return audience.Delivery{State: state, Identifiers: identifiers, Run: "r", Time: noon}
+	}
+	wants := func(identifiers ...audience.Identifier) audience.SyncRow { return audience.SyncRow{Wanted: identifiers} }
+	word := func(destination audience.DestinationID, yes bool, hour int) audience.Consent {
+		return audience.Consent{Purpose: "advertising", Destination: destination, Granted: yes, Time: noon.Add(time.Duration(hour) * time.Hour)}
+	}
+	cases := []syncCase{
+		{name: "new member", member: true, consents: granted, profile: []audience.Identifier{email, alien}, row: wants(email)},
+		{name: "no profile", member: true, consents: granted, row: audience.SyncRow{Suppressed: "unidentifiable"}},
+		{name: "only foreign schemes", member: true, consents: granted, profile: []audience.Identifier{alien}, row: audience.SyncRow{Suppressed: "unidentifiable"}},
+		{name: "no consent", member: true, profile: []audience.Identifier{email}, row: audience.SyncRow{Suppressed: "no_consent"}},
+		{name: "consent for another purpose", member: true, profile: []audience.Identifier{email},
+			consents: []audience.Consent{{Purpose: "analytics", Granted: true, Time: noon}}, row: audience.SyncRow{Suppressed: "no_consent"}},
+		{name: "consent at another destination", member: true, profile: []audience.Identifier{email},
+			consents: []audience.Consent{word("tiktok-main", true, 0)}, row: audience.SyncRow{Suppressed: "no_consent"}},
+		{name: "the destination's refusal outranks a later general consent", member: true, profile: []audience.Identifier{email},
+			consents: []audience.Consent{word("meta-main", false, 0), word("", true, 5)}, row: audience.SyncRow{Suppressed: "no_consent"}},
+		{name: "the destination's consent outranks a later general refusal", member: true, profile: []audience.Identifier{email},
+			consents: []audience.Consent{word("meta-main", true, 0), word("", false, 5)}, row: wants(email)},
+		{name: "the latest word stands though it came first", member: true, profile: []audience.Identifier{email},
+			consents: []audience.Consent{word("", false, 2), word("", true, 1)}, row: audience.SyncRow{Suppressed: "no_consent"}},
+		{name: "consent withdrawn while held", member: true, profile: []audience.Identifier{email}, consents: []audience.Consent{word("", false, 1)},
+			held: held(audience.DeliveryDelivered, email), row: audience.SyncRow{Suppressed: "no_consent"}},
+		{name: "delivered as wanted", member: true, consents: granted, profile: []audience.Identifier{email, phone},
+			held: held(audience.DeliveryDelivered, phone, email), passedOver: true},
+		{name: "delivered with an old identifier", member: true, consents: granted, profile: []audience.Identifier{other},
+			held: held(audience.DeliveryDelivered, email), row: wants(other)},
+		{name: "left while delivered", profile: []audience.Identifier{email}, consents: granted, held: held(audience.DeliveryDelivered, email)},
+		{name: "sending was never confirmed", member: true, consents: granted, profile: []audience.Identifier{email},
+			held: held(audience.DeliverySending, email), row: wants(email)},
+		{name: "left while sending", held: held(audience.DeliverySending, email)},
+		{name: "removing was never confirmed", held: held(audience.DeliveryRemoving, email)},
+		{name: "came back while removing", member: true, consents: granted, profile: []audience.Identifier{email},
+			held: held(audience.DeliveryRemoving, email), row: wants(email)},
+		{name: "removed and gone", held: held(audience.DeliveryRemoved, email), passedOver: true},
+		{name: "removed and back", member: true, consents: granted, profile: []audience.Identifier{email},
+			held: held(audience.DeliveryRemoved, email), row: wants(email)},
+		{name: "rejected, nothing new", member: true, consents: granted, profile: []audience.Identifier{email},
+			held: held(audience.DeliveryRejected, email), passedOver: true},
+		{name: "rejected, new identifier", member: true, consents: granted, profile: []audience.Identifier{other},
+			held: held(audience.DeliveryRejected, email), row: wants(other)},
+		{name: "rejected and gone", held: held(audience.DeliveryRejected, email), passedOver: true},
+		{name: "neither member nor held", profile: []audience.Identifier{email}, consents: granted, passedOver: true},
+	}
+	store := open(t)
+	want := putSyncCases(t, store, cases)
+
+	got, err := all(store.SyncRows(t.Context(), scope))
+	require.NoError(t, err)
+	require.Empty(t, cmp.Diff(want, got))
+
+	totals, err := store.SyncTotals(t.Context(), scope)
+	require.NoError(t, err)
+	require.Equal(t, audience.SyncTotals{Members: 16, Held: 8, Unchanged: 1, Rejected: 1}, totals)
+}
+
+// putSyncCases stores the cases, each as the user of its name, and gives the rows they must become, by user.
+func putSyncCases(t *testing.T, store *Store, cases []syncCase) (want []audience.SyncRow) {
+	t.Helper()
+	ctx := t.Context()
+	for i, c := range cases {
+		user := audience.UserID(rune('a' + i))
+		if c.member {
+			require.NoError(t, store.AppendChanges(ctx, []audience.Change{{Membership: audience.Membership{User: user, Segments: []audience.Number{3, 7}, Version: 1}, Time: noon}}))
+		}
+		for _, consent := range c.consents {
+			consent.User = user
+			require.NoError(t, store.SetConsents(ctx, []audience.Consent{consent}))
+		}
+		if c.profile != nil {
+			require.NoError(t, store.UpsertProfiles(ctx, []audience.ProfileUpdate{{User: user, Identifiers: c.profile}}))
+		}
+		if c.held.State != "" {
+			c.held.User = user
+			require.NoError(t, store.RecordDeliveries(ctx, scope.Audience, []audience.Delivery{{User: user, State: audience.DeliverySending}, c.held}))
+			require.NoError(t, store.RecordDeliveries(ctx, scope.Audience+1, []audience.Delivery{{User: user, State: audience.DeliverySending}}))
+		}
+		if !c.passedOver {
+			c.row.User, c.row.Held = user, c.held
+			want = append(want, c.row)
+		}
+	}
+	return want
+}
