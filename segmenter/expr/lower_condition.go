@@ -72,7 +72,7 @@ func (l *lowering) conditionCall(e ast.Expr, call ast.CallExpr) (condition, erro
 		events, err := l.aggregate(e, count, args)
 		return comparison{greater, events, literal{of: number}}, err
 	case "in_segment":
-		id, err := l.id(e, args[0], "a segment")
+		id, err := l.id(e, args[0], aSegment, "a segment")
 		return member{audience.SegmentID(id)}, err
 	default:
 		return nil, l.errorAt(e, "", "%s is not a condition", name)

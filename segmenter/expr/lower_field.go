@@ -14,6 +14,7 @@ import (
 func (l *lowering) selected(e ast.Expr, record, name string, want kind) (field, error) {
 	switch record {
 	case "rfm":
+		l.mention(e, anRFM, string(rfmModel))
 		return field{from: score, model: rfmModel, name: name, of: records[record][name]}, l.needUser(e, record)
 	case "profile":
 		return field{from: ofProfile, name: name, of: records[record][name]}, l.needUser(e, record)
@@ -29,8 +30,10 @@ func (l *lowering) property(e ast.Expr, record, name string, want kind) (field, 
 	}
 	switch record {
 	case "prop":
+		l.mention(e, aProperty, name)
 		return field{from: ofEvent, name: name, of: want}, l.needEvent(e, record)
 	case "attr":
+		l.mention(e, anAttribute, name)
 		return field{from: attribute, name: name, of: want}, l.needUser(e, record)
 	default:
 		return field{}, l.errorAt(e, "prop and attr have entries", "%s has no entries", record)
@@ -55,7 +58,7 @@ func (l *lowering) needUser(e ast.Expr, name string) error {
 }
 
 // id is the constant id of a resource.
-func (l *lowering) id(e, arg ast.Expr, of string) (string, error) {
+func (l *lowering) id(e, arg ast.Expr, referent referent, of string) (string, error) {
 	if err := l.needUser(e, of); err != nil {
 		return "", err
 	}
@@ -66,6 +69,7 @@ func (l *lowering) id(e, arg ast.Expr, of string) (string, error) {
 	if err := audience.ValidSlug("id", id); err != nil {
 		return "", l.errorAt(arg, "an id has 1 to 63 of a-z, 0-9, - and _, starting with a letter", "%.80q is not the id of %s", id, of)
 	}
+	l.mention(arg, referent, id)
 	return id, nil
 }
 

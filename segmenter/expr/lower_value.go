@@ -126,7 +126,7 @@ func (l *lowering) valueCall(e ast.Expr, call ast.CallExpr, want kind) (value, e
 	case "sum", "count", "last", "first", "days_since":
 		return l.aggregate(e, function(name), args)
 	case "cluster":
-		model, err := l.id(e, args[0], "a model")
+		model, err := l.id(e, args[0], aClustering, "a model")
 		return field{from: score, model: audience.ModelID(model), name: "label", of: number}, err
 	case "timestamp":
 		return l.parsed(args[0], moment, parseMoment)
@@ -193,6 +193,7 @@ func (l *lowering) aggregate(e ast.Expr, f function, args []ast.Expr) (value, er
 	if event == "" || len(event) > audience.MaxEventTypeBytes {
 		return nil, l.errorAt(args[0], `for example "purchase"`, "an event type has 1 to %d bytes", audience.MaxEventTypeBytes)
 	}
+	l.mention(args[0], anEvent, event)
 	a := aggregate{function: f, event: event}
 	for _, arg := range args[1:] {
 		if l.kindOf(arg) == text {

@@ -20,9 +20,10 @@ const (
 
 // Expr is a checked expression.
 type Expr struct {
-	source  string
-	root    condition
-	clauses []clause
+	source   string
+	root     condition
+	clauses  []clause
+	mentions []mention
 }
 
 // clause is one operand of the && or || an expression consists of.
@@ -75,7 +76,7 @@ func Parse(source string) (*Expr, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Expr{source: source, root: root, clauses: l.clauses(root)}, nil
+	return &Expr{source: source, root: root, clauses: l.clauses(root), mentions: l.mentions}, nil
 }
 
 // translate puts the first fault CEL found into the words of this language.
@@ -148,10 +149,11 @@ func plainTypes(types string) string {
 
 // lowering turns CEL's checked syntax into the tree.
 type lowering struct {
-	source  string
-	checked *ast.AST
-	inEvent bool // inside the predicate of an aggregate
-	depth   int
+	source   string
+	checked  *ast.AST
+	inEvent  bool // inside the predicate of an aggregate
+	depth    int
+	mentions []mention
 }
 
 // errorAt is an error at the place of a node.

@@ -1,0 +1,253 @@
+package expr
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// writer writes conditions as SQL of 0 or 1 and values as Float64, where a missing value is NaN: every comparison with it is false by itself.
+// Texts are String, ” when missing, with a condition of their own that they are present.
+// Each operand is written once, however deep: SQL grows with the expression and no faster.
+type writer struct {
+	*composer
+	inEvent bool // columns are those of events rather than of the aggregated user
+}
+
+func (c *composer) ofUser() writer  { return writer{composer: c} }
+func (c *composer) ofEvent() writer { return writer{composer: c, inEvent: true} }
+
+func (w writer) condition(c condition) string {
+	switch c := c.(type) {
+	case constant:
+		if c.value {
+			return "1"
+		}
+		return "0"
+	case and:
+		return w.joined(c.operands, " AND ")
+	case or:
+		return w.joined(c.operands, " OR ")
+	case not:
+		return "not(" + w.condition(c.operand) + ")"
+	case choice:
+		return fmt.Sprintf("if(%s, %s, %s)", w.condition(c.test), w.condition(c.then), w.condition(c.otherwise))
+	case same:
+		return fmt.Sprintf("(%s = %s)", w.condition(c.left), w.condition(c.right))
+	case comparison:
+		if c.left.kind() == text {
+			return w.comparedTexts(c)
+		}
+		return w.comparedNumbers(c)
+	case oneOf:
+		return w.oneOf(c)
+	case match:
+		return w.match(c)
+	case present:
+		return w.present(c.field)
+	case member:
+		return alias(w.program.byID[c.segment])
+	default:
+		panic(fmt.Sprintf("expr: no SQL for the condition %T", c))
+	}
+}
+
+func (w writer) joined(operands []condition, by string) string {
+	written := make([]string, len(operands))
+	for i, operand := range operands {
+		written[i] = w.condition(operand)
+	}
+	return "(" + strings.Join(written, by) + ")"
+}
+
+func (w writer) comparedNumbers(c comparison) string {
+	left, right := w.number(c.left), w.number(c.right)
+	switch c.op {
+	case notEqual: // NaN != x would be true
+		return fmt.Sprintf("(abs(%s - %s) > 0)", left, right)
+	case equal:
+		return fmt.Sprintf("(%s = %s)", left, right)
+	default:
+		return fmt.Sprintf("(%s %s %s)", left, c.op, right)
+	}
+}
+
+func (w writer) comparedTexts(c comparison) string {
+	var parts []string
+	parts = append(parts, fmt.Sprintf("%s %s %s", w.text(c.left), strings.Replace(string(c.op), "==", "=", 1), w.text(c.right)))
+	for _, side := range [2][2]value{{c.left, c.right}, {c.right, c.left}} {
+		f, isField := side[0].(field)
+		if other, constant := side[1].(literal); isField && (c.op != equal || !constant || other.text == "") {
+			parts = append(parts, w.present(f))
+		}
+	}
+	return "(" + strings.Join(parts, " AND ") + ")"
+}
+
+func (w writer) oneOf(c oneOf) string {
+	if len(c.list) == 0 {
+		return "0"
+	}
+	if c.needle.kind() == text {
+		var texts []string
+		needsPresence := false
+		for _, l := range c.list {
+			texts = append(texts, l.text)
+			needsPresence = needsPresence || l.text == ""
+		}
+		among := fmt.Sprintf("%s IN %s", w.text(c.needle), w.textList(texts))
+		if f, isField := c.needle.(field); isField && needsPresence {
+			among += " AND " + w.present(f)
+		}
+		return "(" + among + ")"
+	}
+	numbers := make([]string, len(c.list))
+	for i, l := range c.list {
+		numbers[i] = float(l.number + 0)
+	}
+	// IN compares bits: adding 0 turns -0 into 0 on both sides.
+	return fmt.Sprintf("(%s + 0 IN (%s))", w.number(c.needle), strings.Join(numbers, ", "))
+}
+
+func (w writer) match(c match) string {
+	found := ""
+	switch subject, part := w.text(c.text), w.composer.text(c.part); c.how {
+	case contains:
+		found = fmt.Sprintf("position(%s, %s) > 0", subject, part)
+	default:
+		found = fmt.Sprintf("%s(%s, %s)", c.how, subject, part)
+	}
+	if f, isField := c.text.(field); isField && c.part == "" {
+		found += " AND " + w.present(f)
+	}
+	return "(" + found + ")"
+}
+
+// number writes a value that is no text.
+func (w writer) number(v value) string {
+	switch v := v.(type) {
+	case literal:
+		return float(v.number)
+	case now:
+		return "toFloat64(" + at + ")"
+	case field:
+		return w.numberField(v)
+	case aggregate:
+		return w.aggregateNumber(v)
+	case arithmetic:
+		return fmt.Sprintf("(%s %c %s)", w.number(v.left), v.op, w.number(v.right))
+	case pick:
+		return fmt.Sprintf("if(%s, %s, %s)", w.condition(v.test), w.number(v.then), w.number(v.otherwise))
+	default:
+		panic(fmt.Sprintf("expr: no SQL for the value %T", v))
+	}
+}
+
+func (w writer) aggregateNumber(a aggregate) string {
+	column := w.summary(a)
+	switch a.function {
+	case sum:
+		return fmt.Sprintf("(%s / 1e6)", column)
+	case last, first:
+		return fmt.Sprintf("if(%s = 0, nan, toFloat64(%s - 1))", column, column)
+	case daysSince:
+		return fmt.Sprintf("if(%s = 0, nan, toFloat64(intDiv(%s - %s + 1, %d)))", column, at, column, dayMillis)
+	default:
+		return fmt.Sprintf("toFloat64(%s)", column)
+	}
+}
+
+func (w writer) numberField(f field) string {
+	switch f.from {
+	case eventValue:
+		return "(value_micros / 1e6)"
+	case ofEvent:
+		key := w.composer.text(f.name)
+		return fmt.Sprintf("if(mapContains(numbers, %s), numbers[%s], nan)", key, key)
+	case attribute:
+		key := w.composer.text(f.name)
+		return fmt.Sprintf("if(%s, %s, nan)", w.profile("mapContains(numbers, "+key+")", "0"), w.profile("numbers["+key+"]", "toFloat64(0)"))
+	default:
+		return w.scoreNumber(f)
+	}
+}
+
+func (w writer) scoreNumber(f field) string {
+	present := w.present(f)
+	switch f.name {
+	case "recency_days":
+		return fmt.Sprintf("if(%s, toFloat64(%s), nan)", present, w.score(f.model, "recency_days", "toInt32(0)"))
+	case "frequency":
+		return fmt.Sprintf("if(%s, toFloat64(%s), nan)", present, w.score(f.model, "frequency", "toUInt32(0)"))
+	case "monetary":
+		return fmt.Sprintf("if(%s, %s / 1e6, nan)", present, w.score(f.model, "monetary_micros", "toInt64(0)"))
+	case "label":
+		return fmt.Sprintf("if(%s, toFloat64(%s), nan)", present, w.score(f.model, "label", "toUInt16(0)"))
+	default: // r, f, m
+		return fmt.Sprintf("if(%s, toFloat64(%s), nan)", present, w.score(f.model, f.name, "toUInt8(0)"))
+	}
+}
+
+// text writes a text; a missing one is ”.
+func (w writer) text(v value) string {
+	f, isField := v.(field)
+	if !isField {
+		return w.composer.text(v.(literal).text)
+	}
+	switch f.from {
+	case ofEvent:
+		return "texts[" + w.composer.text(f.name) + "]"
+	case attribute:
+		return w.profile("texts["+w.composer.text(f.name)+"]", "''")
+	case ofProfile:
+		return w.profile("country", "toLowCardinality('')")
+	default:
+		return w.score(f.model, "segment", "toLowCardinality('')")
+	}
+}
+
+// present writes that a field has a value. A property of unknown kind has one as a text or as a number.
+func (w writer) present(f field) string {
+	switch f.from {
+	case ofProfile:
+		return fmt.Sprintf("(%s != '')", w.text(f))
+	case score:
+		return w.presentScore(f)
+	}
+	key := w.composer.text(f.name)
+	in := map[kind][]string{text: {"texts"}, number: {"numbers"}, unknown: {"texts", "numbers"}}[f.of]
+	var parts []string
+	for _, properties := range in {
+		has := fmt.Sprintf("mapContains(%s, %s)", properties, key)
+		if f.from == attribute {
+			has = w.profile(has, "0")
+		}
+		parts = append(parts, has)
+	}
+	return "(" + strings.Join(parts, " OR ") + ")"
+}
+
+// presentScore writes that the user is scored: scores and labels begin at 1, names of segments are not empty.
+func (w writer) presentScore(f field) string {
+	switch f.name {
+	case "segment":
+		return fmt.Sprintf("(%s != '')", w.text(f))
+	case "label", "r", "f", "m":
+		zero := "toUInt8(0)"
+		if f.name == "label" {
+			zero = "toUInt16(0)"
+		}
+		return fmt.Sprintf("(%s > 0)", w.score(f.model, f.name, zero))
+	default:
+		return fmt.Sprintf("(%s > 0)", w.score(f.model, "r", "toUInt8(0)"))
+	}
+}
+
+// float writes a finite number as a Float64 literal; a negative one in parentheses, since "- -1" could become a comment.
+func float(x float64) string {
+	s := strconv.FormatFloat(x, 'e', -1, 64)
+	if strings.HasPrefix(s, "-") {
+		return "(" + s + ")"
+	}
+	return s
+}
