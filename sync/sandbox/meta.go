@@ -70,8 +70,9 @@ type metaRoute struct {
 }
 
 var (
-	userFields   = []string{"payload", "session", "namespace"}
-	commonFields = []string{"access_token", "appsecret_proof", "appsecret_time", "method", "fields", "pretty", "debug", "locale"}
+	userFields = []string{"payload", "session", "namespace"}
+	// commonFields may come with any call; Meta's SDK for Node repeats the node's id in every body.
+	commonFields = []string{"access_token", "appsecret_proof", "appsecret_time", "method", "fields", "pretty", "debug", "locale", "id"}
 	metaRoutes   = map[string]metaRoute{
 		"GET act":                       {handle: (*Meta).readAccount},
 		"POST act/customaudiences":      {handle: (*Meta).createAudience, fields: createFields, writes: true},
