@@ -1,0 +1,93 @@
+package tiktok
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/kohorta/kohorta/internal/audience"
+	"github.com/kohorta/kohorta/sync/destination"
+	"github.com/kohorta/kohorta/sync/identity"
+)
+
+// Client speaks for one advertiser. It is safe for concurrent use.
+type Client struct {
+	account   string
+	root      string // base URL and version
+	tokenFile string
+	schemes   []audience.Scheme
+	batchRows int
+	perSecond float64
+	http      *http.Client
+	log       *slog.Logger
+
+	creating sync.Mutex // one EnsureAudience at a time: two would not see each other's audience
+	limit    ladder     // of waits while the app is over its quota
+}
+
+var _ destination.Destination = (*Client)(nil)
+
+// New makes a client. It opens no file and sends nothing; Check does.
+func New(cfg Config, log *slog.Logger) (*Client, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	return &Client{
+		account:   cfg.Account,
+		root:      strings.TrimRight(cmp.Or(cfg.BaseURL, "https://business-api.tiktok.com"), "/") + "/open_api/v1.3/",
+		tokenFile: cfg.TokenFile,
+		schemes:   []audience.Scheme{emailModes[cfg.EmailMode], identity.TikTokPhone, identity.TikTokIDFA, identity.TikTokAAID},
+		batchRows: min(cmp.Or(cfg.BatchRows, defaultRows), (maxBodyBytes-envelopeBytes)/rowBytes),
+		perSecond: cmp.Or(cfg.RequestsPerSecond, 8),
+		http:      destination.NewHTTPClient(2 * time.Minute),
+		log:       log.With("platform", "tiktok", "account", cfg.Account),
+	}, nil
+}
+
+// Schemes lists the identifiers of the configured e-mail mode, then phones and device ids.
+func (c *Client) Schemes() []audience.Scheme { return c.schemes }
+
+// Limits are the safe ones of the sheet (10).
+func (c *Client) Limits() destination.Limits {
+	return destination.Limits{Rows: c.batchRows, Bytes: maxBodyBytes, Audiences: maxAudiences, RequestsPerSecond: c.perSecond}
+}
+
+// call sends one request and decodes the data of its answer into out. Paths end in a slash, or the platform does not know
+// them. The request id holds beside an error too.
+func (c *Client) call(ctx context.Context, method, path string, query url.Values, body []byte, out any) (said, error) {
+	token, err := destination.ReadSecret("token_file", c.tokenFile)
+	if err != nil {
+		return said{}, err
+	}
+	target := c.root + path
+	if len(query) > 0 {
+		target += "?" + query.Encode()
+	}
+	req, err := http.NewRequestWithContext(ctx, method, target, bytes.NewReader(body))
+	if err != nil {
+		return said{}, &destination.Error{Kind: destination.Misconfigured, Scope: destination.OfAccount,
+			Remedy: "correct base_url", Err: errors.New("base_url cannot be called")}
+	}
+	req.Header.Set("Access-Token", string(token))
+	if body != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	answer, err := destination.Send(c.http, req)
+	if err != nil {
+		return said{}, err
+	}
+	answer.Body = bytes.ReplaceAll(answer.Body, []byte(token), []byte("[token]"))
+	s, err := decode(answer, out)
+	if err != nil {
+		return s, c.limit.note(err, time.Now())
+	}
+	c.limit.clear()
+	return s, nil
+}
