@@ -6,7 +6,7 @@ import "math/bits"
 // filters (Putze, Sanders and Singler 2007), each twice the size of the one before, so that it grows without knowing
 // the hashes again (Almeida et al. 2007). The zero value is empty and ready. Not safe for concurrent use.
 //
-// At 32 bits a hash about 4 of a million new hashes are taken for old ones (TestSeenFalsePositives): a wrong "maybe" costs
+// At 32 bits a hash about 5 of a million new hashes are taken for old ones (TestSeenFalsePositives): a wrong "maybe" costs
 // a look into every partition of events, so memory is spent on having few.
 type seen struct{ filters []seenFilter }
 

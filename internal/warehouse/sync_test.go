@@ -87,34 +87,47 @@ func TestSyncRowsInEveryState(t *testing.T) {
 
 	totals, err := store.SyncTotals(t.Context(), scope)
 	require.NoError(t, err)
-	require.Equal(t, audience.SyncTotals{Members: 16, Held: 8, Unchanged: 1, Rejected: 1}, totals)
+	require.Equal(t, audience.SyncTotals{Members: 17, Held: 8, Unchanged: 1, Rejected: 1}, totals)
 }
 
-// putSyncCases stores the cases, each as the user of its name, and gives the rows they must become, by user.
+// putSyncCases stores the cases, each as a user of its own, and gives the rows they must become, by user.
 func putSyncCases(t *testing.T, store *Store, cases []syncCase) (want []audience.SyncRow) {
 	t.Helper()
 	ctx := t.Context()
+	var (
+		changes  []audience.Change
+		consents []audience.Consent
+		updates  []audience.ProfileUpdate
+		intents  []audience.Delivery
+		ledger   []audience.Delivery
+	)
 	for i, c := range cases {
 		user := audience.UserID(rune('a' + i))
 		if c.member {
-			require.NoError(t, store.AppendChanges(ctx, []audience.Change{{Membership: audience.Membership{User: user, Segments: []audience.Number{3, 7}, Version: 1}, Time: noon}}))
+			changes = append(changes, audience.Change{Membership: audience.Membership{User: user, Segments: []audience.Number{3, 7}, Version: 1}, Time: noon})
 		}
 		for _, consent := range c.consents {
 			consent.User = user
-			require.NoError(t, store.SetConsents(ctx, []audience.Consent{consent}))
+			consents = append(consents, consent)
 		}
 		if c.profile != nil {
-			require.NoError(t, store.UpsertProfiles(ctx, []audience.ProfileUpdate{{User: user, Identifiers: c.profile}}))
+			updates = append(updates, audience.ProfileUpdate{User: user, Identifiers: c.profile})
 		}
 		if c.held.State != "" {
 			c.held.User = user
-			require.NoError(t, store.RecordDeliveries(ctx, scope.Audience, []audience.Delivery{{User: user, State: audience.DeliverySending}, c.held}))
-			require.NoError(t, store.RecordDeliveries(ctx, scope.Audience+1, []audience.Delivery{{User: user, State: audience.DeliverySending}}))
+			intents = append(intents, audience.Delivery{User: user, State: audience.DeliverySending, Identifiers: []audience.Identifier{alien}})
+			ledger = append(ledger, c.held)
 		}
 		if !c.passedOver {
 			c.row.User, c.row.Held = user, c.held
 			want = append(want, c.row)
 		}
 	}
+	require.NoError(t, store.AppendChanges(ctx, changes))
+	require.NoError(t, store.SetConsents(ctx, consents))
+	require.NoError(t, store.UpsertProfiles(ctx, updates))
+	require.NoError(t, store.RecordDeliveries(ctx, scope.Audience, intents)) // superseded by what follows
+	require.NoError(t, store.RecordDeliveries(ctx, scope.Audience, ledger))
+	require.NoError(t, store.RecordDeliveries(ctx, scope.Audience+1, intents)) // of another audience, newer
 	return want
 }

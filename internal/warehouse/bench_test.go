@@ -1,0 +1,74 @@
+package warehouse
+
+import (
+	"fmt"
+	"os"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/kohorta/kohorta/internal/audience"
+)
+
+// benchRows is how many rows a benchmark works on: KOHORTA_BENCH_ROWS, or few enough for seconds.
+func benchRows(b *testing.B) int {
+	b.Helper()
+	text := os.Getenv("KOHORTA_BENCH_ROWS")
+	if text == "" {
+		return 400_000
+	}
+	rows, err := strconv.Atoi(text)
+	require.NoError(b, err, "KOHORTA_BENCH_ROWS")
+	return rows
+}
+
+// BenchmarkIngest writes events as a stream of batches does, and lets ClickHouse copy the very same rows into the same
+// kind of table by INSERT … SELECT; "ratio" is the rows a second of the first to those of the second.
+func BenchmarkIngest(b *testing.B) {
+	for name, properties := range map[string]bool{"bare": false, "properties": true} {
+		b.Run(name, func(b *testing.B) {
+			rows := benchRows(b)
+			events := make([]audience.Event, rows)
+			for i := range events {
+				events[i] = benchEvent(i, properties)
+			}
+			var ours, copied time.Duration
+			for b.Loop() {
+				store := open(b)
+				began := time.Now()
+				_, err := store.WriteEvents(b.Context(), events)
+				require.NoError(b, err)
+				ours += time.Since(began)
+
+				require.NoError(b, store.Exec(b.Context(), audience.Query{SQL: "CREATE TABLE copied AS events"}))
+				began = time.Now()
+				require.NoError(b, store.Exec(b.Context(), audience.Query{SQL: "INSERT INTO copied (user_id, event_id, type, time, value_micros, texts, numbers) SELECT user_id, event_id, type, time, value_micros, texts, numbers FROM events"}))
+				copied += time.Since(began)
+				require.Equal(b, rows, count(b, store, "copied"))
+				require.NoError(b, store.Close())
+			}
+			total := float64(rows) * float64(b.N)
+			b.ReportMetric(total/ours.Seconds(), "rows/s")
+			b.ReportMetric(total/copied.Seconds(), "insert-select-rows/s")
+			b.ReportMetric(copied.Seconds()/ours.Seconds(), "ratio")
+		})
+	}
+}
+
+// benchEvent is the i-th event of a history of three months: five a user, one in eight a purchase.
+func benchEvent(i int, properties bool) audience.Event {
+	e := audience.Event{
+		User: audience.UserID(fmt.Sprintf("user-%07d", i*2654435761%4_000_000)), ID: fmt.Sprintf("event-%09d", i), Type: "visit",
+		Time: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC).Add(time.Duration(i*7919%7_776_000) * time.Second),
+	}
+	if i%8 == 0 {
+		e.Type, e.ValueMicros = "purchase", int64(i%500)*1_000_000
+	}
+	if properties {
+		e.Texts = map[string]string{"order_id": fmt.Sprintf("order-%08d", i/3), "category": "category-" + strconv.Itoa(i%40)}
+		e.Numbers = map[string]float64{"quantity": float64(i % 9)}
+	}
+	return e
+}
