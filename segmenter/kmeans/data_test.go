@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"testing"
 	"time"
 
@@ -56,9 +55,15 @@ func micros(s string) int64 {
 	return int64(math.Round(f * 1e6))
 }
 
+// loaded holds the purchases of the data sets read so far, by file: tests do not run in parallel.
+var loaded = map[string]map[string][]rfm.Purchase{}
+
 // purchases are those of each user; the test is skipped where the data are missing.
 func (s dataSet) purchases(t testing.TB) map[string][]rfm.Purchase {
 	t.Helper()
+	if users, ok := loaded[s.file]; ok {
+		return users
+	}
 	root, err := os.Getwd()
 	require.NoError(t, err)
 	for !exists(filepath.Join(root, "go.mod")) {
@@ -83,12 +88,13 @@ func (s dataSet) purchases(t testing.TB) map[string][]rfm.Purchase {
 	row := map[string]string{}
 	for _, record := range records[1:] {
 		for i, column := range records[0] {
-			row[strings.TrimSpace(column)] = record[i]
+			row[column] = record[i]
 		}
 		if user, p, ok := s.read(row); ok {
 			users[user] = append(users[user], p)
 		}
 	}
+	loaded[s.file] = users
 	return users
 }
 

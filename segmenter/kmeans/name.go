@@ -53,9 +53,13 @@ func describe(features []string, c Cluster) string {
 	} else {
 		say(frequency, "occasional", "frequent")
 	}
-	monetary, _ := value(Monetary)
+	monetary, spent := value(Monetary)
 	said := len(words)
-	say(monetary, "small spenders", "big spenders")
+	if spent < 0 {
+		words = append(words, "returners") // refunds exceed purchases
+	} else {
+		say(monetary, "small spenders", "big spenders")
+	}
 	if len(words) == said {
 		if said == 0 {
 			words = append(words, "average")
