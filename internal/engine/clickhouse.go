@@ -38,7 +38,7 @@ func (l *launcher) clickhouse(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	config, err := writeSettings(dir, port, l.password)
+	config, err := l.writeSettings(dir, port)
 	if err != nil {
 		return err
 	}
@@ -77,8 +77,8 @@ func (f found) command(dir, config string) *exec.Cmd {
 	return cmd
 }
 
-// ending is how ClickHouse is ended. The library has no orderly end (SIGTERM is at times ignored for good), and needs none: what it has
-// acknowledged is on the disk, what it was merging it merges again.
+// ending is how ClickHouse is ended. The library knows no orderly end, and needs none: what it has acknowledged is on the disk, what it was
+// merging it merges again.
 func (f found) ending() syscall.Signal {
 	if f.library {
 		return syscall.SIGKILL
@@ -113,9 +113,13 @@ func pingClickHouse(ctx context.Context, address, password string) error {
 }
 
 // writeSettings writes the two files ClickHouse is configured by, readable by their owner only, and returns the path of the first.
-func writeSettings(dir string, port int, password string) (string, error) {
+func (l *launcher) writeSettings(dir string, port int) (string, error) {
 	config, users := filepath.Join(dir, "config.xml"), filepath.Join(dir, "users.xml")
-	fill := strings.NewReplacer("{dir}", escapeXML(dir), "{port}", strconv.Itoa(port), "{password}", password)
+	sync := "1"
+	if l.NoSync {
+		sync = "0"
+	}
+	fill := strings.NewReplacer("{dir}", escapeXML(dir), "{port}", strconv.Itoa(port), "{password}", l.password, "{sync}", sync)
 	for path, text := range map[string]string{config: serverSettings, users: userSettings} {
 		if err := os.WriteFile(path, []byte(fill.Replace(text)), 0o600); err != nil {
 			return "", fmt.Errorf("write ClickHouse's settings: %w", err)

@@ -12,7 +12,7 @@
 //   - One process uses a directory at a time. The children hold the lock too, so a successor waits for the last of them to be gone.
 //   - A child that dies is started again on the same port; after several deaths in a row [Engines.Run] returns the reason.
 //   - Both listen on 127.0.0.1 only, behind a password made at each start: libchdb lets whoever may query it read any file of its user.
-//   - An acknowledged insert survives kill -9 of everything, and with ClickHouse also a power cut: merges and inserts are synced.
+//   - An acknowledged insert survives kill -9 of everything, and with ClickHouse also a power cut (unless NoSync is set).
 //
 // Several servers, a cluster or TLS are not this room's business: give kohorta their addresses and none of this is started.
 package engine
@@ -41,6 +41,8 @@ type Config struct {
 	ClickHouseLibrary string `yaml:"clickhouse_library"`
 	// StartTimeout is how long an engine may take until it answers. 0 means 60 s: tables with very many parts load slowly.
 	StartTimeout time.Duration `yaml:"start_timeout"`
+	// NoSync leaves it to the system when ClickHouse's files reach the disk: faster, but a power cut may take the last seconds. For tests.
+	NoSync bool `yaml:"no_sync"`
 	// Log receives what happens to the children. nil means slog.Default().
 	Log *slog.Logger `yaml:"-"`
 }

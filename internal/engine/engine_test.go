@@ -158,7 +158,7 @@ func TestLogsAndFilesKeepThePasswordFromOthers(t *testing.T) {
 	options, err := clickhouse.ParseDSN(engines.ClickHouse())
 	require.NoError(t, err)
 	require.NotContains(t, log.String(), options.Auth.Password)
-	for _, name := range []string{"clickhouse/config.xml", "clickhouse/users.xml", "clickhouse/clickhouse.log", "redis/redis.log"} {
+	for _, name := range []string{"clickhouse/config.xml", "clickhouse/users.xml", "clickhouse/clickhouse.log", "redis/redis.log", "lock"} {
 		info, err := os.Stat(filepath.Join(dir, name))
 		require.NoError(t, err)
 		require.Equal(t, os.FileMode(0o600), info.Mode().Perm(), name)

@@ -73,7 +73,7 @@ var shared = sync.OnceValues(func() (dsn string, err error) {
 	if err := removeAtExit(dir); err != nil {
 		return "", err
 	}
-	engines, err := engine.StartClickHouse(context.Background(), engine.Config{Dir: dir, Log: quiet()})
+	engines, err := engine.StartClickHouse(context.Background(), engine.Config{Dir: dir, NoSync: true, Log: quiet()})
 	if err != nil {
 		return "", err
 	}
