@@ -48,6 +48,9 @@ func (s *Server) admin() http.Handler {
 	}) error {
 		return s.meta.SetState(r.PathValue("id"), b.State)
 	})
+	handle(mux, "POST /admin/meta/audiences/{id}/fail-replace", func(r *http.Request, _ *struct{}) error {
+		return s.meta.FailReplace(r.PathValue("id"))
+	})
 	handle(mux, "POST /admin/meta/accounts/{id}", func(r *http.Request, b *struct {
 		TermsAccepted bool `json:"terms_accepted"`
 	}) error {

@@ -46,6 +46,8 @@ type MetaConfig struct {
 	RemovalFloor int
 	// VisibleAfter is how long a change takes to show in the counts. 0 means 24 hours.
 	VisibleAfter time.Duration
+	// ReplaceLimit is the size from which an audience takes no replace. 0 means 100,000,000.
+	ReplaceLimit int
 	// ReplaceTakes is how long a replace goes on after its last batch. 0 means one minute.
 	ReplaceTakes time.Duration
 	// MatchRate is the share of rows that are people of the platform. 0 means 1.
@@ -99,6 +101,7 @@ func (c MetaConfig) withDefaults() MetaConfig {
 	}
 	setDefault(&c.AppSecret, DemoMetaAppSecret)
 	setDefault(&c.VisibleAfter, 24*time.Hour)
+	setDefault(&c.ReplaceLimit, 100_000_000)
 	setDefault(&c.ReplaceTakes, time.Minute)
 	setDefault(&c.MatchRate, 1)
 	return c

@@ -33,6 +33,13 @@ type reply struct {
 	code   int // the platform's own code, 0 for success
 }
 
+// applyFirst lets the request take effect before a fault hides that it did.
+func (r *request) applyFirst(p platform) {
+	if r.fault.After {
+		p.answer(r)
+	}
+}
+
 // platform answers requests. Both methods lock the server themselves.
 type platform interface {
 	// answer validates the request, applies it, and says what the platform would say.
@@ -61,11 +68,10 @@ func (s *Server) exchange(name string, p platform) http.Handler {
 			reset(w)
 			return
 		case kind.replaces():
-			if req.fault.After {
-				p.answer(req)
-			}
+			req.applyFirst(p)
 			rep = brokenReply(name, kind)
 		case kind.refuses():
+			req.applyFirst(p)
 			rep = p.refuse(req)
 		default:
 			rep = p.answer(req)

@@ -15,7 +15,7 @@ import (
 // FaultKind is what goes wrong.
 type FaultKind string
 
-// The faults. Those that replace the answer leave the request without effect unless Fault.After is set.
+// The faults. Those that replace the answer or refuse leave the request without effect unless Fault.After is set.
 const (
 	FaultHTTP500          FaultKind = "http_500"          // replaces the answer: an error of theirs, is_transient true at Meta
 	FaultHTTP502HTML      FaultKind = "http_502_html"     // replaces the answer: a proxy's page
@@ -66,7 +66,7 @@ type Fault struct {
 	// Probability is the share of matching requests that fail, drawn from Seed. 0 means all.
 	Probability float64 `json:"probability,omitempty"`
 	Seed        uint64  `json:"seed,omitempty"`
-	// After applies the request before its answer is replaced.
+	// After applies the request before its answer is replaced or a refusal is told.
 	After bool `json:"after,omitempty"`
 	// Wait is the delay of slow and the time to wait of rate_limited.
 	Wait Duration `json:"wait,omitempty"`

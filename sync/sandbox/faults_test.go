@@ -92,6 +92,7 @@ func TestFaultsTikTok(t *testing.T) {
 		{"localised", Fault{Kind: FaultLocalizedMessage}, 200, 40002, "请求参数错误", 0},
 		{"half refused", Fault{Kind: FaultRejectHalf}, 200, 20001, "failed_count", 1},
 		{"one value refused", Fault{Kind: FaultRejectValues, Values: []string{kimHash}}, 200, 40002, "batch_data[1]", 0},
+		{"internal timeout after applying", Fault{Kind: FaultCode, Code: 51010, After: true}, 200, 51010, "", 2},
 		{"truncated", Fault{Kind: FaultTruncatedJSON}, 200, -1, `{"code":0`, 2},
 	} {
 		t.Run(c.name, func(t *testing.T) {

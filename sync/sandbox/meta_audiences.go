@@ -244,6 +244,7 @@ func (a *metaAudience) accepts(u *upload) error {
 // changed notes the new size. showAfter is the delay of the counts.
 func (a *metaAudience) changed(now time.Time, showAfter time.Duration) {
 	a.contentChange = now
+	a.replace.failed = false
 	a.sizes.note(now, now.Add(-showAfter), len(a.members.rows))
 }
 

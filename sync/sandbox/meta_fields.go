@@ -91,6 +91,8 @@ func (a *metaAudience) operation() status {
 		return status{471, "Flagged: the audience may suggest restricted content"}
 	case a.replace.running():
 		return status{414, "A replace of the members is in progress"}
+	case a.replace.failed:
+		return status{415, "The replace of the members failed"}
 	case a.lookalike != nil:
 		return status{200, "Normal"}
 	case !a.filled:

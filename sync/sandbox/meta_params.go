@@ -3,6 +3,7 @@ package sandbox
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"io"
 	"mime"
 	"mime/multipart"
@@ -93,7 +94,7 @@ func decodeStrict(text string, v any) error {
 		return err
 	}
 	if _, err := dec.Token(); err != io.EOF {
-		return &json.SyntaxError{Offset: dec.InputOffset()}
+		return errors.New("text after the value")
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"fmt"
 	"strconv"
 	"time"
 )
@@ -25,11 +26,37 @@ type replacement struct {
 	started  time.Time
 	ends     time.Time // of FINISHING
 	timedOut bool
+	failed   bool // status 415 until the next upload
 	received int
 	invalid  int
 }
 
 func (r *replacement) running() bool { return r.phase != phaseNormal }
+
+// busy is what everybody but the replace's own session is told while it runs.
+func (r *replacement) busy() error {
+	if r.phase == phaseFinishing {
+		return metaUpdate(1870148, "The audience is not fully updated yet")
+	}
+	return metaUpdate(1870145, "A replace of this audience is in progress")
+}
+
+// FailReplace ends the running replace of an audience in failure: status 415, the members as far as they have come.
+func (m *Meta) FailReplace(audienceID string) error {
+	m.server.mu.Lock()
+	defer m.server.mu.Unlock()
+	a := m.audiences[audienceID]
+	if a == nil {
+		return fmt.Errorf("audience %q: not found", audienceID)
+	}
+	now := m.server.now()
+	a.settle(now)
+	if !a.replace.running() {
+		return fmt.Errorf("audience %q: no replace is running", audienceID)
+	}
+	a.replace.phase, a.replace.ends, a.replace.failed = phaseNormal, now, true
+	return nil
+}
 
 func (m *Meta) replaceUsers(c *metaCall) (any, error) {
 	a := c.audience
@@ -44,6 +71,9 @@ func (m *Meta) replaceUsers(c *metaCall) (any, error) {
 	}
 	if err := a.accepts(c.upload); err != nil {
 		return nil, err
+	}
+	if len(a.members.rows) >= m.server.cfg.Meta.ReplaceLimit {
+		return nil, metaUpdate(1870144, "The audience is too large for a replace")
 	}
 	if err := a.admit(c, s); err != nil {
 		return nil, err
@@ -80,7 +110,7 @@ func (a *metaAudience) admit(c *metaCall, s *session) error {
 	case r.phase == phaseFinishing && same:
 		return metaUpdate(1870159, "The session is already finished")
 	case r.running() && !same:
-		return metaUpdate(1870145, "A replace of this audience is in progress")
+		return r.busy()
 	case r.phase == phaseNormal && same && s.Batch > 1:
 		return metaUpdate(1870159, "The session is already finished")
 	case r.phase == phaseNormal && s.Batch > 1:

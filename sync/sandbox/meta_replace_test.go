@@ -41,7 +41,8 @@ func TestMetaReplace(t *testing.T) {
 			{session: 2, batch: 1, hash: b, want: "2650/1870145", status: 414, rows: 1},
 			{edge: "users", hash: b, want: "2650/1870145", status: 414, rows: 1},
 			{session: 1, batch: 2, last: true, hash: c, want: "0/0", status: 414, rows: 2},
-			{edge: "users", hash: b, want: "2650/1870145", status: 414, rows: 2},
+			{edge: "users", hash: b, want: "2650/1870148", status: 414, rows: 2},
+			{session: 2, batch: 1, hash: b, want: "2650/1870148", status: 414, rows: 2},
 			{later: time.Minute, edge: "users", hash: b, want: "0/0", status: 200, rows: 3},
 		},
 		"ninety minutes": {
@@ -93,6 +94,27 @@ func TestMetaReplaceSessions(t *testing.T) {
 		"num_invalid_entries":"1","progress":"0","stage":"uploading"}]}`, noon.Unix(), noon.Add(time.Minute).Unix()),
 		meta.call("GET", "/"+id+"/sessions", map[string]any{"session_id": "653573199724136401"}).text)
 	require.Equal(t, `{"data":[]}`, meta.call("GET", "/"+id+"/sessions", map[string]any{"session_id": "7"}).text)
+}
+
+// TestMetaReplaceFails lets a replace fail, and refuses one of an audience that is too large.
+func TestMetaReplaceFails(t *testing.T) {
+	s, meta := startMeta(t, Config{Meta: MetaConfig{ReplaceLimit: 3}})
+	id := meta.audience("a")
+	status := func() any {
+		return meta.call("GET", "/"+id, map[string]any{"fields": "operation_status"}).at("operation_status", "code")
+	}
+	send := func(session int, hashes ...string) answered {
+		return meta.call("POST", "/"+id+"/usersreplace", map[string]any{"session": fmt.Sprintf(`{"session_id":%d,"batch_seq":1}`, session),
+			"payload": `{"schema":["EMAIL"],"data":[["` + strings.Join(hashes, `"],["`) + `"]]}`})
+	}
+	require.Error(t, s.Meta().FailReplace(id))
+	require.Equal(t, "0/0", send(1, annHash, beaHash).metaCode())
+	require.NoError(t, s.Meta().FailReplace(id))
+	require.EqualValues(t, 415, status())
+	require.Len(t, s.Meta().Members(id), 2, "half an audience")
+	require.Equal(t, "0/0", send(2, annHash, beaHash, phoneHash).metaCode())
+	require.EqualValues(t, 414, status())
+	require.Equal(t, "2650/1870144", send(3, annHash).metaCode())
 }
 
 // TestMetaLookalike creates a lookalike and goes through its refusals.

@@ -122,7 +122,7 @@ func (m *Meta) changeUsers(c *metaCall, verb string, apply func([]uploadedRow) e
 		return nil, metaParameter("(#100) The parameter session is required", "session")
 	}
 	if a.replace.running() {
-		return nil, metaUpdate(1870145, "A replace of this audience is in progress")
+		return nil, a.replace.busy()
 	}
 	if err := a.accepts(c.upload); err != nil {
 		return nil, err

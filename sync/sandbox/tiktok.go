@@ -32,6 +32,7 @@ func (t *TikTok) reset() {
 // tikTokCall is a request on its way through a handler.
 type tikTokCall struct {
 	*request
+	cfg     TikTokConfig
 	now     time.Time
 	granted []string // advertisers the token may act for
 }
@@ -72,7 +73,7 @@ func (t *TikTok) answer(req *request) reply {
 	case route.method != req.Method:
 		return textReply(http.StatusMethodNotAllowed, "text/plain", "405 method not allowed")
 	}
-	call := &tikTokCall{request: req}
+	call := &tikTokCall{request: req, cfg: t.server.cfg.TikTok}
 	if err := t.admit(call); err != nil {
 		return t.envelope(nil, err)
 	}
@@ -92,7 +93,7 @@ func (t *TikTok) admit(c *tikTokCall) error {
 	defer t.server.mu.Unlock()
 	c.now = t.server.now()
 	token := c.Header.Get("Access-Token")
-	granted, known := t.server.cfg.TikTok.Tokens[token]
+	granted, known := c.cfg.Tokens[token]
 	switch {
 	case token == "":
 		return refusal(40104, "Access token is null, you should set it in http header with key Access-Token.")
@@ -111,7 +112,7 @@ func (t *TikTok) own(c *tikTokCall, advertiser string) error {
 		path := strings.TrimPrefix(c.URL.Path, "/open_api/v1.3")
 		return refusal(40001, fmt.Sprintf("The advertiser does not grant you %s:%s permission", path, c.Method))
 	}
-	if limit := t.server.cfg.TikTok.AdvertiserQPS; limit > 0 && !t.quota.takeAdvertiser(c.now, advertiser, limit) && t.server.quotas {
+	if limit := c.cfg.AdvertiserQPS; limit > 0 && !t.quota.takeAdvertiser(c.now, advertiser, limit) && t.server.quotas {
 		return refusal(40133, fmt.Sprintf("The QPS of advertiser exceeds its limit: current %d, allowed %d", limit+1, limit))
 	}
 	return nil

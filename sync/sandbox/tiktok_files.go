@@ -64,6 +64,8 @@ func readUpload(c *tikTokCall) (tikTokAct, error) {
 		return nil, refusal(40908, "The file type is not supported, use .csv or .txt.")
 	case len(f.content) == 0:
 		return nil, refusal(40906, "The file is empty.")
+	case len(f.content) > c.cfg.MaxFileBytes:
+		return nil, refusal(40907, "The file is larger than %d bytes.", c.cfg.MaxFileBytes)
 	case hex.EncodeToString(sum[:]) != f.fields["file_signature"]:
 		return nil, refusal(40900, "The file signature does not match the file.")
 	case kind == "MULTIPLE_TYPES":
@@ -79,12 +81,9 @@ func readUpload(c *tikTokCall) (tikTokAct, error) {
 		if err := t.own(c, advertiser); err != nil {
 			return nil, err
 		}
-		if len(f.content) > t.server.cfg.TikTok.MaxFileBytes {
-			return nil, refusal(40907, "The file is larger than %d bytes.", t.server.cfg.TikTok.MaxFileBytes)
-		}
 		t.created++
 		path := fmt.Sprintf("%016x", uint64(t.created)*0x9e3779b97f4a7c15) // spread, as the platform's are
-		t.files[path] = &tikTokFile{owner: advertiser, calculateType: kind, members: members, expires: c.now.Add(t.server.cfg.TikTok.FileLifetime)}
+		t.files[path] = &tikTokFile{owner: advertiser, calculateType: kind, members: members, expires: c.now.Add(c.cfg.FileLifetime)}
 		return map[string]string{"file_path": path}, nil
 	}, nil
 }
@@ -248,7 +247,7 @@ func (t *TikTok) takeFiles(c *tikTokCall, advertiser, kind string, paths []strin
 // process lets the audience hold the members after the platform's processing, unless they are too few.
 func (t *TikTok) process(c *tikTokCall, a *tikTokAudience, members memberSet) {
 	a.pending, a.pendingError = members, ""
-	a.ready = c.now.Add(t.server.cfg.TikTok.ProcessingFor)
+	a.ready = c.now.Add(c.cfg.ProcessingFor)
 	if t.matched(len(members)) < tikTokMinMatched {
 		a.pendingError = fmt.Sprintf("The audience size is below %d.", tikTokMinMatched)
 	}
@@ -328,7 +327,7 @@ func (t *TikTok) editFile(c *tikTokCall, a *tikTokAudience, b fileUpdateBody) er
 	default:
 		members = given
 	}
-	if t.server.cfg.TikTok.SmallFloorSync && t.matched(len(members)) < tikTokMinMatched {
+	if c.cfg.SmallFloorSync && t.matched(len(members)) < tikTokMinMatched {
 		return refusal(40002, "The audience would be below %d users.", tikTokMinMatched)
 	}
 	a.note(c.now, "UPDATE", b.Action)

@@ -74,7 +74,7 @@ func readLookalikeCreate(c *tikTokCall) (tikTokAct, error) {
 			return nil, err
 		}
 		a.lookalike, a.subType = spec, b.SubType
-		a.ready = c.now.Add(t.server.cfg.TikTok.ProcessingFor)
+		a.ready = c.now.Add(c.cfg.ProcessingFor)
 		return map[string]string{"custom_audience_id": a.id}, nil
 	}, nil
 }

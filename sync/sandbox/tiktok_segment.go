@@ -124,7 +124,7 @@ func (t *TikTok) mapUsers(c *tikTokCall, b *mappingBody) (any, error) {
 	}
 	touched := map[string]*tikTokAudience{}
 	for i, row := range b.Rows {
-		if err := t.checkRow(b, i, row, touched); err != nil {
+		if err := t.checkRow(c, b, i, row, touched); err != nil {
 			return nil, err
 		}
 		if c.fault.refusedRow(i, cellIDs(row)) && c.fault.Kind == FaultRejectValues {
@@ -149,7 +149,7 @@ func (t *TikTok) mapUsers(c *tikTokCall, b *mappingBody) (any, error) {
 		}
 	}
 	for _, a := range touched {
-		a.sizes.note(c.now, c.now.Add(-t.server.cfg.TikTok.VisibleAfter), len(a.members))
+		a.sizes.note(c.now, c.now.Add(-c.cfg.VisibleAfter), len(a.members))
 	}
 	if refused > 0 {
 		return nil, &tikTokError{code: 20001, message: "Partially successful", data: map[string]int{"failed_count": refused}}
@@ -158,7 +158,7 @@ func (t *TikTok) mapUsers(c *tikTokCall, b *mappingBody) (any, error) {
 }
 
 // checkRow checks a row's shape, its hashes and its audiences, which it collects in touched.
-func (t *TikTok) checkRow(b *mappingBody, i int, row []mappingCell, touched map[string]*tikTokAudience) error {
+func (t *TikTok) checkRow(c *tikTokCall, b *mappingBody, i int, row []mappingCell, touched map[string]*tikTokAudience) error {
 	if len(row) != len(b.Schema) {
 		return refusal(40002, "batch_data[%d]: The row has %d cells, id_schema has %d.", i, len(row), len(b.Schema))
 	}
@@ -175,7 +175,7 @@ func (t *TikTok) checkRow(b *mappingBody, i int, row []mappingCell, touched map[
 		case !isHash(*cell.ID, idSchemas[schema]), *cell.ID == emptyHash, *cell.ID == emptyDeviceHash:
 			return refusal(40002, "batch_data[%d][%d]: The id is not a %s hash.", i, k, schema)
 		}
-		if kind, known := t.server.cfg.TikTok.Universe[*cell.ID]; known && !strings.HasPrefix(schema, kind+"_") {
+		if kind, known := c.cfg.Universe[*cell.ID]; known && !strings.HasPrefix(schema, kind+"_") {
 			return refusal(40002, "batch_data[%d][%d]: A hash of %s in the slot of %s.", i, k, kind, schema)
 		}
 		for _, id := range cell.Audiences {

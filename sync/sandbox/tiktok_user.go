@@ -20,7 +20,7 @@ func readAdvertisers(c *tikTokCall) (tikTokAct, error) {
 		return nil, err
 	}
 	return func(t *TikTok) (any, error) {
-		if q.Get("app_id") != t.server.cfg.TikTok.AppID || q.Get("secret") != t.server.cfg.TikTok.AppSecret {
+		if q.Get("app_id") != c.cfg.AppID || q.Get("secret") != c.cfg.AppSecret {
 			return nil, refusal(40101, "app_id or secret is wrong.")
 		}
 		list := []map[string]string{}
