@@ -1,0 +1,73 @@
+package plan
+
+import (
+	"time"
+
+	"github.com/kohorta/kohorta/internal/audience"
+)
+
+// RejectedBefore is the reason, in SyncPlan.Suppressed, of members whom the platform refused with the very identifiers
+// they still have.
+const RejectedBefore = "rejected_before"
+
+// Plan is the sum of the steps.
+type Plan struct {
+	audience.SyncPlan
+	Held    int64 // users the platform holds or may hold
+	Resends int64 // of Additions, Removals and Changes: the outcome of an earlier sync is unknown
+}
+
+// Tally sums steps up. The zero value is empty.
+type Tally struct {
+	plan     Plan
+	leavings int64 // removals nobody has approved yet
+}
+
+// Count takes a user in and gives his step.
+func (t *Tally) Count(row audience.SyncRow) Step {
+	step := Of(row)
+	switch step {
+	case Add:
+		t.plan.Additions++
+	case Remove:
+		t.plan.Removals++
+		if row.Held.State != audience.DeliveryRemoving {
+			t.leavings++
+		}
+	case Change:
+		t.plan.Changes++
+	}
+	if step != Keep && resend(row) {
+		t.plan.Resends++
+	}
+	if row.Suppressed != "" {
+		if t.plan.Suppressed == nil {
+			t.plan.Suppressed = map[string]int64{}
+		}
+		t.plan.Suppressed[row.Suppressed]++
+	}
+	return step
+}
+
+// Plan is the sum with those about whom target and ledger agree, at so many requests. Its members add up: they are
+// unchanged, added, changed or suppressed. Only users with a step were counted; see SyncTotals for the others.
+func (t *Tally) Plan(totals audience.SyncTotals, maxRemovalShare float64, requests int64, requestsPerSecond float64) Plan {
+	p := t.plan
+	if totals.Rejected > 0 {
+		if p.Suppressed == nil {
+			p.Suppressed = map[string]int64{}
+		}
+		p.Suppressed[RejectedBefore] = totals.Rejected
+	}
+	p.Unchanged, p.Held = totals.Unchanged, totals.Held
+	p.Members = p.Unchanged + p.Additions + p.Changes
+	for _, n := range p.Suppressed {
+		p.Members += n
+	}
+	p.Requests = requests
+	if requestsPerSecond > 0 {
+		p.Duration = time.Duration(float64(requests) / requestsPerSecond * float64(time.Second)).Round(time.Millisecond)
+	}
+	p.Hold = hold(p, t.leavings, maxRemovalShare)
+	return p
+}
