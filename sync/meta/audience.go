@@ -5,10 +5,8 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"net/http"
 	"net/url"
-	"time"
 
 	"github.com/kohorta/kohorta/internal/audience"
 	"github.com/kohorta/kohorta/sync/destination"
@@ -97,14 +95,13 @@ type code struct {
 // Audience reads an audience's size bounds and its two statuses.
 func (c *Client) Audience(ctx context.Context, id string) (destination.Status, error) {
 	var a struct {
-		ID         string `json:"id"`
-		Low        *int64 `json:"approximate_count_lower_bound"`
-		High       *int64 `json:"approximate_count_upper_bound"`
-		Operation  code   `json:"operation_status"`
-		Delivery   code   `json:"delivery_status"`
-		DeleteTime int64  `json:"delete_time"`
+		ID        string `json:"id"`
+		Low       *int64 `json:"approximate_count_lower_bound"`
+		High      *int64 `json:"approximate_count_upper_bound"`
+		Operation code   `json:"operation_status"`
+		Delivery  code   `json:"delivery_status"`
 	}
-	query := url.Values{"fields": {"id,approximate_count_lower_bound,approximate_count_upper_bound,operation_status,delivery_status,delete_time"}}
+	query := url.Values{"fields": {"id,approximate_count_lower_bound,approximate_count_upper_bound,operation_status,delivery_status"}}
 	if _, err := c.call(ctx, http.MethodGet, url.PathEscape(id), query, nil, &a); err != nil {
 		return destination.Status{}, c.aboutAudience(id, err)
 	}
@@ -113,9 +110,6 @@ func (c *Client) Audience(ctx context.Context, id string) (destination.Status, e
 	}
 	status := statusOf(a.Operation, a.Delivery)
 	status.Low, status.High = sizeOf(a.Low), sizeOf(a.High)
-	if status.State == destination.Expiring && a.DeleteTime > 0 {
-		status.Reason = fmt.Sprintf("used by no active ad set for two years; Meta deletes it on %s", time.Unix(a.DeleteTime, 0).UTC().Format(time.DateOnly))
-	}
 	return status, nil
 }
 
@@ -132,7 +126,7 @@ func statusOf(operation, delivery code) destination.Status {
 	s := destination.Status{State: destination.Ready, Writable: true, Reason: destination.Clean(operation.Description)}
 	switch operation.Code {
 	case 100:
-		s.State = destination.Expiring
+		s.State, s.Reason = destination.Expiring, "used by no active ad set for two years; Meta deletes it within 90 days"
 	case 300, 414, 441:
 		s.State, s.Writable = destination.Processing, false
 	case 412, 470, 471, 500:

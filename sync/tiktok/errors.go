@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/kohorta/kohorta/sync/destination"
@@ -52,7 +53,7 @@ var verdicts = map[int]verdict{
 	61000: {kind: destination.RateLimited, scope: destination.OfApp},
 	40132: {destination.RateLimited, destination.OfAccount, time.Minute, ""},
 	40133: {destination.RateLimited, destination.OfAccount, 2 * time.Second, ""},
-	40050: {kind: destination.Transient, wait: time.Minute}, // the same request was just taken
+	40050: {kind: destination.Transient, wait: time.Minute},                  // the same request was just taken
 	40062: {destination.Misconfigured, destination.OfAudience, 0, reportBug}, // of rows, see ofRows
 	40101: {destination.Unauthorized, destination.OfApp, 0, fixApp},
 	40113: {destination.Unauthorized, destination.OfApp, 0, fixApp},
@@ -101,11 +102,17 @@ func classify(s said, message string) error {
 		Remedy: v.remedy, Err: errors.New(words)}
 }
 
-// ofRows makes the two codes that a single bad row can cause for its whole batch mean so: the rest goes through when the
-// row is found (7: bisect, drop the row, go on).
+// ofRows makes the codes that a mapping request gets for its rows or its audience mean so. A single bad row refuses its
+// whole batch: the rest goes through when the row is found (7: bisect, drop the row, go on). Only its words tell an
+// audience that is being processed.
 func ofRows(err error) error {
 	var e *destination.Error
-	if errors.As(err, &e) && (e.Code == "40002" || e.Code == "40062") {
+	if !errors.As(err, &e) || (e.Code != "40002" && e.Code != "40062") {
+		return err
+	}
+	if strings.Contains(strings.ToLower(e.Err.Error()), "not editable") {
+		e.Kind, e.RetryAfter, e.Remedy = destination.Busy, 15*time.Minute, ""
+	} else {
 		e.Kind, e.Remedy = destination.Rejected, "if every row is refused, the audience is deleted or another advertiser's"
 	}
 	return err
