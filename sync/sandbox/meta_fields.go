@@ -2,7 +2,6 @@ package sandbox
 
 import (
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -143,71 +142,4 @@ func (m *Meta) readAccount(c *metaCall) (any, error) {
 		asked[name] = all[name]
 	}
 	return asked, nil
-}
-
-// MetaAudience is an audience as it truly is.
-type MetaAudience struct {
-	ID          string        `json:"id"`
-	Account     string        `json:"account"`
-	Name        string        `json:"name"`
-	Description string        `json:"description,omitempty"`
-	Subtype     string        `json:"subtype"`
-	Origin      string        `json:"origin,omitempty"` // seed of a lookalike
-	State       AudienceState `json:"state"`
-	Operation   int           `json:"operation_status"`
-	Rows        int           `json:"rows"`
-}
-
-// Audiences are all audiences of all accounts, deleted ones included, in the order of their ids.
-func (m *Meta) Audiences() []MetaAudience {
-	m.server.mu.Lock()
-	defer m.server.mu.Unlock()
-	out := []MetaAudience{}
-	for _, id := range slices.Sorted(maps.Keys(m.audiences)) {
-		a := m.audiences[id]
-		a.settle(m.server.now())
-		out = append(out, MetaAudience{ID: a.id, Account: a.account, Name: a.name, Description: a.description, Subtype: a.subtype,
-			Origin: a.origin, State: a.state, Operation: a.operation().Code, Rows: len(a.members.rows)})
-	}
-	return out
-}
-
-// Members are the rows an audience holds at this moment, visible in its counts or not, sorted by their keys; nil when there
-// is no such audience. While a replace runs they are the rows it has brought so far.
-func (m *Meta) Members(audienceID string) []Row {
-	m.server.mu.Lock()
-	defer m.server.mu.Unlock()
-	a := m.audiences[audienceID]
-	if a == nil {
-		return nil
-	}
-	a.settle(m.server.now())
-	return a.members.sorted()
-}
-
-// SetState makes happen to an audience what its client did not do: deleted or flagged by somebody else, unshared.
-func (m *Meta) SetState(audienceID string, state AudienceState) error {
-	m.server.mu.Lock()
-	defer m.server.mu.Unlock()
-	a := m.audiences[audienceID]
-	switch {
-	case a == nil:
-		return fmt.Errorf("audience %q: not found", audienceID)
-	case !slices.Contains([]AudienceState{StateNormal, StateDeleted, StateUnshared, StateFlagged}, state):
-		return fmt.Errorf("state %q: not one of normal, deleted, unshared, flagged", state)
-	}
-	a.state = state
-	return nil
-}
-
-// SetTerms makes the terms of custom audiences accepted or not accepted on an ad account.
-func (m *Meta) SetTerms(account string, accepted bool) error {
-	m.server.mu.Lock()
-	defer m.server.mu.Unlock()
-	a := m.accounts[account]
-	if a == nil {
-		return fmt.Errorf("ad account %q: not found", account)
-	}
-	a.termsAccepted = accepted
-	return nil
 }

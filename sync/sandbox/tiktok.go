@@ -1,13 +1,8 @@
 package sandbox
 
 import (
-	"cmp"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"mime"
 	"net/http"
-	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -114,128 +109,6 @@ func (t *TikTok) own(c *tikTokCall, advertiser string) error {
 	}
 	if limit := c.cfg.AdvertiserQPS; limit > 0 && !t.quota.takeAdvertiser(c.now, advertiser, limit) && t.server.quotas {
 		return refusal(40133, fmt.Sprintf("The QPS of advertiser exceeds its limit: current %d, allowed %d", limit+1, limit))
-	}
-	return nil
-}
-
-// tikTokError is a code other than 0, told in the envelope with HTTP status 200.
-type tikTokError struct {
-	code    int
-	message string
-	data    any
-}
-
-func (e *tikTokError) Error() string { return e.message }
-
-func refusal(code int, format string, args ...any) error {
-	if len(args) > 0 {
-		format = fmt.Sprintf(format, args...)
-	}
-	return &tikTokError{code: code, message: format}
-}
-
-// empty is the data of an answer that has none.
-type empty struct{}
-
-// envelope wraps data or the refusal err. The request id is the header X-TT-LOGID as well.
-func (t *TikTok) envelope(data any, err error) reply {
-	t.server.mu.Lock()
-	t.requests++
-	id := t.server.now().Format("20060102150405") + fmt.Sprintf("%014X", t.requests)
-	t.server.mu.Unlock()
-	body := struct {
-		Code    int    `json:"code"`
-		Message string `json:"message"`
-		Request string `json:"request_id"`
-		Data    any    `json:"data,omitempty"`
-	}{0, "OK", id, data}
-	if refused := (*tikTokError)(nil); errors.As(err, &refused) {
-		body.Code, body.Message, body.Data = refused.code, refused.message, refused.data
-		if body.Data == nil {
-			body.Data = empty{}
-		}
-	}
-	rep := jsonReply(http.StatusOK, body)
-	rep.header["X-Tt-Logid"] = []string{id}
-	rep.code = body.Code
-	return rep
-}
-
-// refuse answers a fault with the code it stands for.
-func (t *TikTok) refuse(req *request) reply {
-	f := req.fault
-	code, message := cmp.Or(f.Code, 40002), cmp.Or(f.Message, "Refused on demand")
-	switch f.Kind {
-	case FaultLocalizedMessage:
-		message = cmp.Or(f.Message, "请求参数错误")
-	case FaultRateLimited:
-		code, message = cmp.Or(f.Code, 40100), cmp.Or(f.Message, "Requests made too frequently. The app is temporarily restricted.")
-	case FaultTokenRevoked:
-		code, message = 40105, "Access token is incorrect or has been revoked."
-	case FaultAudienceDeleted:
-		code, message = 40007, "The audience does not exist."
-	case FaultAudienceLocked:
-		code, message = 40002, "The audience is not editable."
-	}
-	return t.envelope(nil, refusal(code, message))
-}
-
-// decodeBody reads a JSON body into v: known fields only, ids as strings.
-func (c *tikTokCall) decodeBody(v any) error {
-	if media, _, _ := mime.ParseMediaType(c.Header.Get("Content-Type")); media != "application/json" {
-		return refusal(40002, "Content-Type must be application/json")
-	}
-	err := decodeStrict(string(c.body), v)
-	if wrong := (*json.UnmarshalTypeError)(nil); errors.As(err, &wrong) {
-		return refusal(40002, "%s: Not a valid %s.", wrong.Field, wrong.Type.Kind())
-	} else if err != nil {
-		return refusal(40002, "Invalid JSON: %v", err)
-	}
-	return nil
-}
-
-// query reads the query of a GET; names are those it may have.
-func (c *tikTokCall) query(names ...string) (url.Values, error) {
-	q, err := url.ParseQuery(c.URL.RawQuery)
-	if err != nil {
-		return nil, refusal(40002, "The query string is malformed")
-	}
-	for name, values := range q {
-		if !slices.Contains(names, name) {
-			return nil, refusal(40002, "%s: Unknown field.", name)
-		}
-		if len(values) > 1 {
-			return nil, refusal(40002, "%s: Sent more than once; arrays go in one parameter as JSON.", name)
-		}
-	}
-	return q, nil
-}
-
-// required names the fields that are missing, in the words of the platform. It takes pairs of name and presence.
-func required(fields ...requiredField) error {
-	var missing []string
-	for _, f := range fields {
-		if !f.present {
-			missing = append(missing, f.name)
-		}
-	}
-	if missing == nil {
-		return nil
-	}
-	return refusal(40002, "Missing required field(s): %s.", strings.Join(missing, ", "))
-}
-
-type requiredField struct {
-	name    string
-	present bool
-}
-
-// checkIDs wants ids of digits only.
-func checkIDs(name string, ids ...string) error {
-	for _, id := range ids {
-		if id == "" || strings.Trim(id, "0123456789") != "" {
-			return refusal(40002, "%s: Not a valid id, digits expected.", name)
-		}
 	}
 	return nil
 }
