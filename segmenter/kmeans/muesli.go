@@ -19,7 +19,7 @@ func muesliStart(sample []float32, d, k int, random *rand.Rand) []float32 {
 	size := min(n, max(muesliCost/(k*d), 5*k))
 	low, width := box(sample, d)
 	run := &muesliRun{points: size}
-	var points clusters.Observations
+	points := make(clusters.Observations, 0, size)
 	for s := range size {
 		i := s * n / size
 		unit := make(clusters.Coordinates, d)

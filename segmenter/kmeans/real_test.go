@@ -50,7 +50,7 @@ func TestInertiaOfRealOrders(t *testing.T) {
 			t.Run(fmt.Sprintf("%s k=%d", set.file, k), func(t *testing.T) {
 				i := slices.IndexFunc(references, func(r reference) bool { return r.DataSet == set.file && r.K == k })
 				require.GreaterOrEqual(t, i, 0, "no reference")
-				require.Equal(t, references[i].Users, len(users))
+				require.Len(t, users, references[i].Users)
 				for seed := range uint64(3) {
 					_, r, err := kmeans.Train(values, features, kmeans.Config{K: k, Seed: seed}, nil)
 					require.NoError(t, err)

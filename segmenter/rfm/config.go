@@ -10,6 +10,7 @@ import (
 // Convention is how cut points become scores.
 type Convention string
 
+// The scoring conventions.
 const (
 	// Quantile scores 1 + the number of inner quantiles strictly below the value; recency counts backwards (bins + 1 - that).
 	// Equal values get equal scores.
@@ -25,6 +26,7 @@ const (
 // FrequencyBy is what frequency counts.
 type FrequencyBy string
 
+// What frequency can count.
 const (
 	Orders FrequencyBy = "orders" // distinct order ids; a purchase without one is an order of its own
 	Days   FrequencyBy = "days"   // distinct calendar days in the time zone
@@ -34,6 +36,7 @@ const (
 // MonetaryBy is how values become one number.
 type MonetaryBy string
 
+// What monetary can be.
 const (
 	Sum  MonetaryBy = "sum"
 	Mean MonetaryBy = "mean" // sum / frequency, truncated toward zero to a micro, as ClickHouse's intDiv does
@@ -42,6 +45,7 @@ const (
 // Refunds says what becomes of negative values. They never count as purchases.
 type Refunds string
 
+// What can become of refunds.
 const (
 	Net    Refunds = "net"    // refunds reduce monetary
 	Ignore Refunds = "ignore" // only purchases count
@@ -50,6 +54,7 @@ const (
 // RecencyBy is what a day is.
 type RecencyBy string
 
+// What a day can be.
 const (
 	Calendar RecencyBy = "calendar" // midnights between the two, in the time zone
 	Elapsed  RecencyBy = "elapsed"  // full 24 hours between the two

@@ -5,13 +5,14 @@ import (
 	"slices"
 )
 
+// The tables of named segments there are.
 const (
-	PresetDefault    = "default"
-	PresetRFMPackage = "rfm_package"
-
-	// Others is the segment of scores that no rule fits. The default table leaves none.
-	Others = "others"
+	PresetDefault    = "default"     // all combinations named, in the words of the field
+	PresetRFMPackage = "rfm_package" // the table of the R package rfm
 )
+
+// Others is the segment of scores that no rule fits. The default table leaves none.
+const Others = "others"
 
 // Rule names the scores that lie in all three of its ranges.
 type Rule struct {
