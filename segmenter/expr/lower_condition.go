@@ -15,9 +15,11 @@ func (l *lowering) condition(e ast.Expr) (condition, error) {
 	}
 	defer l.leave()
 
-	switch k := l.kindOf(e); k {
-	case truth:
-	case unknown:
+	switch k := l.kindOf(e); {
+	case k == truth:
+	case k == unknown && e.Kind() == ast.CallKind && e.AsCall().FunctionName() == operators.Conditional:
+		// each branch is a property that is a condition by itself
+	case k == unknown:
 		return l.flag(e, equal, "true")
 	default:
 		return nil, l.errorAt(e, "compare it with something", "a %s stands where true/false is needed", k)

@@ -1,0 +1,323 @@
+package expr
+
+import (
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/kohorta/kohorta/internal/audience"
+)
+
+// The vocabulary of random expressions and histories is small, so that they meet.
+var (
+	eventTypes = []string{"purchase", "visit", "quo'te\\"}
+	keys       = []string{"category", "price", "vip", "odd {key:String}'"}
+	texts      = []string{"", "true", "false", "Furniture", "furniture", "Fur", "zürich", "\x00'\\{p0:String}", "5"}
+	numbers    = []float64{0, 1, 2, 2.5, -1, 0.1, 100, -0.30000000000000004, 1e15}
+	windows    = []string{"1s", "10s", "1m", "1h", "1d", "2d", "1w", "90d", "36500d"}
+	micros     = []int64{0, 1, -1, 1_000_000, 2_500_000, -1_000_000, 100_000_000, 333_333, audience.MaxValueMicros}
+	countries  = []string{"", "DE", "TR"}
+	labels     = []string{"", "champions", "at_risk"}
+)
+
+// TestQueryEqualsReference is the law: SQL, for everybody and for given users, and the reference evaluator agree on every expression and history.
+// KOHORTA_SOAK=1 compares a thousand times as much as usual, KOHORTA_SOAK=20m goes on for that long.
+func TestQueryEqualsReference(t *testing.T) {
+	duration, _ := time.ParseDuration(os.Getenv("KOHORTA_SOAK"))
+	more := 1
+	if os.Getenv("KOHORTA_SOAK") == "1" {
+		more = 20
+	}
+	for started, round := time.Now(), 0; round < more || time.Since(started) < duration; round++ {
+		compareOn(t, int(started.UnixNano())+round)
+	}
+}
+
+// compareOn writes random histories around one instant, then compares random expressions on all of them, at that instant and others.
+func compareOn(t *testing.T, seed int) {
+	const users, segments = 250, 6
+	w := newWorld(t)
+	instant := time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)
+	generator := rapid.Custom(func(t *rapid.T) History { return aHistory(t, instant) })
+	histories := make([]History, users)
+	for i := range histories {
+		histories[i] = generator.Example(seed + i)
+	}
+	ids := w.write(histories)
+
+	compared, held := 0, 0
+	rapid.Check(t, func(t *rapid.T) {
+		at := instant.Add(rapid.SampledFrom([]time.Duration{0, 0, 0, -1, 1, 999}).Draw(t, "ms") * time.Millisecond)
+		at = at.Add(time.Duration(rapid.SampledFrom([]int{0, 0, 0, 1, -1, 30}).Draw(t, "days")) * 24 * time.Hour)
+		var expressions []string
+		for i := range segments {
+			expressions = append(expressions, anExpression(t, i))
+		}
+		from := rapid.IntRange(0, users-10).Draw(t, "from")
+		members, err := w.agree(compile(t, expressions...), at, histories, ids, ids[from:from+10])
+		if err != nil {
+			t.Fatal(err)
+		}
+		compared += users * segments
+		held += members
+	})
+	t.Logf("%d cases of an expression and a history, of which %d hold", compared, held)
+}
+
+// anExpression is the text of a random condition; before is how many segments in_segment may name.
+func anExpression(t *rapid.T, before int) string {
+	return author{t, before}.condition(3)
+}
+
+// author writes random expressions: every construct of the language, well typed.
+type author struct {
+	*rapid.T
+	segments int
+}
+
+func (a author) pick(options ...string) string { return rapid.SampledFrom(options).Draw(a.T, "pick") }
+
+func (a author) condition(depth int) string {
+	if depth == 0 {
+		return a.leaf(1)
+	}
+	switch a.pick("leaf", "leaf", "and", "or", "not", "choice", "same", "paren") {
+	case "and":
+		return fmt.Sprintf("(%s && %s)", a.condition(depth-1), a.condition(depth-1))
+	case "or":
+		return fmt.Sprintf("(%s || %s || %s)", a.condition(depth-1), a.condition(depth-1), a.condition(depth-1))
+	case "not":
+		return "!" + a.condition(depth-1)
+	case "choice":
+		return fmt.Sprintf("(%s ? %s : %s)", a.condition(depth-1), a.condition(depth-1), a.condition(depth-1))
+	case "same":
+		// a bare property is no condition beside ==
+		return fmt.Sprintf("((%s || false) %s (%s || false))", a.condition(depth-1), a.pick("==", "!="), a.condition(depth-1))
+	case "paren":
+		return "(" + a.condition(depth-1) + ")"
+	default:
+		return a.leaf(depth)
+	}
+}
+
+func (a author) comparison() string { return a.pick("==", "!=", "<", "<=", ">", ">=") }
+
+// leaf is a condition of the user without && and ||.
+func (a author) leaf(depth int) string {
+	forms := []string{"number", "number", "number", "text", "moment", "span", "did", "did", "in numbers", "in texts", "match", "has", "key in attr", "flag", "constant", "compared flag"}
+	if a.segments > 0 {
+		forms = append(forms, "member", "member")
+	}
+	switch a.pick(forms...) {
+	case "number":
+		return fmt.Sprintf("(%s %s %s)", a.number(depth), a.comparison(), a.number(depth-1))
+	case "text":
+		return fmt.Sprintf("(%s %s %s)", a.text(), a.comparison(), a.quoted(texts))
+	case "moment":
+		return fmt.Sprintf("(%s %s %s)", a.moment(depth), a.comparison(), a.moment(depth-1))
+	case "span":
+		return fmt.Sprintf("(%s %s %s)", a.span(depth), a.comparison(), a.span(depth-1))
+	case "did":
+		return a.aggregate("did", true)
+	case "in numbers":
+		return fmt.Sprintf("(%s in [%s])", a.number(depth-1), a.list(a.numberLiteral))
+	case "in texts":
+		return fmt.Sprintf("(%s in [%s])", a.text(), a.list(func() string { return a.quoted(texts) }))
+	case "match":
+		return fmt.Sprintf("%s.%s(%s)", a.text(), a.pick("startsWith", "endsWith", "contains"), a.quoted(texts))
+	case "has":
+		return "has(" + a.pick("attr.price", "attr.category", "rfm.r", "rfm.segment", "rfm.monetary", "profile.country") + ")"
+	case "key in attr":
+		return fmt.Sprintf("(%s in attr)", a.quoted(keys))
+	case "flag":
+		return fmt.Sprintf("attr[%s]", a.quoted(keys))
+	case "compared flag":
+		return fmt.Sprintf("(attr[%s] %s %s)", a.quoted(keys), a.pick("==", "!="), a.pick("true", "false"))
+	case "member":
+		return fmt.Sprintf(`in_segment("s%d")`, rapid.IntRange(0, a.segments-1).Draw(a.T, "segment"))
+	default:
+		return a.pick("true", "false")
+	}
+}
+
+func (a author) quoted(from []string) string { return strconv.Quote(a.pick(from...)) }
+
+func (a author) list(element func() string) string {
+	elements := make([]string, rapid.IntRange(0, 3).Draw(a.T, "elements"))
+	for i := range elements {
+		elements[i] = element()
+	}
+	return strings.Join(elements, ", ")
+}
+
+func (a author) numberLiteral() string {
+	x := rapid.SampledFrom(numbers).Draw(a.T, "number")
+	if x == float64(int64(x)) && rapid.Bool().Draw(a.T, "int") {
+		return strconv.FormatInt(int64(x), 10)
+	}
+	if rapid.IntRange(0, 4).Draw(a.T, "any") == 0 {
+		x = rapid.Float64Range(-1e9, 1e9).Draw(a.T, "float")
+	}
+	return strconv.FormatFloat(x, 'e', -1, 64)
+}
+
+func (a author) number(depth int) string {
+	forms := []string{"literal", "count", "sum", "days_since", "score", "cluster", "attr"}
+	if depth > 0 {
+		forms = append(forms, "arithmetic", "negative", "choice")
+	}
+	switch a.pick(forms...) {
+	case "count":
+		return a.aggregate("count", true)
+	case "sum":
+		return a.aggregate("sum", true)
+	case "days_since":
+		return a.aggregate("days_since", false)
+	case "score":
+		return "rfm." + a.pick("r", "f", "m", "recency_days", "frequency", "monetary")
+	case "cluster":
+		return a.pick(`cluster("habits")`, `cluster("untrained")`)
+	case "attr":
+		// a property needs an operand of known type beside it
+		return fmt.Sprintf("(attr[%s] * 1.0)", a.quoted(keys))
+	case "arithmetic":
+		return fmt.Sprintf("(%s %s %s)", a.number(depth-1), a.pick("+", "-", "*", "/"), a.number(depth-1))
+	case "negative":
+		return "-(" + a.number(depth-1) + ")"
+	case "choice":
+		return fmt.Sprintf("(%s ? %s : %s)", a.condition(depth-1), a.number(depth-1), a.number(depth-1))
+	default:
+		return a.numberLiteral()
+	}
+}
+
+func (a author) text() string {
+	return a.pick("rfm.segment", "profile.country", "attr["+a.quoted(keys)+"]", "attr.category", "attr[\"category\"]")
+}
+
+func (a author) moment(depth int) string {
+	if depth > 0 && rapid.Bool().Draw(a.T, "shifted") {
+		return fmt.Sprintf("(%s %s %s)", a.moment(depth-1), a.pick("+", "-"), a.span(depth-1))
+	}
+	return a.pick("now", a.aggregate("last", false), a.aggregate("first", false), `timestamp("2026-03-01T00:00:00Z")`, `timestamp("2026-02-28T23:59:59.999+02:00")`)
+}
+
+func (a author) span(depth int) string {
+	if depth > 0 {
+		switch a.pick("literal", "difference", "sum", "negative") {
+		case "difference":
+			return fmt.Sprintf("(%s - %s)", a.moment(depth-1), a.moment(depth-1))
+		case "sum":
+			return fmt.Sprintf("(%s + %s)", a.span(depth-1), a.span(depth-1))
+		case "negative":
+			return "-" + a.span(depth-1)
+		}
+	}
+	return fmt.Sprintf("duration(%q)", a.pick("30d", "1h", "0s", "10s", "1ms", "-1h"))
+}
+
+// aggregate is a call of an aggregate in one of its forms.
+func (a author) aggregate(function string, windowed bool) string {
+	args := []string{a.quoted(eventTypes)}
+	if windowed && rapid.Bool().Draw(a.T, "windowed") {
+		args = append(args, strconv.Quote(a.pick(append(windows, "", "all")...)))
+	}
+	if rapid.Bool().Draw(a.T, "filtered") {
+		args = append(args, a.predicate(2))
+	}
+	return fmt.Sprintf("%s(%s)", function, strings.Join(args, ", "))
+}
+
+// predicate is a condition of an event.
+func (a author) predicate(depth int) string {
+	prop := "prop[" + a.quoted(keys) + "]"
+	forms := []string{"text", "number", "value", "in", "match", "key", "flag"}
+	if depth > 0 {
+		forms = append(forms, "and", "or", "not", "choice")
+	}
+	switch a.pick(forms...) {
+	case "text":
+		return fmt.Sprintf("(%s %s %s)", prop, a.comparison(), a.quoted(texts))
+	case "number":
+		return fmt.Sprintf("(%s %s %s)", prop, a.comparison(), a.numberLiteral())
+	case "value":
+		return fmt.Sprintf("(value %s %s %s)", a.pick("* 2.0", "- 1", "/ prop.price", "+ prop.price"), a.comparison(), a.numberLiteral())
+	case "in":
+		return fmt.Sprintf("(%s in [%s, %s])", prop, a.quoted(texts), a.quoted(texts))
+	case "match":
+		return fmt.Sprintf("%s.%s(%s)", prop, a.pick("startsWith", "endsWith", "contains"), a.quoted(texts))
+	case "key":
+		return a.pick("has(prop.price)", "("+a.quoted(keys)+" in prop)")
+	case "and":
+		return fmt.Sprintf("(%s && %s)", a.predicate(depth-1), a.predicate(depth-1))
+	case "or":
+		return fmt.Sprintf("(%s || %s)", a.predicate(depth-1), a.predicate(depth-1))
+	case "not":
+		return "!" + a.predicate(depth-1)
+	case "choice":
+		return fmt.Sprintf("(%s ? %s : %s)", a.predicate(depth-1), a.predicate(depth-1), a.predicate(depth-1))
+	default:
+		return prop
+	}
+}
+
+// aHistory is a random user as of a time: nothing at all, or events around the borders of windows, before 1970's first second and after now.
+func aHistory(t *rapid.T, at time.Time) (h History) {
+	for range rapid.IntRange(0, 6).Draw(t, "events") {
+		e := audience.Event{
+			Type:        rapid.SampledFrom(eventTypes).Draw(t, "type"),
+			Time:        aTime(t, at),
+			ValueMicros: rapid.SampledFrom(micros).Draw(t, "micros"),
+		}
+		e.Texts, e.Numbers = properties(t)
+		h.Events = append(h.Events, e)
+	}
+	h.Profile.Country = rapid.SampledFrom(countries).Draw(t, "country")
+	h.Profile.Texts, h.Profile.Numbers = properties(t)
+	h.Scores = map[audience.ModelID]audience.Score{}
+	if rapid.Bool().Draw(t, "scored") {
+		score := uint8(rapid.IntRange(1, 5).Draw(t, "r"))
+		h.Scores["rfm"] = audience.Score{
+			R: score, F: 6 - score, M: 3, Segment: rapid.SampledFrom(labels).Draw(t, "segment"),
+			RecencyDays: int32(rapid.IntRange(0, 3).Draw(t, "recency")), Frequency: uint32(score), MonetaryMicros: rapid.SampledFrom(micros).Draw(t, "monetary"),
+		}
+	}
+	if rapid.Bool().Draw(t, "clustered") {
+		h.Scores["habits"] = audience.Score{Label: uint16(rapid.IntRange(0, 3).Draw(t, "label"))}
+	}
+	return h
+}
+
+func aTime(t *rapid.T, at time.Time) time.Time {
+	shift := time.Duration(rapid.IntRange(-1, 1).Draw(t, "ms")) * time.Millisecond
+	switch rapid.IntRange(0, 3).Draw(t, "when") {
+	case 0:
+		return at.Add(shift)
+	case 1:
+		w, _ := parseWindow(rapid.SampledFrom(windows[:len(windows)-1]).Draw(t, "window"))
+		return at.Add(shift - time.Duration(w.lengthMillis)*time.Millisecond)
+	case 2:
+		return at.Add(-time.Duration(rapid.Int64Range(0, 100*dayMillis).Draw(t, "ago")) * time.Millisecond)
+	default:
+		return rapid.SampledFrom([]time.Time{audience.EarliestEvent, at.Add(time.Hour), at.AddDate(1, 0, 0)}).Draw(t, "far")
+	}
+}
+
+// properties are texts and numbers under the same few keys, each key in one of them at most.
+func properties(t *rapid.T) (map[string]string, map[string]float64) {
+	asText, asNumber := map[string]string{}, map[string]float64{}
+	for _, key := range keys {
+		switch rapid.IntRange(0, 3).Draw(t, "property") {
+		case 1:
+			asNumber[key] = rapid.SampledFrom(numbers).Draw(t, "number")
+		case 2, 3:
+			asText[key] = rapid.SampledFrom(texts).Draw(t, "text")
+		}
+	}
+	return asText, asNumber
+}
