@@ -129,3 +129,11 @@ func TestLogFileIsRotatedBySizeAndKeepsTheTail(t *testing.T) {
 	require.Equal(t, "first of the new file\n", string(current))
 	require.Equal(t, "first of the new file", l.lastLines())
 }
+
+func TestLastLinesAreThoseAPersonReads(t *testing.T) {
+	l, err := openLog(filepath.Join(t.TempDir(), "log"))
+	require.NoError(t, err)
+	_, err = l.Write([]byte("Code: 76. Cannot open file (CANNOT_OPEN_FILE)\n\n0. ? @ 0x000000001c8fa4b3\n12. clone3 @ 0x00000000001098ec\n (version 26.7.2.1)\n"))
+	require.NoError(t, err)
+	require.Equal(t, "Code: 76. Cannot open file (CANNOT_OPEN_FILE)\n (version 26.7.2.1)", l.lastLines())
+}

@@ -4,12 +4,13 @@ import (
 	"bytes"
 	"fmt"
 	"os"
+	"regexp"
 	"sync"
 )
 
 const (
 	logBytes  = 16 << 20 // of one log file; one older file is kept beside it
-	tailBytes = 4 << 10  // kept in memory, for error messages
+	tailBytes = 8 << 10  // kept in memory, for error messages
 )
 
 // logFile takes what a child prints. At logBytes it becomes path.1 and a new file is begun. Safe for concurrent use.
@@ -74,7 +75,10 @@ func (l *logFile) rotate() {
 	}
 }
 
-// lastLines are the last whole lines this process' children have printed, at most tailBytes.
+// stackFrame is a line of the stack traces that ClickHouse prints below its errors; without symbols they tell nothing.
+var stackFrame = regexp.MustCompile(`(?m)^\d+\. .*@ 0x[0-9a-f]+\n|^\n`)
+
+// lastLines are the last whole lines this process' children have printed, from at most tailBytes.
 func (l *logFile) lastLines() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -82,7 +86,7 @@ func (l *logFile) lastLines() string {
 	if len(tail) == tailBytes {
 		_, tail, _ = bytes.Cut(tail, []byte("\n"))
 	}
-	return string(bytes.TrimSpace(tail))
+	return string(bytes.TrimSpace(stackFrame.ReplaceAll(tail, nil)))
 }
 
 func (l *logFile) close() {

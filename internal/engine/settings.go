@@ -7,8 +7,8 @@ import (
 
 // serverSettings suit a machine that ClickHouse shares with Redis and kohorta, from two cores up:
 //   - half of the memory at most (of the container's, if it has a limit); small fixed caches instead of 5 GiB of marks.
-//   - few background threads: merges must not push the queries aside. The three limits of merge_tree follow from the pool's size: their defaults
-//     assume 32 slots, and with fewer no mutation would ever start.
+//   - four background threads instead of 16, so that merges do not push the queries aside, but the usual 32 slots for their work, nearly all of
+//     them open to mutations, and a tenth of the usual pause when all are taken: else a deletion across many months takes a second for every few.
 //   - every insert and merge is synced before it is acknowledged: there is no replica to bring back what a power cut takes. That costs about half
 //     a millisecond for each part an insert makes, so one insert should not touch many months.
 //   - no system log tables: they would grow without anybody reading them. What happens is in clickhouse.log, queries only when they fail.
@@ -33,12 +33,11 @@ const serverSettings = `<clickhouse>
     <index_mark_cache_size>67108864</index_mark_cache_size>
     <uncompressed_cache_size>0</uncompressed_cache_size>
     <background_pool_size>4</background_pool_size>
-    <background_merges_mutations_concurrency_ratio>2</background_merges_mutations_concurrency_ratio>
+    <background_merges_mutations_concurrency_ratio>8</background_merges_mutations_concurrency_ratio>
     <background_schedule_pool_size>16</background_schedule_pool_size>
+    <background_processing_pool_task_sleep_seconds_when_no_work_random_part>0.1</background_processing_pool_task_sleep_seconds_when_no_work_random_part>
     <merge_tree>
         <number_of_free_entries_in_pool_to_execute_mutation>2</number_of_free_entries_in_pool_to_execute_mutation>
-        <number_of_free_entries_in_pool_to_lower_max_size_of_merge>2</number_of_free_entries_in_pool_to_lower_max_size_of_merge>
-        <number_of_free_entries_in_pool_to_execute_optimize_entire_partition>2</number_of_free_entries_in_pool_to_execute_optimize_entire_partition>
         <fsync_after_insert>{sync}</fsync_after_insert>
         <fsync_part_directory>{sync}</fsync_part_directory>
         <min_rows_to_fsync_after_merge>{sync}</min_rows_to_fsync_after_merge>
@@ -46,11 +45,13 @@ const serverSettings = `<clickhouse>
 </clickhouse>
 `
 
-// userSettings are the defaults of every session. A file of orders from several years, sent in one batch, has a part for each month.
+// userSettings are the defaults of every session. A file of orders from several years, sent in one batch, has a part for each month. Of a query
+// that fails the log quotes only the beginning: its values may be identifiers.
 const userSettings = `<clickhouse>
     <profiles>
         <default>
             <max_partitions_per_insert_block>1000</max_partitions_per_insert_block>
+            <log_queries_cut_to_length>200</log_queries_cut_to_length>
             <session_timezone>UTC</session_timezone>
         </default>
     </profiles>
