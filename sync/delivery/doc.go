@@ -1,0 +1,34 @@
+// Package delivery makes a platform hold exactly the members of an audience: it compares target and ledger, sends the
+// difference, and writes down what the platform said of each user. It names no vendor; connectors classify, delivery
+// retries, waits and isolates.
+//
+// # Order
+//
+// Removals go first, then adds. A user whose identifiers changed is removed under the old ones; the adds are planned after
+// that, from the ledger, so that he is added only if the removal was confirmed. Not before it: one row of the ledger, with
+// one set of identifiers, says all that the platform may hold of a user.
+//
+// # Intent, then truth
+//
+// Before a request leaves, its users are `sending` or `removing` in the ledger; after the platform's answer they are what it
+// said. Whoever is still `sending` or `removing` when a sync ends, for whatever reason, may or may not be held: the next
+// sync sends or removes him again, which does no harm.
+//
+// # A user's fate
+//
+// A user may stand in several rows of several requests. His fate is known when the platform has spoken on all of them:
+//
+//   - every row confirmed: delivered or removed;
+//   - some confirmed, the others refused: delivered or removed as well, the reason naming what was refused. The ledger keeps
+//     all identifiers that were sent, so that they are not sent again and again while they do not change;
+//   - every row refused: rejected, and not tried again with the same identifiers. A removal can end so, too: what a platform
+//     refuses by name are the identifiers themselves, by the check that adding applies, so it cannot hold the user by them.
+//
+// # Bad rows
+//
+// Where the platform refuses rows without naming them, or a request as a whole, the request is halved until the bad rows
+// stand alone. That takes at most a set number of requests; who is not settled by then stays unknown for the next sync. A
+// row alone in a request that is refused as a whole is only a suspect at first. If the platform takes another row of the
+// same batch or a later one, the suspect is at fault. If it refuses eight in a row, or says itself that the audience cannot
+// be changed, the audience is at fault: the sync stops and nobody is rejected.
+package delivery

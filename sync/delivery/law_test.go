@@ -1,0 +1,144 @@
+package delivery_test
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+
+	"github.com/kohorta/kohorta/internal/audience"
+	"github.com/kohorta/kohorta/sync/delivery"
+)
+
+// The law: whatever fails and whenever the process dies, once the platform answers again it holds exactly the target, and
+// the ledger says so. On the way, nothing is sent without an intent, nobody is sent who must not be, and the ledger never
+// forgets whom the platform may hold.
+func TestPlatformEndsWithTheTarget(t *testing.T) {
+	rapid.Check(t, func(r *rapid.T) {
+		w := newWorld()
+		p := w.platform
+		p.rows = rapid.IntRange(1, 8).Draw(r, "rows a request")
+		p.together = rapid.Bool().Draw(r, "all schemes in a row")
+		p.refuse = refusal(rapid.IntRange(0, int(refusals)-1).Draw(r, "refuses"))
+		p.faults = rapid.SampledFrom([]float64{0, 0.1, 0.5}).Draw(r, "faults")
+		p.random = rand.New(rand.NewPCG(rapid.Uint64().Draw(r, "seed"), 0))
+		users := rapid.IntRange(1, 25).Draw(r, "users")
+		badUsers := rapid.SampledFrom([]int{0, 0, 1, 3}).Draw(r, "bad users")
+		rounds := rapid.IntRange(1, 5).Draw(r, "rounds")
+		inBubble(t, func() {
+			for round := range rounds {
+				w.mutate(users, badUsers, round)
+				d := w.deliverer()
+				w.dieAt = p.random.IntN(120)
+				w.forgets = p.random.IntN(8) / 7
+				report, err := d.Sync(context.Background(), "vip", audience.RunID(fmt.Sprint(round)), true, progress)
+				require.Empty(r, p.violated)
+				if err == nil {
+					requireSums(r, report)
+				}
+			}
+			p.faults, w.forgets = 0, 0
+			for last := range 4 {
+				report, err := w.deliverer().Sync(context.Background(), "vip", audience.RunID(fmt.Sprint("last", last)), true, progress)
+				require.Empty(r, p.violated)
+				requireSums(r, report)
+				require.NoError(r, err)
+			}
+			w.requireLaw(r)
+		})
+	})
+}
+
+func progress(string, int64, int64) {}
+
+// inBubble runs f on fake time; rapid's panics come out on the caller's goroutine, where rapid waits for them.
+func inBubble(t *testing.T, f func()) {
+	var panicked any
+	synctest.Test(t, func(*testing.T) {
+		defer func() { panicked = recover() }()
+		f()
+	})
+	if panicked != nil {
+		panic(panicked)
+	}
+}
+
+// mutate draws another target: members, consents, identifiers. The first users have a bad identifier at times.
+func (w *world) mutate(users, badUsers, round int) {
+	random := w.platform.random
+	for i := range users {
+		u := audience.UserID(fmt.Sprintf("u%02d", i))
+		switch random.IntN(5) {
+		case 0:
+			delete(w.wanted, u)
+			delete(w.stopped, u)
+		case 1:
+			delete(w.wanted, u)
+			w.stopped[u] = "no_consent"
+		case 2, 3:
+			delete(w.stopped, u)
+			ids := []audience.Identifier{{Scheme: emails, Value: fmt.Sprintf("%s/e%d", u, round)}, {Scheme: phones, Value: fmt.Sprintf("%s/p%d", u, round/2)}}
+			if i < badUsers {
+				ids[random.IntN(2)].Value = fmt.Sprintf("bad %s/%d", u, round)
+			}
+			w.wanted[u] = ids[:1+random.IntN(2)]
+		}
+	}
+}
+
+// requireLaw compares target, ledger and platform. A user with a bad identifier is held by the good ones, if any.
+func (w *world) requireLaw(t require.TestingT) {
+	want := map[audience.Identifier]bool{}
+	for u, ids := range w.wanted {
+		row := w.ledger[u]
+		good := slices.DeleteFunc(slices.Clone(ids), func(id audience.Identifier) bool { return strings.HasPrefix(id.Value, "bad") })
+		if len(good) < len(ids) && w.platform.together {
+			good = nil
+		}
+		for _, id := range good {
+			want[id] = true
+		}
+		require.Equal(t, ids, row.Identifiers, u)
+		switch {
+		case len(good) > 0:
+			require.Equal(t, audience.DeliveryDelivered, row.State, u)
+		default:
+			require.Equal(t, audience.DeliveryRejected, row.State, u)
+			require.NotEmpty(t, row.Reason)
+		}
+	}
+	require.Equal(t, want, w.platform.held)
+	for u, row := range w.ledger {
+		if _, wanted := w.wanted[u]; wanted {
+			continue
+		}
+		require.False(t, row.State.MayHold(), u)
+	}
+}
+
+// requireSums holds that a report adds up to its plan.
+func requireSums(t require.TestingT, r delivery.Report) {
+	for _, pair := range []struct {
+		outcome delivery.Outcome
+		planned int64
+	}{{r.Additions, r.Plan.Additions}, {r.Removals, r.Plan.Removals}, {r.Changes, r.Plan.Changes}} {
+		o := pair.outcome
+		require.Equal(t, pair.planned, o.Planned)
+		require.Equal(t, o.Planned, o.Confirmed+o.Rejected+o.Unknown+o.NotTried)
+		for _, n := range []int64{o.Confirmed, o.Rejected, o.Unknown, o.NotTried} {
+			require.GreaterOrEqual(t, n, int64(0))
+		}
+	}
+	rejected := int64(0)
+	for n := range maps.Values(r.Rejected) {
+		rejected += n
+	}
+	require.Equal(t, r.Additions.Rejected+r.Removals.Rejected+r.Changes.Rejected, rejected)
+}

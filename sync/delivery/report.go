@@ -1,0 +1,51 @@
+package delivery
+
+import (
+	"github.com/kohorta/kohorta/sync/plan"
+)
+
+// Report is what a sync did.
+type Report struct {
+	Plan      plan.Plan
+	Held      bool // nothing was sent: Plan.Hold says why
+	Additions Outcome
+	Removals  Outcome
+	Changes   Outcome          // confirmed once the old identifiers are removed and the new ones delivered
+	Rejected  map[string]int64 // users of all three, by the platform's reason
+	Requests  int64            // sent to change members, repeats included
+}
+
+// Outcome is what became of one kind of step. Planned is the sum of the others.
+type Outcome struct {
+	Planned   int64 // as the plan has it; if members changed while it was sent, what was found then
+	Confirmed int64 // by the platform's own words
+	Rejected  int64
+	Unknown   int64 // the platform may or may not have done it; the next sync does it again
+	NotTried  int64 // the sync ended before
+}
+
+// close completes an outcome; finished says that there was nothing left to try.
+func (o *Outcome) close(tried int64, finished bool) {
+	if finished {
+		o.Planned = tried
+	}
+	o.Planned = max(o.Planned, tried)
+	o.Unknown = tried - o.Confirmed - o.Rejected
+	o.NotTried = o.Planned - tried
+}
+
+// Counts are the figures of a run.
+func (r *Report) Counts() map[string]int64 {
+	counts := map[string]int64{"members": r.Plan.Members, "unchanged": r.Plan.Unchanged, "requests": r.Requests}
+	for reason, n := range r.Plan.Suppressed {
+		counts["suppressed."+reason] = n
+	}
+	for name, o := range map[string]Outcome{"additions": r.Additions, "removals": r.Removals, "changes": r.Changes} {
+		counts[name+".planned"] = o.Planned
+		counts[name+".confirmed"] = o.Confirmed
+		counts[name+".rejected"] = o.Rejected
+		counts[name+".unknown"] = o.Unknown
+		counts[name+".not_tried"] = o.NotTried
+	}
+	return counts
+}

@@ -1,0 +1,163 @@
+package delivery
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/kohorta/kohorta/internal/audience"
+	"github.com/kohorta/kohorta/sync/destination"
+	"github.com/kohorta/kohorta/sync/plan"
+)
+
+// Progress hears how far a sync has come: done of total users; total 0 while unknown.
+type Progress func(stage string, done, total int64)
+
+// pageUsers is how many users are read from the ledger before sending begins: sending may take hours, and a query cannot
+// wait for it. About 50 MB.
+const pageUsers = 100_000
+
+// Sync makes the platform hold what the audience should hold, as far as it can today; approved lets it do so although the
+// plan has reasons to wait. The report tells all, also beside an error. An error that is a *destination.Error is the
+// platform's and says what to do; everything left is part of the next sync.
+func (d *Deliverer) Sync(ctx context.Context, id audience.AudienceID, run audience.RunID, approved bool, progress Progress) (Report, error) {
+	if !d.begin(id) {
+		return Report{}, fmt.Errorf("audience %s is being synced already: %w", id, audience.ErrConflict)
+	}
+	defer d.end(id)
+	t, err := d.target(ctx, id)
+	if err != nil {
+		return Report{}, err
+	}
+	if t.audience.Disabled {
+		return Report{}, fmt.Errorf("audience %s is disabled; enable it first: %w", id, audience.ErrPrecondition)
+	}
+	progress("planning", 0, 0)
+	p, err := d.plan(ctx, t)
+	if err != nil {
+		return Report{}, err
+	}
+	s := &sending{Deliverer: d, target: t, run: run, progress: progress, begun: time.Now(),
+		total: p.Additions + p.Removals + 2*p.Changes}
+	s.report.Plan = p
+	s.report.Additions.Planned, s.report.Removals.Planned, s.report.Changes.Planned = p.Additions, p.Removals, p.Changes
+	if len(p.Hold) > 0 && !approved {
+		s.report.Held = true
+		s.close(false)
+		return s.report, nil
+	}
+	err = s.all(ctx)
+	s.close(err == nil)
+	d.Log.Info("audience synced", "audience", id, "run", run, "additions", s.report.Additions.Confirmed,
+		"removals", s.report.Removals.Confirmed, "changes", s.report.Changes.Confirmed, "requests", s.report.Requests, "took", time.Since(s.begun))
+	if err != nil {
+		return s.report, fmt.Errorf("sync audience %s: %w", id, err)
+	}
+	return s.report, nil
+}
+
+func (d *Deliverer) begin(id audience.AudienceID) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.syncing[id] {
+		return false
+	}
+	d.syncing[id] = true
+	return true
+}
+
+func (d *Deliverer) end(id audience.AudienceID) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.syncing, id)
+}
+
+// sending is one sync under way.
+type sending struct {
+	*Deliverer
+	target
+	run      audience.RunID
+	progress Progress
+	begun    time.Time
+	report   Report
+
+	tried       [kinds]int64 // users whose intent is in the ledger
+	done, total int64        // ledger rows settled, of so many
+	suspects    []suspect
+
+	fates map[audience.UserID]*fate // of the page being sent
+	ended []*fate                   // not in the ledger yet
+
+	accepted bool // the platform has taken a row of the batch being sent
+	spare    int  // requests left for finding its bad rows
+}
+
+// all removes, then adds.
+func (s *sending) all(ctx context.Context) error {
+	p := s.report.Plan
+	if s.audience.PlatformID == "" && p.Additions+p.Changes > 0 {
+		if err := s.ensureAudience(ctx); err != nil {
+			return err
+		}
+	}
+	// No more is removed than was planned, and approved if need be: what left since is the next sync's.
+	if err := s.pass(ctx, destination.Remove, p.Removals+p.Changes); err != nil {
+		return err
+	}
+	return s.pass(ctx, destination.Add, math.MaxInt64)
+}
+
+// ensureAudience creates the audience on the platform, or finds it there.
+func (s *sending) ensureAudience(ctx context.Context) error {
+	s.progress("creating the audience", 0, 0)
+	err := s.try(ctx, s.Log, func() (destination.Pace, error) {
+		var err error
+		s.audience.PlatformID, err = s.destination.EnsureAudience(ctx,
+			destination.AudienceSpec{Key: s.audience.ID, Name: s.audience.PlatformName})
+		return destination.Pace{}, err
+	})
+	if err != nil {
+		return fmt.Errorf("create it on the platform: %w", err)
+	}
+	return s.Catalogue.SetPlatformID(ctx, s.audience.ID, s.audience.PlatformID)
+}
+
+// pass does one operation for up to most users, page by page. Each page is read anew, behind the one before: who was sent
+// meanwhile is no longer among the rows, or is left to the next sync.
+func (s *sending) pass(ctx context.Context, op destination.Op, most int64) error {
+	var last audience.UserID
+	for more := true; more && most > 0; {
+		var page []audience.SyncRow
+		size := int(min(most, pageUsers))
+		for row, err := range s.Ledger.SyncRows(ctx, s.scope) {
+			if err != nil {
+				return fmt.Errorf("read target and ledger: %w", err)
+			}
+			step := plan.Of(row)
+			if row.User <= last || !includes(step, op) || step == plan.Change && op == destination.Add {
+				continue // a change that is still one has not been removed
+			}
+			if page = append(page, row); len(page) == size {
+				break
+			}
+		}
+		more = len(page) == size
+		most -= int64(len(page))
+		if len(page) == 0 {
+			break
+		}
+		last = page[len(page)-1].User
+		if err := s.page(ctx, op, page); err != nil {
+			return err
+		}
+	}
+	return s.judge(ctx)
+}
+
+// close completes the report.
+func (s *sending) close(finished bool) {
+	s.report.Additions.close(s.tried[addition], finished)
+	s.report.Removals.close(s.tried[removal], finished)
+	s.report.Changes.close(s.tried[change], finished)
+}

@@ -1,0 +1,313 @@
+package delivery_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"log/slog"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/kohorta/kohorta/internal/audience"
+	"github.com/kohorta/kohorta/sync/delivery"
+	"github.com/kohorta/kohorta/sync/destination"
+	"github.com/kohorta/kohorta/sync/plan"
+)
+
+const (
+	emails audience.Scheme = "x:EMAIL"
+	phones audience.Scheme = "x:PHONE"
+)
+
+// world is everything outside delivery: a catalogue of one audience, target and ledger, and a platform. Each thing
+// delivery does to it is a step, and at a chosen step the process dies: from there on nothing has an effect any more.
+type world struct {
+	audience audience.Audience
+	wanted   map[audience.UserID][]audience.Identifier
+	stopped  map[audience.UserID]string // members who may not be sent, and why
+	ledger   map[audience.UserID]audience.Delivery
+	platform *platform
+
+	steps   int
+	dieAt   int // 0: never
+	forgets int // ledger writes that are done though the answer says they failed, as with a lost connection
+}
+
+func newWorld() *world {
+	return &world{
+		audience: audience.Audience{Meta: audience.Meta{Number: 4}, ID: "vip", Segment: "vip", Destination: "x", MaxRemovalShare: 1},
+		wanted:   map[audience.UserID][]audience.Identifier{},
+		stopped:  map[audience.UserID]string{},
+		ledger:   map[audience.UserID]audience.Delivery{},
+		platform: &platform{held: map[audience.Identifier]bool{}, rows: 5, random: rand.New(rand.NewPCG(1, 1))},
+	}
+}
+
+// deliverer is a new process in the world.
+func (w *world) deliverer() *delivery.Deliverer {
+	w.steps, w.dieAt = 0, 0
+	return delivery.New(delivery.Deps{Ledger: w, Catalogue: w, Log: slog.New(slog.DiscardHandler),
+		Connect: func(audience.Destination) (destination.Destination, error) { return connection{w.platform, w}, nil }})
+}
+
+var errDead = errors.New("the process is dead")
+
+func (w *world) step() error {
+	if w.steps++; w.dieAt > 0 && w.steps >= w.dieAt {
+		return errDead
+	}
+	return nil
+}
+
+func (w *world) Audience(context.Context, audience.AudienceID) (audience.Audience, error) {
+	return w.audience, w.step()
+}
+
+func (w *world) Segment(_ context.Context, id audience.SegmentID) (audience.Segment, error) {
+	return audience.Segment{ID: id, Meta: audience.Meta{Number: 7}}, w.step()
+}
+
+func (w *world) Destination(_ context.Context, id audience.DestinationID) (audience.Destination, error) {
+	return audience.Destination{ID: id}, w.step()
+}
+
+func (w *world) SetPlatformID(_ context.Context, _ audience.AudienceID, id string) error {
+	if err := w.step(); err != nil {
+		return err
+	}
+	w.audience.PlatformID = id
+	return nil
+}
+
+// rows are everybody of target and ledger.
+func (w *world) rows() (rows []audience.SyncRow) {
+	users := map[audience.UserID]bool{}
+	for _, side := range []iter.Seq[audience.UserID]{maps.Keys(w.wanted), maps.Keys(w.stopped), maps.Keys(w.ledger)} {
+		for u := range side {
+			users[u] = true
+		}
+	}
+	for _, u := range slices.Sorted(maps.Keys(users)) {
+		rows = append(rows, audience.SyncRow{User: u, Wanted: w.wanted[u], Suppressed: w.stopped[u], Held: w.ledger[u]})
+	}
+	return rows
+}
+
+func (w *world) SyncRows(context.Context, audience.SyncScope) iter.Seq2[audience.SyncRow, error] {
+	return func(yield func(audience.SyncRow, error) bool) {
+		for _, row := range w.rows() {
+			if plan.Of(row) == plan.Keep && row.Suppressed == "" {
+				continue
+			}
+			if err := w.step(); !yield(row, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+func (w *world) SyncTotals(context.Context, audience.SyncScope) (t audience.SyncTotals, err error) {
+	for _, row := range w.rows() {
+		wanted := len(row.Wanted) > 0
+		if wanted || row.Suppressed != "" {
+			t.Members++
+		}
+		if row.Held.State.MayHold() {
+			t.Held++
+		}
+		if wanted && plan.Of(row) == plan.Keep {
+			if row.Held.State == audience.DeliveryDelivered {
+				t.Unchanged++
+			} else {
+				t.Rejected++
+			}
+		}
+	}
+	return t, w.step()
+}
+
+func (w *world) RecordDeliveries(ctx context.Context, number audience.Number, deliveries []audience.Delivery) error {
+	if number != w.audience.Number {
+		return fmt.Errorf("audience %d", number)
+	}
+	if err := errors.Join(ctx.Err(), w.step()); err != nil {
+		return err
+	}
+	for _, d := range deliveries {
+		w.ledger[d.User] = d
+	}
+	if w.forgets > 0 {
+		w.forgets--
+		return &audience.UnavailableError{What: "clickhouse", RetryAfter: time.Second}
+	}
+	return nil
+}
+
+// platform is a destination's memory and its moods.
+type platform struct {
+	held     map[audience.Identifier]bool
+	id       string
+	requests []destination.Batch // taken or not
+	violated string              // the first broken promise
+
+	rows     int     // of a request
+	together bool    // a row carries all identifiers of a user; otherwise each scheme has its own requests
+	rate     float64 // requests per second
+	refuse   refusal
+	random   *rand.Rand
+	locked   bool    // nothing can be changed now
+	faults   float64 // share of requests that fail
+	fails    func(destination.Batch) error
+}
+
+// refusal is how a platform answers to bad identifiers, those whose value begins with "bad".
+type refusal int
+
+const (
+	byName refusal = iota
+	byCount
+	whole
+	refusals
+)
+
+// connection is a process's destination.
+type connection struct {
+	*platform
+	world *world
+}
+
+func (c connection) Schemes() []audience.Scheme { return []audience.Scheme{emails, phones} }
+
+func (c connection) Limits() destination.Limits {
+	return destination.Limits{Rows: c.rows, RequestsPerSecond: c.rate}
+}
+
+func (c connection) Split(rows []destination.Row, op destination.Op) (batches []destination.Batch, left []destination.Rejection) {
+	for i, row := range rows {
+		if strings.HasPrefix(string(row.User), "unsendable") {
+			left = append(left, destination.Rejection{Row: i, Reason: "nothing to send"})
+		}
+	}
+	schemas := [][]audience.Scheme{{emails}, {phones}}
+	if c.together {
+		schemas = [][]audience.Scheme{{emails, phones}}
+	}
+	for _, schema := range schemas {
+		var packed []destination.Row
+		for _, row := range rows {
+			ids := slices.DeleteFunc(slices.Clone(row.Identifiers), func(id audience.Identifier) bool { return !slices.Contains(schema, id.Scheme) })
+			if len(ids) > 0 && !strings.HasPrefix(string(row.User), "unsendable") {
+				packed = append(packed, destination.Row{User: row.User, Identifiers: ids})
+			}
+		}
+		for chunk := range slices.Chunk(packed, c.rows) {
+			batches = append(batches, destination.Batch{Op: op, Schema: schema, Rows: chunk})
+		}
+	}
+	return batches, left
+}
+
+func bad(row destination.Row) bool {
+	return slices.ContainsFunc(row.Identifiers, func(id audience.Identifier) bool { return strings.HasPrefix(id.Value, "bad") })
+}
+
+func (c connection) Apply(ctx context.Context, audienceID string, b destination.Batch) (destination.Result, error) {
+	if err := errors.Join(ctx.Err(), c.world.step()); err != nil {
+		return destination.Result{}, err
+	}
+	c.requests = append(c.requests, b)
+	c.world.check(b)
+	if audienceID != c.id || c.id == "" {
+		return destination.Result{}, &destination.Error{Kind: destination.Gone, Err: errors.New("no such audience")}
+	}
+	if c.fails != nil {
+		if err := c.fails(b); err != nil {
+			return destination.Result{}, err
+		}
+	}
+	fault := c.random.Float64() < c.faults
+	if fault {
+		switch c.random.IntN(5) {
+		case 0:
+			return destination.Result{Pace: destination.Pace{Used: 1, Wait: time.Second}},
+				&destination.Error{Kind: destination.RateLimited, Scope: destination.OfAccount, RetryAfter: 2 * time.Second, Err: errors.New("slow down")}
+		case 1:
+			return destination.Result{}, &destination.Error{Kind: destination.Transient, Err: errors.New("out of order")}
+		case 2:
+			if len(b.Rows) > 1 {
+				return destination.Result{}, &destination.Error{Kind: destination.TooLarge, Err: errors.New("too large")}
+			}
+		case 3:
+			return destination.Result{}, &destination.Error{Kind: destination.Unauthorized, Remedy: "renew the token", Err: errors.New("token revoked")}
+		}
+	}
+	var result destination.Result
+	for i, row := range b.Rows {
+		switch {
+		case !bad(row):
+		case c.refuse == whole:
+			return destination.Result{}, &destination.Error{Kind: destination.Rejected, Code: "40002", Err: errors.New("a parameter is wrong")}
+		case c.refuse == byName:
+			result.Rejected = append(result.Rejected, destination.Rejection{Row: i, Reason: "malformed"})
+		default:
+			result.Unnamed = 1 // at least
+		}
+	}
+	for _, row := range b.Rows {
+		for _, id := range row.Identifiers {
+			if bad(row) {
+				continue
+			}
+			if b.Op == destination.Add {
+				c.held[id] = true
+			} else {
+				delete(c.held, id)
+			}
+		}
+	}
+	if fault {
+		return destination.Result{}, &destination.Error{Kind: destination.Transient, Err: errors.New("connection dropped")}
+	}
+	return result, nil
+}
+
+// check holds what must be true of every request at the moment it arrives.
+func (w *world) check(b destination.Batch) {
+	for _, row := range b.Rows {
+		entry := w.ledger[row.User]
+		for _, id := range row.Identifiers {
+			switch {
+			case !entry.State.MayHold() || !slices.Contains(entry.Identifiers, id):
+				w.platform.violated = fmt.Sprintf("%s of %s without an intent in the ledger", b.Op, row.User)
+			case b.Op == destination.Add && !slices.Contains(w.wanted[row.User], id):
+				w.platform.violated = fmt.Sprintf("%s added, who must not be sent so", row.User)
+			}
+		}
+	}
+	for id := range w.platform.held {
+		owner, _, _ := strings.Cut(strings.TrimPrefix(id.Value, "bad "), "/")
+		entry := w.ledger[audience.UserID(owner)]
+		if !entry.State.MayHold() || !slices.Contains(entry.Identifiers, id) {
+			w.platform.violated = fmt.Sprintf("the ledger has forgotten that %s is held", owner)
+		}
+	}
+}
+
+func (c connection) EnsureAudience(_ context.Context, spec destination.AudienceSpec) (string, error) {
+	if err := c.world.step(); err != nil {
+		return "", err
+	}
+	c.id = "platform-" + string(spec.Key)
+	return c.id, nil
+}
+
+func (c connection) Audience(_ context.Context, id string) (destination.Status, error) {
+	return destination.Status{State: destination.Ready, Writable: id == c.id && !c.locked}, c.world.step()
+}
+
+func (c connection) DeleteAudience(context.Context, string) error { return nil }
+func (c connection) Check(context.Context) error                  { return nil }
