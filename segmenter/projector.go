@@ -1,0 +1,148 @@
+package segmenter
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/kohorta/kohorta/internal/audience"
+)
+
+// followPause is how often the projector looks whether the projection is still there and in step.
+const followPause = time.Second
+
+// projector carries the log into the projection, in the log's order. While the projection is away, changes stay in the
+// log only; when it is back, it is caught up from its own version, or rebuilt when it came back empty.
+type projector struct {
+	log        Log
+	projection Projection
+	logger     *slog.Logger
+	wake       chan struct{}
+
+	mu      sync.Mutex
+	applied uint64 // version up to which the projection is known to be in step
+	inStep  bool
+}
+
+// apply projects changes of one version that are durable already. A failure is not the caller's: it is healed by run.
+func (p *projector) apply(ctx context.Context, changes []audience.Change) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.inStep {
+		return
+	}
+	if err := p.projection.Apply(ctx, changes); err != nil {
+		p.lost(err)
+		return
+	}
+	p.applied = changes[len(changes)-1].Version
+}
+
+func (p *projector) lost(err error) {
+	p.inStep = false
+	p.logger.Warn("membership projection is behind the log", "error", err)
+	select {
+	case p.wake <- struct{}{}:
+	default:
+	}
+}
+
+// run checks the projection each second, and at once when an apply failed, and brings it in step again.
+func (p *projector) run(ctx context.Context) error {
+	tick := time.NewTicker(followPause)
+	defer tick.Stop()
+	for {
+		if err := p.follow(ctx); err != nil && ctx.Err() == nil && !errors.Is(err, audience.ErrUnavailable) {
+			p.logger.Error("membership projection could not be brought in step", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		case <-p.wake:
+		}
+	}
+}
+
+// follow brings the projection to the end of the log. It costs one read of the projection's version when nothing is amiss.
+func (p *projector) follow(ctx context.Context) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	version, err := p.projection.Version(ctx)
+	switch {
+	case errors.Is(err, audience.ErrPrecondition): // empty: new or wiped
+		p.inStep = false
+		return p.rebuildLocked(ctx)
+	case err != nil:
+		p.inStep = false
+		return err
+	case p.inStep && version == p.applied:
+		return nil
+	}
+	p.inStep = false
+	if err := p.replay(ctx, version); err != nil {
+		return fmt.Errorf("replay the log from version %d: %w", version, err)
+	}
+	return nil
+}
+
+// replay applies the log from a version on (that version included: a crash may have left it half applied).
+func (p *projector) replay(ctx context.Context, version uint64) error {
+	last, err := p.log.LastVersion(ctx)
+	if err != nil {
+		return err
+	}
+	from := version
+	if from > 0 {
+		from--
+	}
+	batch := make([]audience.Change, 0, 1024)
+	flush := func() error {
+		if len(batch) == 0 {
+			return nil
+		}
+		err := p.projection.Apply(ctx, batch)
+		batch = batch[:0]
+		return err
+	}
+	for change, err := range p.log.ChangesAfter(ctx, from) {
+		if err != nil {
+			return err
+		}
+		if len(batch) == changesBatch || len(batch) > 0 && batch[0].Version != change.Version {
+			if err := flush(); err != nil {
+				return err
+			}
+		}
+		batch = append(batch, change)
+	}
+	if err := flush(); err != nil {
+		return err
+	}
+	p.applied, p.inStep = last, true
+	return nil
+}
+
+func (p *projector) rebuild(ctx context.Context) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.rebuildLocked(ctx)
+}
+
+// rebuildLocked writes the projection anew. Members are read after the version, so they may hold later changes already;
+// replaying those is harmless, a change being the whole membership.
+func (p *projector) rebuildLocked(ctx context.Context) error {
+	begin := time.Now()
+	version, err := p.log.LastVersion(ctx)
+	if err != nil {
+		return fmt.Errorf("read the log's version: %w", err)
+	}
+	if err := p.projection.Rebuild(ctx, version, p.log.Members(ctx)); err != nil {
+		return fmt.Errorf("rebuild the projection at version %d: %w", version, err)
+	}
+	p.logger.Info("membership projection rebuilt", "version", version, "took", time.Since(begin))
+	return p.replay(ctx, version)
+}

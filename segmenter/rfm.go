@@ -1,0 +1,114 @@
+package segmenter
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/kohorta/kohorta/internal/audience"
+	"github.com/kohorta/kohorta/segmenter/rfm"
+)
+
+// rfmConfig is the spec in the words of the mathematics.
+func rfmConfig(spec audience.RFMSpec) rfm.Config {
+	config := rfm.Config{
+		Bins:       spec.Bins,
+		Convention: rfm.Convention(spec.Convention),
+		CutPoints:  rfm.CutPoints{Recency: spec.RecencyCuts, Frequency: spec.FrequencyCuts, Monetary: spec.MonetaryCuts},
+		Frequency:  rfm.FrequencyBy(spec.Frequency),
+		Monetary:   rfm.MonetaryBy(spec.Monetary),
+		Recency:    rfm.RecencyBy(spec.Recency),
+		WindowDays: spec.WindowDays,
+		TimeZone:   spec.TimeZone,
+
+		SegmentPreset: spec.SegmentPreset,
+	}
+	if spec.IgnoreRefunds {
+		config.Refunds = rfm.Ignore
+	}
+	for _, rule := range spec.Segments {
+		config.SegmentRules = append(config.SegmentRules, rfm.Rule{
+			Segment: rule.Name, Recency: rfm.Range(rule.Recency), Frequency: rfm.Range(rule.Frequency), Monetary: rfm.Range(rule.Monetary),
+		})
+	}
+	return config
+}
+
+// trainRFM measures every buyer into a staging table, reads the few values the cut points rest on, and scores from there.
+func (s *Segmenter) trainRFM(ctx context.Context, spec audience.RFMSpec, version *audience.ModelVersion, progress Progress) (rfm.Model, []string, error) {
+	config := rfmConfig(spec)
+	version.AsOf = spec.AsOf
+	if version.AsOf.IsZero() {
+		version.AsOf = version.TrainTime
+	}
+
+	progress("measuring recency, frequency and monetary", 0, 0)
+	staging := "staging_" + strings.ReplaceAll(uuid.NewString(), "-", "")
+	defer func() { // also when ctx has ended: nobody else would remove it
+		cleanup, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+		defer cancel()
+		if err := s.Database.Exec(cleanup, audience.Query{SQL: "DROP TABLE IF EXISTS " + staging}); err != nil {
+			s.Logger.Warn("staging table not dropped", "table", staging, "error", err)
+		}
+	}()
+	if err := s.Database.Exec(ctx, measureSQL(spec, config, version.AsOf, staging)); err != nil {
+		return rfm.Model{}, nil, fmt.Errorf("measure: %w", err)
+	}
+	err := s.Database.Select(ctx, audience.Query{SQL: "SELECT toInt64(count()) FROM " + staging}, func(scan func(...any) error) error {
+		return scan(&version.Users)
+	})
+	if err != nil {
+		return rfm.Model{}, nil, fmt.Errorf("count: %w", err)
+	}
+
+	progress("fitting cut points", 0, version.Users)
+	ranks := config.Ranks(int(version.Users))
+	var ranked [3][]rfm.Bound
+	for i, column := range []string{"recency_days", "frequency", "monetary_micros"} {
+		if ranked[i], err = s.ranked(ctx, config, staging, column, ranks, version.Users); err != nil {
+			return rfm.Model{}, nil, fmt.Errorf("read the ranks of %s: %w", column, err)
+		}
+	}
+	model, err := config.FitRanks(int(version.Users), ranked[0], ranked[1], ranked[2])
+	if err != nil {
+		return rfm.Model{}, nil, fmt.Errorf("fit: %w", err)
+	}
+
+	progress("scoring users", 0, version.Users)
+	if err := s.Database.Exec(ctx, scoreSQL(model, *version, staging)); err != nil {
+		return rfm.Model{}, nil, fmt.Errorf("score: %w", err)
+	}
+	return model, []string{
+		fmt.Sprintf("recency cut points, days: %v", model.Recency.CutPoints),
+		fmt.Sprintf("frequency cut points: %v", model.Frequency.CutPoints),
+		fmt.Sprintf("monetary cut points: %v", model.Monetary.CutPoints),
+	}, nil
+}
+
+// ranked reads the values at the ranks (from 0) of a staged column.
+func (s *Segmenter) ranked(ctx context.Context, config rfm.Config, staging, column string, ranks []int, n int64) ([]rfm.Bound, error) {
+	bounds := make([]rfm.Bound, 0, len(ranks))
+	if len(ranks) == 0 {
+		return bounds, nil
+	}
+	if config.Convention == rfm.NTile {
+		err := s.Database.Select(ctx, tileStartsSQL(staging, column, ranks), func(scan func(...any) error) error {
+			var b rfm.Bound
+			if err := scan(&b.Value, &b.Key); err != nil {
+				return err
+			}
+			bounds = append(bounds, b)
+			return nil
+		})
+		return bounds, err
+	}
+	var values []int64
+	err := s.Database.Select(ctx, atRanksSQL(staging, column, ranks, n), func(scan func(...any) error) error { return scan(&values) })
+	for _, v := range values {
+		bounds = append(bounds, rfm.Bound{Value: v})
+	}
+	return bounds, err
+}
