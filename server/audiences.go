@@ -1,0 +1,201 @@
+package server
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"sync"
+
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	"github.com/kohorta/kohorta/internal/audience"
+	audiencev1 "github.com/kohorta/kohorta/proto/audience/v1"
+)
+
+// maxPlatformName bounds an audience's name on the platform, in bytes; longer ones are cut there, each platform its own way.
+const maxPlatformName = 50
+
+// audienceService keeps destinations and audiences, and syncs audiences. Its destinations stand in destinations.go.
+type audienceService struct {
+	audiencev1.UnsafeAudienceServiceServer
+	destinations kind[audience.Destination, *audiencev1.Destination]
+	audiences    kind[audience.Audience, *audiencev1.Audience]
+	planner      Planner
+	jobs         Jobs
+	runs         Runs
+	repeats      *repeats
+}
+
+func newAudienceService(deps Deps, repeats *repeats, writing *sync.Mutex) *audienceService {
+	return &audienceService{
+		destinations: destinationKind(deps, writing),
+		audiences:    audienceKind(deps, writing),
+		planner:      deps.Planner, jobs: deps.Jobs, runs: deps.Runs, repeats: repeats,
+	}
+}
+
+func audienceKind(deps Deps, writing *sync.Mutex) kind[audience.Audience, *audiencev1.Audience] {
+	return kind[audience.Audience, *audiencev1.Audience]{
+		collection: audiencesCollection, field: "audience", idField: "audience_id", store: deps.Audiences, writing: writing,
+		id:    func(a audience.Audience) string { return string(a.ID) },
+		meta:  func(a *audience.Audience) *audience.Meta { return &a.Meta },
+		make:  func(id string) audience.Audience { return audience.Audience{ID: audience.AudienceID(id)} },
+		write: writeAudience, read: readAudience,
+		check: func(ctx context.Context, after audience.Audience, before *audience.Audience) error {
+			return checkAudience(ctx, deps, after, before)
+		},
+		users: func(ctx context.Context, a audience.Audience) ([]string, error) {
+			syncs, err := deps.Runs.List(ctx, audience.RunFilter{
+				Kind: audience.RunSync, Subject: nameOf(audiencesCollection, a.ID), State: audience.RunRunning,
+			}, "", 1)
+			if err != nil || len(syncs) == 0 {
+				return nil, err
+			}
+			return []string{nameOf(runsCollection, syncs[0].ID)}, nil
+		},
+		fixed: map[string]bool{"name": true, "etag": true, "platform_id": true, "create_time": true, "update_time": true},
+	}
+}
+
+// checkAudience says what is wrong with an audience in view of segments and destinations.
+func checkAudience(ctx context.Context, deps Deps, after audience.Audience, before *audience.Audience) error {
+	if before != nil && before.Destination != after.Destination {
+		return audience.Invalid("destination", "cannot change: what %s holds is bound to it; create another audience instead", nameOf(destinationsCollection, before.Destination))
+	}
+	var v audience.Violations
+	if _, err := deps.Segments.Get(ctx, string(after.Segment)); !v.Merge("", missing("segment", err)) {
+		return err
+	}
+	if _, err := deps.Destinations.Get(ctx, string(after.Destination)); !v.Merge("", missing("destination", err)) {
+		return err
+	}
+	return v.Err()
+}
+
+func (s *audienceService) CreateAudience(ctx context.Context, req *audiencev1.CreateAudienceRequest) (*audiencev1.CreateAudienceResponse, error) {
+	return once(ctx, s.repeats, req, func() (*audiencev1.CreateAudienceResponse, error) {
+		created, err := s.audiences.create(ctx, req.GetAudienceId(), req.GetAudience())
+		return &audiencev1.CreateAudienceResponse{Audience: created}, err
+	})
+}
+
+func (s *audienceService) GetAudience(ctx context.Context, req *audiencev1.GetAudienceRequest) (*audiencev1.GetAudienceResponse, error) {
+	found, err := s.audiences.get(ctx, req.GetName())
+	return &audiencev1.GetAudienceResponse{Audience: found}, err
+}
+
+func (s *audienceService) ListAudiences(ctx context.Context, req *audiencev1.ListAudiencesRequest) (*audiencev1.ListAudiencesResponse, error) {
+	audiences, next, err := s.audiences.list(ctx, req.GetPageSize(), req.GetPageToken())
+	return &audiencev1.ListAudiencesResponse{Audiences: audiences, NextPageToken: next}, err
+}
+
+func (s *audienceService) UpdateAudience(ctx context.Context, req *audiencev1.UpdateAudienceRequest) (*audiencev1.UpdateAudienceResponse, error) {
+	return once(ctx, s.repeats, req, func() (*audiencev1.UpdateAudienceResponse, error) {
+		changed, err := s.audiences.update(ctx, req.GetAudience(), req.GetUpdateMask())
+		return &audiencev1.UpdateAudienceResponse{Audience: changed}, err
+	})
+}
+
+func (s *audienceService) DeleteAudience(ctx context.Context, req *audiencev1.DeleteAudienceRequest) (*audiencev1.DeleteAudienceResponse, error) {
+	return once(ctx, s.repeats, req, func() (*audiencev1.DeleteAudienceResponse, error) {
+		return &audiencev1.DeleteAudienceResponse{}, s.audiences.delete(ctx, req.GetName(), req.GetEtag())
+	})
+}
+
+func (s *audienceService) PlanSync(ctx context.Context, req *audiencev1.PlanSyncRequest) (*audiencev1.PlanSyncResponse, error) {
+	target, err := s.audiences.find(ctx, "name", req.GetName())
+	if err != nil {
+		return nil, err
+	}
+	plan, err := s.planner.Plan(ctx, target.ID)
+	if err != nil {
+		return nil, fmt.Errorf("plan the sync of %s: %w", req.GetName(), err)
+	}
+	return &audiencev1.PlanSyncResponse{Plan: &audiencev1.SyncPlan{
+		MemberCount:      plan.Members,
+		UnchangedCount:   plan.Unchanged,
+		AdditionCount:    plan.Additions,
+		RemovalCount:     plan.Removals,
+		ChangeCount:      plan.Changes,
+		SuppressedCounts: plan.Suppressed,
+		RequestCount:     plan.Requests,
+		SendDuration:     durationpb.New(plan.Duration),
+		HoldReasons:      plan.Hold,
+	}}, nil
+}
+
+func (s *audienceService) StartSync(ctx context.Context, req *audiencev1.StartSyncRequest) (*audiencev1.StartSyncResponse, error) {
+	return once(ctx, s.repeats, req, func() (*audiencev1.StartSyncResponse, error) {
+		run, err := s.sync(ctx, req.GetName(), false)
+		return &audiencev1.StartSyncResponse{Run: writeRun(run)}, err
+	})
+}
+
+func (s *audienceService) ApproveSync(ctx context.Context, req *audiencev1.ApproveSyncRequest) (*audiencev1.ApproveSyncResponse, error) {
+	return once(ctx, s.repeats, req, func() (*audiencev1.ApproveSyncResponse, error) {
+		id, err := runIDOf("run", req.GetRun())
+		if err != nil {
+			return nil, err
+		}
+		held, err := s.runs.Get(ctx, id)
+		if err != nil {
+			return nil, err
+		}
+		newest, err := s.runs.List(ctx, audience.RunFilter{Kind: audience.RunSync, Subject: held.Subject}, "", 1)
+		if err != nil {
+			return nil, err
+		}
+		if held.State != audience.RunHeld || len(newest) == 0 || newest[0].ID != id {
+			return nil, &preconditionError{
+				kind: "NOT_HELD", message: "only the newest sync of an audience can be approved, and only while it is held; look at its plan again", in: []string{req.GetRun()},
+			}
+		}
+		run, err := s.sync(ctx, held.Subject, true)
+		return &audiencev1.ApproveSyncResponse{Run: writeRun(run)}, err
+	})
+}
+
+// sync starts the sync of an audience by name.
+func (s *audienceService) sync(ctx context.Context, name string, approved bool) (audience.Run, error) {
+	target, err := s.audiences.find(ctx, "name", name)
+	if err != nil {
+		return audience.Run{}, err
+	}
+	if target.Disabled {
+		return audience.Run{}, &preconditionError{kind: "DISABLED", message: "the audience is disabled; enable it first", in: []string{name}}
+	}
+	return s.jobs.Sync(ctx, target, approved)
+}
+
+func readAudience(into *audience.Audience, message *audiencev1.Audience) error {
+	var v audience.Violations
+	segment, err := idOf("segment", segmentsCollection, message.GetSegment())
+	v.Merge("", err)
+	destination, err := idOf("destination", destinationsCollection, message.GetDestination())
+	v.Merge("", err)
+	into.Segment, into.Destination = audience.SegmentID(segment), audience.DestinationID(destination)
+	into.PlatformName, into.Purpose = message.GetPlatformName(), message.GetPurpose()
+	into.MaxRemovalShare, into.Disabled = message.GetMaxRemovalShare(), message.GetDisabled()
+	checkText(&v, "platform_name", into.PlatformName, maxPlatformName)
+	checkText(&v, "purpose", into.Purpose, audience.MaxPurposeBytes)
+	if share := into.MaxRemovalShare; math.IsNaN(share) || share < 0 || share > 1 {
+		v.Add("max_removal_share", "is %v; use a share from 0 to 1, where 0 means 0.3", share)
+	}
+	return v.Err()
+}
+
+func writeAudience(a audience.Audience) *audiencev1.Audience {
+	return &audiencev1.Audience{
+		Name:            nameOf(audiencesCollection, a.ID),
+		Segment:         nameOf(segmentsCollection, a.Segment),
+		Destination:     nameOf(destinationsCollection, a.Destination),
+		PlatformName:    a.PlatformName,
+		PlatformId:      a.PlatformID,
+		Purpose:         a.Purpose,
+		MaxRemovalShare: a.MaxRemovalShare,
+		Disabled:        a.Disabled,
+		CreateTime:      timestampOf(a.CreateTime),
+		UpdateTime:      timestampOf(a.UpdateTime),
+		Etag:            a.Etag,
+	}
+}

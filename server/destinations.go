@@ -1,0 +1,154 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"math"
+	"net/url"
+	"regexp"
+	"sync"
+
+	"github.com/kohorta/kohorta/internal/audience"
+	audiencev1 "github.com/kohorta/kohorta/proto/audience/v1"
+)
+
+// maxBatchRowsOfPlatform is what the most generous platform takes in one request.
+const maxBatchRowsOfPlatform = 10_000
+
+var (
+	accountNumber = regexp.MustCompile(`^[0-9]{1,32}$`)
+	fileName      = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9._-]{0,99}$`)
+)
+
+func destinationKind(deps Deps, writing *sync.Mutex) kind[audience.Destination, *audiencev1.Destination] {
+	return kind[audience.Destination, *audiencev1.Destination]{
+		collection: destinationsCollection, field: "destination", idField: "destination_id", store: deps.Destinations, writing: writing,
+		id:    func(d audience.Destination) string { return string(d.ID) },
+		meta:  func(d *audience.Destination) *audience.Meta { return &d.Meta },
+		make:  func(id string) audience.Destination { return audience.Destination{ID: audience.DestinationID(id)} },
+		write: writeDestination, read: readDestination,
+		check: func(_ context.Context, after audience.Destination, before *audience.Destination) error {
+			if before != nil && (before.Platform != after.Platform || before.Account != after.Account) {
+				return audience.Invalid("account", "and platform cannot change: what audiences hold is bound to them; create another destination instead")
+			}
+			return nil
+		},
+		users: func(ctx context.Context, d audience.Destination) ([]string, error) {
+			audiences, err := deps.Audiences.All(ctx)
+			if err != nil {
+				return nil, err
+			}
+			var users []string
+			for _, a := range audiences {
+				if a.Destination == d.ID {
+					users = append(users, nameOf(audiencesCollection, a.ID))
+				}
+			}
+			return users, nil
+		},
+		fixed: map[string]bool{"name": true, "etag": true, "create_time": true, "update_time": true},
+	}
+}
+
+// missing turns the ErrNotFound of what a field refers to into a fault of that field.
+func missing(field string, err error) error {
+	var resource *audience.ResourceError
+	if errors.Is(err, audience.ErrNotFound) && errors.As(err, &resource) {
+		return audience.Invalid(field, "%s does not exist; create it first", resource.Name)
+	}
+	return err
+}
+
+func (s *audienceService) CreateDestination(ctx context.Context, req *audiencev1.CreateDestinationRequest) (*audiencev1.CreateDestinationResponse, error) {
+	return once(ctx, s.repeats, req, func() (*audiencev1.CreateDestinationResponse, error) {
+		created, err := s.destinations.create(ctx, req.GetDestinationId(), req.GetDestination())
+		return &audiencev1.CreateDestinationResponse{Destination: created}, err
+	})
+}
+
+func (s *audienceService) GetDestination(ctx context.Context, req *audiencev1.GetDestinationRequest) (*audiencev1.GetDestinationResponse, error) {
+	found, err := s.destinations.get(ctx, req.GetName())
+	return &audiencev1.GetDestinationResponse{Destination: found}, err
+}
+
+func (s *audienceService) ListDestinations(ctx context.Context, req *audiencev1.ListDestinationsRequest) (*audiencev1.ListDestinationsResponse, error) {
+	destinations, next, err := s.destinations.list(ctx, req.GetPageSize(), req.GetPageToken())
+	return &audiencev1.ListDestinationsResponse{Destinations: destinations, NextPageToken: next}, err
+}
+
+func (s *audienceService) UpdateDestination(ctx context.Context, req *audiencev1.UpdateDestinationRequest) (*audiencev1.UpdateDestinationResponse, error) {
+	return once(ctx, s.repeats, req, func() (*audiencev1.UpdateDestinationResponse, error) {
+		changed, err := s.destinations.update(ctx, req.GetDestination(), req.GetUpdateMask())
+		return &audiencev1.UpdateDestinationResponse{Destination: changed}, err
+	})
+}
+
+func (s *audienceService) DeleteDestination(ctx context.Context, req *audiencev1.DeleteDestinationRequest) (*audiencev1.DeleteDestinationResponse, error) {
+	return once(ctx, s.repeats, req, func() (*audiencev1.DeleteDestinationResponse, error) {
+		return &audiencev1.DeleteDestinationResponse{}, s.destinations.delete(ctx, req.GetName(), req.GetEtag())
+	})
+}
+
+func readDestination(into *audience.Destination, message *audiencev1.Destination) error {
+	var v audience.Violations
+	into.Title = message.GetTitle()
+	into.Platform = audience.Platform(readWord(&v, "platform", message.GetPlatform()))
+	into.Account = message.GetAccount()
+	into.TokenSecret, into.AppSecret = message.GetTokenSecret(), message.GetAppSecret()
+	into.BaseURL = message.GetBaseUrl()
+	into.EmailMode = readWord(&v, "email_mode", message.GetEmailMode())
+	into.RequestsPerS, into.BatchRows = message.GetRequestsPerSecond(), int(message.GetBatchRows())
+
+	checkText(&v, "title", into.Title, maxTitleBytes)
+	if message.GetPlatform() == audiencev1.Destination_PLATFORM_UNSPECIFIED {
+		v.Add("platform", "is missing; see Destination.Platform")
+	}
+	if !accountNumber.MatchString(into.Account) {
+		v.Add("account", "is not a number of 1 to 32 digits; leave act_ out")
+	}
+	if !fileName.MatchString(into.TokenSecret) {
+		v.Add("token_secret", "is not a plain file name; put the token into a file of the secrets directory and name that")
+	}
+	if into.AppSecret != "" && !fileName.MatchString(into.AppSecret) {
+		v.Add("app_secret", "is not a plain file name; put the secret into a file of the secrets directory and name that")
+	}
+	if into.AppSecret != "" && into.Platform != audience.PlatformMeta {
+		v.Add("app_secret", "is for Meta only; leave it out")
+	}
+	if into.EmailMode != "" && into.Platform != audience.PlatformTikTok {
+		v.Add("email_mode", "is for TikTok only; leave it out")
+	}
+	if into.BaseURL != "" && !isBaseURL(into.BaseURL) {
+		v.Add("base_url", "is not an http or https URL without query; leave it out for the platform's own")
+	}
+	if rate := into.RequestsPerS; math.IsNaN(rate) || math.IsInf(rate, 0) || rate < 0 {
+		v.Add("requests_per_second", "is %v; use a rate above 0, or 0 for the platform's own", rate)
+	}
+	if into.BatchRows < 0 || into.BatchRows > maxBatchRowsOfPlatform {
+		v.Add("batch_rows", "is %d; use 1 to %d, or 0 for the platform's own", into.BatchRows, maxBatchRowsOfPlatform)
+	}
+	return v.Err()
+}
+
+func isBaseURL(text string) bool {
+	u, err := url.Parse(text)
+	return err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != "" && u.RawQuery == "" && u.Fragment == "" && u.User == nil
+}
+
+func writeDestination(d audience.Destination) *audiencev1.Destination {
+	return &audiencev1.Destination{
+		Name:              nameOf(destinationsCollection, d.ID),
+		Title:             d.Title,
+		Platform:          valueOf[audiencev1.Destination_Platform](d.Platform),
+		Account:           d.Account,
+		TokenSecret:       d.TokenSecret,
+		AppSecret:         d.AppSecret,
+		BaseUrl:           d.BaseURL,
+		EmailMode:         valueOf[audiencev1.Destination_EmailMode](d.EmailMode),
+		RequestsPerSecond: d.RequestsPerS,
+		BatchRows:         int32(d.BatchRows),
+		CreateTime:        timestampOf(d.CreateTime),
+		UpdateTime:        timestampOf(d.UpdateTime),
+		Etag:              d.Etag,
+	}
+}

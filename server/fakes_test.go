@@ -1,0 +1,418 @@
+package server_test
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/kohorta/kohorta/internal/audience"
+	"github.com/kohorta/kohorta/server"
+)
+
+// world is what stands behind the server in tests: every port, in memory.
+type world struct {
+	segments     *shelf[audience.Segment]
+	models       *shelf[audience.Model]
+	destinations *shelf[audience.Destination]
+	audiences    *shelf[audience.Audience]
+
+	mu          sync.Mutex
+	fault       error                     // what every port but the resources answers, when set
+	gate        chan struct{}             // WriteEvents waits for it, when set
+	events      map[string]audience.Event // by user and event id
+	writes      []int                     // events of each WriteEvents
+	profiles    map[audience.UserID]audience.ProfileUpdate
+	consents    []audience.Consent
+	answers     map[string][]byte
+	memberships map[audience.UserID][]audience.Number
+	scores      []audience.Score
+	versions    []audience.ModelVersion
+	runs        map[audience.RunID]audience.Run
+	started     []string // what Jobs were asked
+	plan        audience.SyncPlan
+	wait        bool // Get waits for its context to end
+}
+
+func newWorld() *world {
+	return &world{
+		segments: &shelf[audience.Segment]{kind: "segments", id: func(v audience.Segment) string { return string(v.ID) },
+			meta: func(v *audience.Segment) *audience.Meta { return &v.Meta }},
+		models: &shelf[audience.Model]{kind: "models", id: func(v audience.Model) string { return string(v.ID) },
+			meta: func(v *audience.Model) *audience.Meta { return &v.Meta }},
+		destinations: &shelf[audience.Destination]{kind: "destinations", id: func(v audience.Destination) string { return string(v.ID) },
+			meta: func(v *audience.Destination) *audience.Meta { return &v.Meta }},
+		audiences: &shelf[audience.Audience]{kind: "audiences", id: func(v audience.Audience) string { return string(v.ID) },
+			meta: func(v *audience.Audience) *audience.Meta { return &v.Meta }},
+		events: map[string]audience.Event{}, profiles: map[audience.UserID]audience.ProfileUpdate{}, answers: map[string][]byte{},
+		memberships: map[audience.UserID][]audience.Number{}, runs: map[audience.RunID]audience.Run{},
+	}
+}
+
+func (w *world) deps() server.Deps {
+	return server.Deps{
+		Segments: w.segments, Models: w.models, Destinations: w.destinations, Audiences: w.audiences,
+		Events: w, Profiles: w, Answers: w, Identify: identify, Segmenter: segmenter{w}, Memberships: memberships{w},
+		Members: w, Scores: w, Planner: w, Jobs: w, Runs: runs{w},
+	}
+}
+
+// shelf keeps the resources of one kind.
+type shelf[T any] struct {
+	kind string
+	id   func(T) string
+	meta func(*T) *audience.Meta
+
+	mu      sync.Mutex
+	highest audience.Number
+	writes  int
+	items   []T // by id
+	fault   error
+}
+
+func (s *shelf[T]) named(id string, kind error) error {
+	return &audience.ResourceError{Kind: kind, Name: s.kind + "/" + id}
+}
+
+func (s *shelf[T]) find(id string) (int, bool) {
+	return slices.BinarySearchFunc(s.items, id, func(item T, id string) int { return cmp.Compare(s.id(item), id) })
+}
+
+func (s *shelf[T]) Create(_ context.Context, item T) (T, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	at, found := s.find(s.id(item))
+	if found {
+		return item, s.named(s.id(item), audience.ErrExists)
+	}
+	s.highest++
+	s.writes++
+	now := time.Now().UTC()
+	*s.meta(&item) = audience.Meta{Number: s.highest, Etag: strconv.Itoa(s.writes), CreateTime: now, UpdateTime: now}
+	s.items = slices.Insert(s.items, at, item)
+	return item, s.fault
+}
+
+func (s *shelf[T]) Get(_ context.Context, id string) (T, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	at, found := s.find(id)
+	if !found {
+		var none T
+		return none, s.named(id, audience.ErrNotFound)
+	}
+	return s.items[at], s.fault
+}
+
+func (s *shelf[T]) All(ctx context.Context) ([]T, error) { return s.List(ctx, "", 1<<30) }
+
+func (s *shelf[T]) List(_ context.Context, after string, limit int) ([]T, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	at, found := s.find(after)
+	if found {
+		at++
+	}
+	rest := slices.Clone(s.items[at:])
+	return rest[:min(limit, len(rest))], s.fault
+}
+
+func (s *shelf[T]) Update(_ context.Context, item T) (T, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	at, found := s.find(s.id(item))
+	if !found {
+		return item, s.named(s.id(item), audience.ErrNotFound)
+	}
+	before := *s.meta(&s.items[at])
+	if etag := s.meta(&item).Etag; etag != "" && etag != before.Etag {
+		return item, fmt.Errorf("%s/%s was changed meanwhile: %w", s.kind, s.id(item), audience.ErrConflict)
+	}
+	s.writes++
+	before.Etag, before.UpdateTime = strconv.Itoa(s.writes), time.Now().UTC()
+	*s.meta(&item) = before
+	s.items[at] = item
+	return item, s.fault
+}
+
+func (s *shelf[T]) Delete(_ context.Context, id, etag string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	at, found := s.find(id)
+	if !found {
+		return s.named(id, audience.ErrNotFound)
+	}
+	if etag != "" && etag != s.meta(&s.items[at]).Etag {
+		return fmt.Errorf("%s/%s was changed meanwhile: %w", s.kind, id, audience.ErrConflict)
+	}
+	s.items = slices.Delete(s.items, at, at+1)
+	return s.fault
+}
+
+func (w *world) WriteEvents(ctx context.Context, events []audience.Event) ([]bool, error) {
+	if w.gate != nil {
+		select {
+		case <-w.gate:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.fault != nil {
+		return nil, w.fault
+	}
+	w.writes = append(w.writes, len(events))
+	duplicate := make([]bool, len(events))
+	for i, event := range events {
+		key := string(event.User) + "\x00" + event.ID
+		_, duplicate[i] = w.events[key]
+		if !duplicate[i] {
+			w.events[key] = event
+		}
+	}
+	return duplicate, nil
+}
+
+func (w *world) UpsertProfiles(_ context.Context, updates []audience.ProfileUpdate) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, update := range updates {
+		w.profiles[update.User] = update
+	}
+	return w.fault
+}
+
+func (w *world) SetConsents(_ context.Context, consents []audience.Consent) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.consents = append(w.consents, consents...)
+	return w.fault
+}
+
+func (w *world) Remember(_ context.Context, call, id string, answer []byte) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.answers[call+id] = answer
+	return nil
+}
+
+func (w *world) Recall(_ context.Context, call, id string) ([]byte, bool, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	answer, found := w.answers[call+id]
+	return answer, found, nil
+}
+
+// identify takes values that hold an @ and drops the others.
+func identify(facts []server.Fact) (ids []audience.Identifier, dropped []server.DroppedFact) {
+	for _, fact := range facts {
+		if strings.Contains(fact.Value, "@") || fact.Hashed {
+			ids = append(ids, audience.Identifier{Scheme: "meta:EMAIL", Value: fmt.Sprintf("hash of %d bytes", len(fact.Value))})
+		} else {
+			dropped = append(dropped, server.DroppedFact{Field: fact.Field, Schemes: []audience.Scheme{"tiktok:B", "meta:A"}, Reason: "has no @"})
+		}
+	}
+	return ids, dropped
+}
+
+// segmenter understands expressions that are lists of names: "in:segment", "rfm:model"; "bad" is an error at a place.
+type segmenter struct{ w *world }
+
+func (s segmenter) CheckSegment(_ context.Context, segment audience.Segment) error {
+	if strings.Contains(segment.Expression, "bad") {
+		return fmt.Errorf("compile: %w", audience.Invalid("expression", "1:%d: undeclared reference to bad", strings.Index(segment.Expression, "bad")+1))
+	}
+	return nil
+}
+
+func (s segmenter) CheckModel(_ context.Context, model audience.Model) error {
+	if model.RFM != nil && model.RFM.Bins > 100 {
+		return audience.Invalid("rfm.bins", "is %d; use 2 to 100", model.RFM.Bins)
+	}
+	return nil
+}
+
+func (s segmenter) References(expression string) (segments []audience.SegmentID, models []audience.ModelID, err error) {
+	for word := range strings.FieldsSeq(expression) {
+		if id, ok := strings.CutPrefix(word, "in:"); ok {
+			segments = append(segments, audience.SegmentID(id))
+		}
+		if id, ok := strings.CutPrefix(word, "rfm:"); ok {
+			models = append(models, audience.ModelID(id))
+		}
+	}
+	return segments, models, nil
+}
+
+func (s segmenter) Preview(ctx context.Context, expression string, sample int) (audience.Preview, error) {
+	if err := s.CheckSegment(ctx, audience.Segment{Expression: expression}); err != nil {
+		return audience.Preview{}, err
+	}
+	p := audience.Preview{Members: 7, Users: 9, Clauses: []audience.ClauseCount{{Clause: expression, Users: 7}}, At: time.Unix(1, 0)}
+	for i := range min(sample, 7) {
+		p.Sample = append(p.Sample, audience.UserID(fmt.Sprint("u", i)))
+	}
+	return p, nil
+}
+
+type memberships struct{ w *world }
+
+func (m memberships) Get(ctx context.Context, user audience.UserID) (audience.Membership, error) {
+	if m.w.wait {
+		<-ctx.Done()
+		return audience.Membership{}, errors.New("read tcp 10.0.0.1:6379: i/o timeout")
+	}
+	all, err := m.Batch(ctx, []audience.UserID{user})
+	if err != nil {
+		return audience.Membership{}, err
+	}
+	return all[0], nil
+}
+
+func (m memberships) Batch(_ context.Context, users []audience.UserID) ([]audience.Membership, error) {
+	m.w.mu.Lock()
+	defer m.w.mu.Unlock()
+	out := make([]audience.Membership, len(users))
+	for i, user := range users {
+		out[i] = audience.Membership{User: user, Segments: m.w.memberships[user], Version: 42}
+	}
+	return out, m.w.fault
+}
+
+func (w *world) MembersOf(_ context.Context, segment audience.Number, after audience.UserID, limit int) iter.Seq2[audience.UserID, error] {
+	return func(yield func(audience.UserID, error) bool) {
+		w.mu.Lock()
+		users := slices.Sorted(maps.Keys(w.memberships))
+		w.mu.Unlock()
+		for _, user := range users {
+			if user > after && slices.Contains(w.memberships[user], segment) && !yield(user, nil) {
+				return
+			}
+		}
+		if w.fault != nil {
+			yield("", w.fault)
+		}
+	}
+}
+
+func (w *world) SegmentSizes(context.Context) (map[audience.Number]int64, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	sizes := map[audience.Number]int64{}
+	for _, segments := range w.memberships {
+		for _, number := range segments {
+			sizes[number]++
+		}
+	}
+	return sizes, w.fault
+}
+
+func (w *world) Score(_ context.Context, _ audience.Number, _ uint32, user audience.UserID) (audience.Score, error) {
+	for _, score := range w.scores {
+		if score.User == user {
+			return score, nil
+		}
+	}
+	return audience.Score{}, &audience.ResourceError{Kind: audience.ErrNotFound, Name: "the user's score"}
+}
+
+func (w *world) Scores(_ context.Context, _ audience.Number, _ uint32, after audience.UserID) iter.Seq2[audience.Score, error] {
+	return func(yield func(audience.Score, error) bool) {
+		for _, score := range w.scores {
+			if score.User > after && !yield(score, nil) {
+				return
+			}
+		}
+	}
+}
+
+func (w *world) ModelVersions(context.Context, audience.Number) ([]audience.ModelVersion, error) {
+	return slices.Clone(w.versions), nil
+}
+
+func (w *world) Plan(context.Context, audience.AudienceID) (audience.SyncPlan, error) {
+	return w.plan, w.fault
+}
+
+func (w *world) start(kind audience.RunKind, subject, with string) (audience.Run, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, run := range w.runs {
+		if run.Kind == kind && run.Subject == subject && !run.State.Done() {
+			return audience.Run{}, fmt.Errorf("runs/%s is under way: %w", run.ID, audience.ErrConflict)
+		}
+	}
+	run := audience.Run{ID: audience.RunID(uuid.Must(uuid.NewV7()).String()), Kind: kind, Subject: subject, State: audience.RunRunning, CreateTime: time.Now().UTC()}
+	w.runs[run.ID] = run
+	w.started = append(w.started, string(kind)+" "+subject+" "+with)
+	return run, w.fault
+}
+
+func (w *world) Train(_ context.Context, model audience.Model) (audience.Run, error) {
+	return w.start(audience.RunTrain, "models/"+string(model.ID), "")
+}
+
+func (w *world) Evaluate(_ context.Context, users []audience.UserID) (audience.Run, error) {
+	return w.start(audience.RunEvaluate, "segments", fmt.Sprintf("%q %t", users, users == nil))
+}
+
+func (w *world) Sync(_ context.Context, target audience.Audience, approved bool) (audience.Run, error) {
+	return w.start(audience.RunSync, "audiences/"+string(target.ID), fmt.Sprint(approved))
+}
+
+type runs struct{ w *world }
+
+func (r runs) Get(_ context.Context, id audience.RunID) (audience.Run, error) {
+	r.w.mu.Lock()
+	defer r.w.mu.Unlock()
+	run, ok := r.w.runs[id]
+	if !ok {
+		return run, &audience.ResourceError{Kind: audience.ErrNotFound, Name: "runs/" + string(id)}
+	}
+	return run, nil
+}
+
+func (r runs) List(_ context.Context, f audience.RunFilter, before audience.RunID, limit int) ([]audience.Run, error) {
+	r.w.mu.Lock()
+	defer r.w.mu.Unlock()
+	var out []audience.Run
+	for _, id := range slices.Backward(slices.Sorted(maps.Keys(r.w.runs))) {
+		run := r.w.runs[id]
+		if (before == "" || id < before) && (f.Kind == "" || f.Kind == run.Kind) && (f.Subject == "" || f.Subject == run.Subject) &&
+			(f.State == "" || f.State == run.State) && len(out) < limit {
+			out = append(out, run)
+		}
+	}
+	return out, nil
+}
+
+func (r runs) Cancel(ctx context.Context, id audience.RunID) (audience.Run, error) {
+	return r.Get(ctx, id)
+}
+
+func (r runs) Watch(ctx context.Context, id audience.RunID) iter.Seq2[audience.Run, error] {
+	return func(yield func(audience.Run, error) bool) {
+		for {
+			run, err := r.Get(ctx, id)
+			if !yield(run, err) || err != nil || run.State.Done() {
+				return
+			}
+			select {
+			case <-time.After(time.Millisecond):
+			case <-ctx.Done():
+				yield(run, ctx.Err())
+				return
+			}
+		}
+	}
+}

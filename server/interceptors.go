@@ -1,0 +1,142 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"runtime/debug"
+	"time"
+
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/reflect/protoregistry"
+	"google.golang.org/protobuf/types/descriptorpb"
+)
+
+// calls stands around every call: it bounds its time, survives its panics, turns its error into a status, and writes the
+// access log.
+type calls struct {
+	log      *slog.Logger
+	deadline time.Duration
+	draining context.Context
+	reads    map[string]bool // full names of methods without side effects
+}
+
+// serve is the stream interceptor; register makes streams of all calls.
+func (c *calls) serve(service any, stream grpc.ServerStream, call *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
+	began := time.Now()
+	ctx, cancel := c.bound(stream.Context(), call)
+	defer cancel()
+	err := rescue(func() error { return handler(service, &callStream{ServerStream: stream, ctx: ctx}) })
+	answer := statusOf(ctx, err)
+	c.report(ctx, call.FullMethod, time.Since(began), answer, err)
+	return answer.Err()
+}
+
+// bound gives unary calls a deadline where the caller set none, and ends streams when the server stops.
+func (c *calls) bound(ctx context.Context, call *grpc.StreamServerInfo) (context.Context, context.CancelFunc) {
+	if call.IsClientStream || call.IsServerStream {
+		ctx, cancel := context.WithCancelCause(ctx)
+		unhook := context.AfterFunc(c.draining, func() { cancel(errStopping) })
+		return ctx, func() { unhook(); cancel(nil) }
+	}
+	if _, has := ctx.Deadline(); has {
+		return ctx, func() {}
+	}
+	return context.WithTimeout(ctx, c.deadline)
+}
+
+// rescue turns a panic into an error: one call must not take the service down.
+func rescue(handle func() error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
+		}
+	}()
+	return handle()
+}
+
+// report writes one line: which call, how it ended, how long it took; never whom it was about. A read that succeeds is
+// logged at Debug. The cause of a status is logged where the service is at fault; elsewhere it may repeat the caller's words.
+func (c *calls) report(ctx context.Context, call string, took time.Duration, answer *status.Status, err error) {
+	level := slog.LevelInfo
+	facts := append(make([]slog.Attr, 0, 5), slog.String("call", call), slog.String("code", answer.Code().String()), slog.Duration("took", took))
+	switch answer.Code() {
+	case codes.OK:
+		if c.reads[call] {
+			level = slog.LevelDebug
+		}
+	case codes.Internal:
+		level = slog.LevelError
+		facts = append(facts, slog.String("request", requestID(answer)), slog.Any("error", err))
+	case codes.Unavailable:
+		level = slog.LevelWarn
+		facts = append(facts, slog.Any("error", err))
+	}
+	c.log.LogAttrs(ctx, level, "call answered", facts...)
+}
+
+// requestID is the id by which the caller of an INTERNAL status and the log can find each other.
+func requestID(answer *status.Status) string {
+	for _, detail := range answer.Details() {
+		if info, ok := detail.(*errdetails.RequestInfo); ok {
+			return info.GetRequestId()
+		}
+	}
+	return ""
+}
+
+// callStream is a stream with a context of ours, that tells requests it cannot read from its end.
+type callStream struct {
+	grpc.ServerStream
+	ctx context.Context
+}
+
+func (s *callStream) Context() context.Context { return s.ctx }
+
+func (s *callStream) RecvMsg(message any) error {
+	err := s.ServerStream.RecvMsg(message)
+	if err == nil || errors.Is(err, io.EOF) {
+		return err
+	}
+	return &unreadableError{err}
+}
+
+// register adds a service, its unary calls served as streams of one message: grpc-go reads a unary request before any
+// code of ours runs, so that a body too large or not readable would be answered without a reason and a remedy. As a
+// stream, the request is read inside the interceptor; the wire is the same.
+func (c *calls) register(server *grpc.Server, desc *grpc.ServiceDesc, service any) {
+	served := *desc
+	served.Methods, served.Streams = nil, append([]grpc.StreamDesc(nil), desc.Streams...)
+	for _, method := range desc.Methods {
+		served.Streams = append(served.Streams, grpc.StreamDesc{
+			StreamName: method.MethodName,
+			Handler: func(service any, stream grpc.ServerStream) error {
+				answer, err := method.Handler(service, stream.Context(), stream.RecvMsg, nil)
+				if err != nil {
+					return err
+				}
+				return stream.SendMsg(answer)
+			},
+		})
+	}
+	for _, stream := range served.Streams {
+		c.reads["/"+desc.ServiceName+"/"+stream.StreamName] = isRead(desc.ServiceName, stream.StreamName)
+	}
+	server.RegisterService(&served, service)
+}
+
+// isRead reports whether the contract says that a method has no side effects.
+func isRead(service, method string) bool {
+	found, err := protoregistry.GlobalFiles.FindDescriptorByName(protoreflect.FullName(service + "." + method))
+	if err != nil {
+		return false
+	}
+	options, _ := found.Options().(*descriptorpb.MethodOptions)
+	return options.GetIdempotencyLevel() == descriptorpb.MethodOptions_NO_SIDE_EFFECTS
+}

@@ -1,0 +1,117 @@
+package server
+
+import (
+	"context"
+	"iter"
+
+	"github.com/kohorta/kohorta/internal/audience"
+)
+
+// Resources keeps the documents of one kind, by id. Errors are *audience.ResourceError for what is missing or there
+// already, and of kind ErrConflict for a stale etag.
+type Resources[T any] interface {
+	Create(ctx context.Context, document T) (T, error)
+	Get(ctx context.Context, id string) (T, error)
+	All(ctx context.Context) ([]T, error)
+	// List reads up to limit documents whose id is after the given one, by id.
+	List(ctx context.Context, after string, limit int) ([]T, error)
+	// Update replaces a document; a stale etag in its Meta is refused.
+	Update(ctx context.Context, document T) (T, error)
+	// Delete removes a document; a stale etag is refused, "" is not checked.
+	Delete(ctx context.Context, id, etag string) error
+}
+
+// Events stores events.
+type Events interface {
+	// WriteEvents returns once the events are durable, and says which of them were stored before.
+	WriteEvents(ctx context.Context, events []audience.Event) (duplicate []bool, err error)
+}
+
+// Profiles stores what is known of users beside events. Both methods may be repeated after an error.
+type Profiles interface {
+	UpsertProfiles(ctx context.Context, updates []audience.ProfileUpdate) error
+	SetConsents(ctx context.Context, consents []audience.Consent) error
+}
+
+// Answers remembers answers for 24 hours, so that a repeated request gets the first one.
+type Answers interface {
+	Remember(ctx context.Context, call, requestID string, answer []byte) error
+	Recall(ctx context.Context, call, requestID string) (answer []byte, found bool, err error)
+}
+
+// Identify turns what a caller knows of one person into identifiers, sorted by scheme, then value, and says what was left
+// out. It is safe for concurrent use and keeps nothing.
+type Identify func(facts []Fact) ([]audience.Identifier, []DroppedFact)
+
+// Fact is one thing by which a person can be matched: personal data, neither stored nor logged here.
+type Fact struct {
+	Field  string // "email", "phone", "first_name" …
+	Value  string // in the clear, or the hex of a SHA-256
+	Hashed bool
+	Scheme audience.Scheme // of a hashed value; "" is the field's default
+}
+
+// DroppedFact is a fact, or its use for some platforms, that has no normal form.
+type DroppedFact struct {
+	Field   string
+	Schemes []audience.Scheme // that went without
+	Reason  string            // without the value
+}
+
+// Segmenter understands expressions and models.
+type Segmenter interface {
+	// CheckSegment says what is wrong with the expression of a new or changed segment among all there are: an
+	// InvalidError of the field "expression", cycles included.
+	CheckSegment(ctx context.Context, segment audience.Segment) error
+	// CheckModel says what is wrong with the spec of a new or changed model: an InvalidError of fields such as "rfm.bins".
+	CheckModel(ctx context.Context, model audience.Model) error
+	// References lists the segments and models an expression names.
+	References(expression string) ([]audience.SegmentID, []audience.ModelID, error)
+	Preview(ctx context.Context, expression string, sample int) (audience.Preview, error)
+}
+
+// Memberships answers from the projection, or with ErrUnavailable when that cannot know.
+type Memberships interface {
+	Get(ctx context.Context, user audience.UserID) (audience.Membership, error)
+	Batch(ctx context.Context, users []audience.UserID) ([]audience.Membership, error)
+}
+
+// Members reads membership by segment.
+type Members interface {
+	// MembersOf yields members after a user, in UserID order; limit 0 is all of them.
+	MembersOf(ctx context.Context, segment audience.Number, after audience.UserID, limit int) iter.Seq2[audience.UserID, error]
+	SegmentSizes(ctx context.Context) (map[audience.Number]int64, error)
+}
+
+// Scores reads what complete versions of models say.
+type Scores interface {
+	// Score is ErrNotFound when the version does not score the user.
+	Score(ctx context.Context, model audience.Number, version uint32, user audience.UserID) (audience.Score, error)
+	// Scores yields the scores after a user, in UserID order.
+	Scores(ctx context.Context, model audience.Number, version uint32, after audience.UserID) iter.Seq2[audience.Score, error]
+	// ModelVersions are a model's, newest first.
+	ModelVersions(ctx context.Context, model audience.Number) ([]audience.ModelVersion, error)
+}
+
+// Planner says what a sync would do, without side effects.
+type Planner interface {
+	Plan(ctx context.Context, id audience.AudienceID) (audience.SyncPlan, error)
+}
+
+// Jobs starts long work and answers at once. The error is an ErrConflict while a run of the same subject is under way.
+type Jobs interface {
+	Train(ctx context.Context, model audience.Model) (audience.Run, error)
+	// Evaluate works on the given users, ascending and each once, or on everybody for nil.
+	Evaluate(ctx context.Context, users []audience.UserID) (audience.Run, error)
+	Sync(ctx context.Context, target audience.Audience, approved bool) (audience.Run, error)
+}
+
+// Runs shows the long work.
+type Runs interface {
+	Get(ctx context.Context, id audience.RunID) (audience.Run, error)
+	// List lists runs older than before (all for ""), newest first.
+	List(ctx context.Context, filter audience.RunFilter, before audience.RunID, limit int) ([]audience.Run, error)
+	Cancel(ctx context.Context, id audience.RunID) (audience.Run, error)
+	// Watch yields the run as it is, then on each change, and ends after its last state.
+	Watch(ctx context.Context, id audience.RunID) iter.Seq2[audience.Run, error]
+}

@@ -1,0 +1,233 @@
+package server
+
+import (
+	"context"
+	"slices"
+	"strconv"
+	"sync"
+
+	"google.golang.org/grpc"
+
+	"github.com/kohorta/kohorta/internal/audience"
+	audiencev1 "github.com/kohorta/kohorta/proto/audience/v1"
+)
+
+// Bounds of previews, evaluations and streams.
+const (
+	defaultSample     = 10
+	maxSample         = 100
+	maxEvaluatedUsers = 10_000
+	rowsPerMessage    = 1000 // of a stream: about 20 KB, where throughput peaks (docs/benchmarks.md)
+)
+
+// segmentService keeps segments.
+type segmentService struct {
+	audiencev1.UnsafeSegmentServiceServer
+	kind[audience.Segment, *audiencev1.Segment]
+	segmenter Segmenter
+	members   Members
+	jobs      Jobs
+	repeats   *repeats
+	directory *directory
+}
+
+func newSegmentService(deps Deps, repeats *repeats, writing *sync.Mutex, directory *directory) *segmentService {
+	s := &segmentService{
+		segmenter: deps.Segmenter, members: deps.Members, jobs: deps.Jobs, repeats: repeats, directory: directory,
+	}
+	s.kind = kind[audience.Segment, *audiencev1.Segment]{
+		collection: segmentsCollection, field: "segment", idField: "segment_id", store: deps.Segments, writing: writing,
+		id:    func(segment audience.Segment) string { return string(segment.ID) },
+		meta:  func(segment *audience.Segment) *audience.Meta { return &segment.Meta },
+		make:  func(id string) audience.Segment { return audience.Segment{ID: audience.SegmentID(id)} },
+		write: writeSegment, read: readSegment,
+		check: func(ctx context.Context, after audience.Segment, _ *audience.Segment) error {
+			return deps.Segmenter.CheckSegment(ctx, after)
+		},
+		users: func(ctx context.Context, segment audience.Segment) ([]string, error) {
+			return usersOfSegment(ctx, deps, segment.ID)
+		},
+		fixed: map[string]bool{"name": true, "etag": true, "member_count": true, "create_time": true, "update_time": true},
+	}
+	return s
+}
+
+// usersOfSegment are the names of the segments whose expressions name a segment, and of its audiences.
+func usersOfSegment(ctx context.Context, deps Deps, id audience.SegmentID) ([]string, error) {
+	var users []string
+	segments, err := deps.Segments.All(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, other := range segments {
+		named, _, err := deps.Segmenter.References(other.Expression)
+		if err != nil {
+			return nil, err
+		}
+		if slices.Contains(named, id) {
+			users = append(users, nameOf(segmentsCollection, other.ID))
+		}
+	}
+	audiences, err := deps.Audiences.All(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, other := range audiences {
+		if other.Segment == id {
+			users = append(users, nameOf(audiencesCollection, other.ID))
+		}
+	}
+	return users, nil
+}
+
+func (s *segmentService) CreateSegment(ctx context.Context, req *audiencev1.CreateSegmentRequest) (*audiencev1.CreateSegmentResponse, error) {
+	return once(ctx, s.repeats, req, func() (*audiencev1.CreateSegmentResponse, error) {
+		segment, err := s.create(ctx, req.GetSegmentId(), req.GetSegment())
+		s.directory.refresh(ctx)
+		return &audiencev1.CreateSegmentResponse{Segment: segment}, err
+	})
+}
+
+func (s *segmentService) GetSegment(ctx context.Context, req *audiencev1.GetSegmentRequest) (*audiencev1.GetSegmentResponse, error) {
+	segment, err := s.find(ctx, "name", req.GetName())
+	if err != nil {
+		return nil, err
+	}
+	sizes, err := s.members.SegmentSizes(ctx)
+	if err != nil {
+		return nil, err
+	}
+	message := writeSegment(segment)
+	message.MemberCount = new(sizes[segment.Number])
+	return &audiencev1.GetSegmentResponse{Segment: message}, nil
+}
+
+func (s *segmentService) ListSegments(ctx context.Context, req *audiencev1.ListSegmentsRequest) (*audiencev1.ListSegmentsResponse, error) {
+	segments, next, err := s.page(ctx, req.GetPageSize(), req.GetPageToken())
+	if err != nil {
+		return nil, err
+	}
+	sizes, err := s.members.SegmentSizes(ctx)
+	if err != nil {
+		return nil, err
+	}
+	out := &audiencev1.ListSegmentsResponse{NextPageToken: next}
+	for _, segment := range segments {
+		message := writeSegment(segment)
+		message.MemberCount = new(sizes[segment.Number])
+		out.Segments = append(out.Segments, message)
+	}
+	return out, nil
+}
+
+func (s *segmentService) UpdateSegment(ctx context.Context, req *audiencev1.UpdateSegmentRequest) (*audiencev1.UpdateSegmentResponse, error) {
+	return once(ctx, s.repeats, req, func() (*audiencev1.UpdateSegmentResponse, error) {
+		segment, err := s.update(ctx, req.GetSegment(), req.GetUpdateMask())
+		return &audiencev1.UpdateSegmentResponse{Segment: segment}, err
+	})
+}
+
+func (s *segmentService) DeleteSegment(ctx context.Context, req *audiencev1.DeleteSegmentRequest) (*audiencev1.DeleteSegmentResponse, error) {
+	return once(ctx, s.repeats, req, func() (*audiencev1.DeleteSegmentResponse, error) {
+		err := s.delete(ctx, req.GetName(), req.GetEtag())
+		s.directory.refresh(ctx)
+		return &audiencev1.DeleteSegmentResponse{}, err
+	})
+}
+
+func (s *segmentService) PreviewSegment(ctx context.Context, req *audiencev1.PreviewSegmentRequest) (*audiencev1.PreviewSegmentResponse, error) {
+	sample := int(req.GetSampleSize())
+	switch {
+	case sample < 0 || sample > maxSample:
+		return nil, audience.Invalid("sample_size", "is %d; 0 means %d, the most is %d", sample, defaultSample, maxSample)
+	case sample == 0:
+		sample = defaultSample
+	}
+	preview, err := s.segmenter.Preview(ctx, req.GetExpression(), sample)
+	if err != nil {
+		return nil, err
+	}
+	out := &audiencev1.PreviewSegmentResponse{
+		MemberCount: preview.Members, UserCount: preview.Users, EvaluateTime: timestampOf(preview.At),
+	}
+	for _, user := range preview.Sample {
+		out.SampleUserIds = append(out.SampleUserIds, string(user))
+	}
+	for _, clause := range preview.Clauses {
+		out.Clauses = append(out.Clauses, &audiencev1.ClauseCount{Clause: clause.Clause, UserCount: clause.Users})
+	}
+	return out, nil
+}
+
+func (s *segmentService) EvaluateSegments(ctx context.Context, req *audiencev1.EvaluateSegmentsRequest) (*audiencev1.EvaluateSegmentsResponse, error) {
+	return once(ctx, s.repeats, req, func() (*audiencev1.EvaluateSegmentsResponse, error) {
+		users, err := usersOf(req.GetUserIds(), maxEvaluatedUsers)
+		if err != nil {
+			return nil, err
+		}
+		slices.Sort(users)
+		if users = slices.Compact(users); len(users) == 0 {
+			users = nil // everybody
+		}
+		run, err := s.jobs.Evaluate(ctx, users)
+		return &audiencev1.EvaluateSegmentsResponse{Run: writeRun(run)}, err
+	})
+}
+
+func (s *segmentService) ListMembers(req *audiencev1.ListMembersRequest, stream grpc.ServerStreamingServer[audiencev1.ListMembersResponse]) error {
+	ctx := stream.Context()
+	segment, err := s.find(ctx, "name", req.GetName())
+	if err != nil {
+		return err
+	}
+	scope := []string{"members", strconv.Itoa(int(segment.Number))}
+	after, err := position("cursor", req.GetCursor(), scope...)
+	if err != nil {
+		return err
+	}
+	users := make([]string, 0, rowsPerMessage)
+	send := func() error {
+		if len(users) == 0 {
+			return nil
+		}
+		err := stream.Send(&audiencev1.ListMembersResponse{UserIds: users, Cursor: tokenAt(users[len(users)-1], scope...)})
+		users = users[:0]
+		return err
+	}
+	for user, err := range s.members.MembersOf(ctx, segment.Number, audience.UserID(after), 0) {
+		if err != nil {
+			return err
+		}
+		if users = append(users, string(user)); len(users) == rowsPerMessage {
+			if err := send(); err != nil {
+				return err
+			}
+		}
+	}
+	return send()
+}
+
+func readSegment(into *audience.Segment, message *audiencev1.Segment) error {
+	into.Title, into.Description = message.GetTitle(), message.GetDescription()
+	into.Expression, into.Disabled = message.GetExpression(), message.GetDisabled()
+	var v audience.Violations
+	checkText(&v, "title", into.Title, maxTitleBytes)
+	checkText(&v, "description", into.Description, maxDescriptionBytes)
+	if into.Expression == "" {
+		v.Add("expression", `is empty; say who belongs to the segment, e.g. did("purchase", "30d")`)
+	}
+	return v.Err()
+}
+
+func writeSegment(segment audience.Segment) *audiencev1.Segment {
+	return &audiencev1.Segment{
+		Name:        nameOf(segmentsCollection, segment.ID),
+		Title:       segment.Title,
+		Description: segment.Description,
+		Expression:  segment.Expression,
+		Disabled:    segment.Disabled,
+		CreateTime:  timestampOf(segment.CreateTime),
+		UpdateTime:  timestampOf(segment.UpdateTime),
+		Etag:        segment.Etag,
+	}
+}
