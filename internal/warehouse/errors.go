@@ -17,18 +17,17 @@ import (
 
 // Exception codes of ClickHouse (src/Common/ErrorCodes.cpp) that callers must tell apart.
 const (
-	codeUnknownDatabase = 81
-	codeSlowRead        = 159 // TIMEOUT_EXCEEDED
-	codeTooManyQueries  = 202
-	codeSocketTimeout   = 209
-	codeNetwork         = 210
-	codeMemory          = 241
-	codeReadOnly        = 242
-	codeNoSpace         = 243
-	codeTooManyParts    = 252
-	codeCancelled       = 394
-	codeShuttingDown    = 236 // ABORTED
-	codeAuthentication  = 516
+	codeSlowRead       = 159 // TIMEOUT_EXCEEDED
+	codeTooManyQueries = 202
+	codeSocketTimeout  = 209
+	codeNetwork        = 210
+	codeMemory         = 241
+	codeReadOnly       = 242
+	codeNoSpace        = 243
+	codeTooManyParts   = 252
+	codeCancelled      = 394
+	codeShuttingDown   = 236 // ABORTED
+	codeAuthentication = 516
 )
 
 // translated turns a driver's error into a kind callers branch on. ctx is the caller's: when it has ended, that is the

@@ -72,12 +72,13 @@ func stream[T any](ctx context.Context, s *Store, q audience.Query, scan func(dr
 	}
 }
 
-// first is the first row of a query; found is false when it has none.
+// first is the first row of a query that has few; found is false when it has none.
 func first[T any](ctx context.Context, s *Store, q audience.Query, scan func(driver.Rows) (T, error)) (row T, found bool, err error) {
-	for row, err := range stream(ctx, s, q, scan) {
-		return row, err == nil, err
+	rows, err := all(stream(ctx, s, q, scan)) // to its end: breaking off costs the connection
+	if err != nil || len(rows) == 0 {
+		return row, false, err
 	}
-	return row, false, nil
+	return rows[0], true, nil
 }
 
 // all collects a stream whose size is bounded elsewhere.

@@ -17,6 +17,14 @@ var errClosed = errors.New("the store is closed")
 // eventKey is what makes an event one: a user has it once.
 type eventKey struct{ user, id string }
 
+// Where a stored event of an asked key may stand.
+const (
+	// A repeat usually says the same again: it is found in its own place.
+	inPlace = "(type, user_id, time, event_id) IN (SELECT type, user_id, time, event_id FROM asked)"
+	// One of another type or time is found by the user, within each type and month there is.
+	anywhere = "(user_id, event_id) IN (SELECT user_id, event_id FROM asked)"
+)
+
 // repeats says which rows repeat a stored event or an earlier row. Memory answers for almost all rows; the few it is not
 // sure of are looked up.
 func (w *eventWriter) repeats(ctx context.Context, rows *eventColumns) ([]bool, error) {
@@ -41,12 +49,7 @@ func (w *eventWriter) repeats(ctx context.Context, rows *eventColumns) ([]bool, 
 			}
 		}
 	}
-	for _, condition := range []string{
-		// A repeat usually says the same again: found in its own place, without looking anywhere else.
-		"(type, user_id, time, event_id) IN (SELECT type, user_id, time, event_id FROM asked)",
-		// One with another type or time may stand anywhere; the key leads to the user within each type and month.
-		"(user_id, event_id) IN (SELECT user_id, event_id FROM asked)",
-	} {
+	for _, condition := range []string{inPlace, anywhere} {
 		if err := w.store.lookUp(ctx, rows, asked, condition, func(key eventKey) {
 			duplicate[asked[key]] = true
 			delete(asked, key)

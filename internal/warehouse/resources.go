@@ -123,10 +123,11 @@ func (r *Resources[T]) current(ctx context.Context, id, etag string) (T, error) 
 }
 
 func (r *Resources[T]) find(ctx context.Context, id string) (document T, found bool, err error) {
-	for document, err := range r.read(ctx, "id = {id:String}", id, 1) {
-		return document, err == nil, err
+	documents, err := all(r.read(ctx, "id = {id:String}", id, 1))
+	if err != nil || len(documents) == 0 {
+		return document, false, err
 	}
-	return document, false, nil
+	return documents[0], true, nil
 }
 
 // read yields the documents for which condition, on {id:String}, holds.

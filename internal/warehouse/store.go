@@ -67,18 +67,18 @@ func (s *Store) start(ctx context.Context) error {
 	return nil
 }
 
-// connect opens the database and creates it when it does not exist yet.
+// connect opens the database, which is created when it does not exist yet and the user may do so.
 func connect(ctx context.Context, options *clickhouse.Options) (driver.Conn, error) {
+	err := createDatabase(ctx, *options)
+	var refused *clickhouse.Exception
+	if err != nil && !errors.As(err, &refused) {
+		return nil, translated(ctx, err)
+	}
 	conn, err := clickhouse.Open(options)
 	if err != nil {
 		return nil, translated(ctx, err)
 	}
-	err = conn.Ping(ctx)
-	var exception *clickhouse.Exception
-	if errors.As(err, &exception) && exception.Code == codeUnknownDatabase {
-		err = createDatabase(ctx, *options)
-	}
-	if err != nil {
+	if err := conn.Ping(ctx); err != nil {
 		return nil, errors.Join(translated(ctx, err), conn.Close())
 	}
 	return conn, nil
@@ -92,7 +92,7 @@ func createDatabase(ctx context.Context, options clickhouse.Options) error {
 		return err
 	}
 	defer conn.Close()
-	return conn.Exec(ctx, "CREATE DATABASE IF NOT EXISTS {name:Identifier} ENGINE = Atomic", clickhouse.Named("name", name))
+	return conn.Exec(ctx, "CREATE DATABASE IF NOT EXISTS {name:Identifier}", clickhouse.Named("name", name))
 }
 
 // readVersions makes new versions larger than all stored ones, even when the system's clock was set back meanwhile.
