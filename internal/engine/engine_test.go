@@ -45,7 +45,7 @@ func TestChildrenDieWithTheirParent(t *testing.T) {
 	}
 	killed.kill()
 	for _, pid := range killed.pids {
-		eventually(t, 3*time.Second, "the child is gone", func() bool { return !alive(pid) })
+		eventually(t, 5*time.Second, "the child is gone", func() bool { return !alive(pid) })
 	}
 }
 
@@ -55,7 +55,7 @@ func TestDirectoryServesOneProcessAtATime(t *testing.T) {
 	began := time.Now()
 	_, err := Start(t.Context(), Config{Dir: dir, Log: quiet()})
 	require.EqualError(t, err, fmt.Sprintf("data directory %s is in use by process %d: stop that process, or choose another dir", dir, holder.cmd.Process.Pid))
-	require.Less(t, time.Since(began), time.Second, "a living holder is not waited for")
+	require.Less(t, time.Since(began), successionWait/2, "a living holder is not waited for")
 }
 
 func TestKilledChildIsStartedAgainAtItsAddress(t *testing.T) {
@@ -63,7 +63,7 @@ func TestKilledChildIsStartedAgainAtItsAddress(t *testing.T) {
 	conn, client := openClickHouse(t, running.clickhouse), openRedis(t, running.redis)
 	for _, pid := range running.pids {
 		require.NoError(t, syscall.Kill(pid, syscall.SIGKILL))
-		eventually(t, time.Second, "the child is gone", func() bool { return !alive(pid) })
+		eventually(t, 5*time.Second, "the child is gone", func() bool { return !alive(pid) })
 	}
 	eventually(t, 10*time.Second, "ClickHouse answers again", func() bool { return conn.Ping(t.Context()) == nil })
 	eventually(t, 10*time.Second, "Redis answers again", func() bool { return client.Ping(t.Context()).Err() == nil })
