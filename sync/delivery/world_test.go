@@ -288,6 +288,9 @@ func (w *world) check(b destination.Batch) {
 			}
 		}
 	}
+	if len(w.platform.held) > 2000 {
+		return
+	}
 	for id := range w.platform.held {
 		owner, _, _ := strings.Cut(strings.TrimPrefix(id.Value, "bad "), "/")
 		entry := w.ledger[audience.UserID(owner)]
