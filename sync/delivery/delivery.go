@@ -18,6 +18,8 @@ type Ledger interface {
 	// perhaps others.
 	SyncRows(ctx context.Context, scope audience.SyncScope) iter.Seq2[audience.SyncRow, error]
 	SyncTotals(ctx context.Context, scope audience.SyncScope) (audience.SyncTotals, error)
+	// Deliveries yields the ledger of an audience.
+	Deliveries(ctx context.Context, audience audience.Number) iter.Seq2[audience.Delivery, error]
 	// RecordDeliveries is durable when it returns.
 	RecordDeliveries(ctx context.Context, audience audience.Number, deliveries []audience.Delivery) error
 }

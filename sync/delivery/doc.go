@@ -8,6 +8,9 @@
 // that, from the ledger, so that he is added only if the removal was confirmed. Not before it: one row of the ledger, with
 // one set of identifiers, says all that the platform may hold of a user.
 //
+// A platform knows people by their identifiers: with a removed user go others who share one with him. Before a removal
+// such members are set back to `sending`, so that the adds that follow restore them.
+//
 // # Intent, then truth
 //
 // Before a request leaves, its users are `sending` or `removing` in the ledger; after the platform's answer they are what it

@@ -20,6 +20,7 @@ const (
 	addition kind = iota
 	removal
 	change
+	restoral // of a member who shares an identifier with a removed user
 	kinds
 )
 
@@ -45,6 +46,11 @@ func (s *sending) page(ctx context.Context, op destination.Op, page []audience.S
 	for i, row := range page {
 		rows[i] = toSend(row, op)
 		s.fates[row.User] = &fate{kind: s.kindOf(row, op), op: op, user: row.User, sent: rows[i].Identifiers}
+	}
+	if op == destination.Remove {
+		if err := s.unsettleSharers(ctx, rows); err != nil {
+			return err
+		}
 	}
 	batches, unsendable := s.destination.Split(rows, op)
 	for _, b := range batches {
@@ -76,6 +82,8 @@ func (s *sending) kindOf(row audience.SyncRow, op destination.Op) kind {
 		return removal
 	case row.Held.Run == s.run && !row.Held.State.MayHold() && strings.HasPrefix(row.Held.Reason, changing):
 		return change
+	case s.shares(row):
+		return restoral
 	}
 	return addition
 }
@@ -198,7 +206,7 @@ func (s *sending) countEnded(f *fate) {
 	if f.kind == change && f.op == destination.Remove {
 		return
 	}
-	o := map[kind]*Outcome{addition: &s.report.Additions, removal: &s.report.Removals, change: &s.report.Changes}[f.kind]
+	o := s.report.outcomes()[f.kind]
 	if f.confirmed > 0 {
 		o.Confirmed++
 		return

@@ -11,8 +11,13 @@ type Report struct {
 	Additions Outcome
 	Removals  Outcome
 	Changes   Outcome          // confirmed once the old identifiers are removed and the new ones delivered
-	Rejected  map[string]int64 // users of all three, by the platform's reason
+	Restored  Outcome          // members sent again because a removed user shares an identifier with them; not in the plan
+	Rejected  map[string]int64 // users of all four, by the platform's reason
 	Requests  int64            // sent to change members, repeats included
+}
+
+func (r *Report) outcomes() [kinds]*Outcome {
+	return [kinds]*Outcome{addition: &r.Additions, removal: &r.Removals, change: &r.Changes, restoral: &r.Restored}
 }
 
 // Outcome is what became of one kind of step. Planned is the sum of the others.
@@ -40,7 +45,8 @@ func (r *Report) Counts() map[string]int64 {
 	for reason, n := range r.Plan.Suppressed {
 		counts["suppressed."+reason] = n
 	}
-	for name, o := range map[string]Outcome{"additions": r.Additions, "removals": r.Removals, "changes": r.Changes} {
+	for kind, o := range r.outcomes() {
+		name := [kinds]string{addition: "additions", removal: "removals", change: "changes", restoral: "restored"}[kind]
 		counts[name+".planned"] = o.Planned
 		counts[name+".confirmed"] = o.Confirmed
 		counts[name+".rejected"] = o.Rejected

@@ -157,7 +157,7 @@ func (s *sending) pass(ctx context.Context, op destination.Op, most int64) error
 
 // close completes the report.
 func (s *sending) close(finished bool) {
-	s.report.Additions.close(s.tried[addition], finished)
-	s.report.Removals.close(s.tried[removal], finished)
-	s.report.Changes.close(s.tried[change], finished)
+	for kind, outcome := range s.report.outcomes() {
+		outcome.close(s.tried[kind], finished)
+	}
 }

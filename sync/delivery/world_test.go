@@ -43,7 +43,7 @@ func newWorld() *world {
 		wanted:   map[audience.UserID][]audience.Identifier{},
 		stopped:  map[audience.UserID]string{},
 		ledger:   map[audience.UserID]audience.Delivery{},
-		platform: &platform{held: map[audience.Identifier]bool{}, rows: 5, random: rand.New(rand.NewPCG(1, 1))},
+		platform: &platform{held: map[string][]audience.Identifier{}, rows: 5, random: rand.New(rand.NewPCG(1, 1))},
 	}
 }
 
@@ -130,6 +130,16 @@ func (w *world) SyncTotals(context.Context, audience.SyncScope) (t audience.Sync
 	return t, w.step()
 }
 
+func (w *world) Deliveries(context.Context, audience.Number) iter.Seq2[audience.Delivery, error] {
+	return func(yield func(audience.Delivery, error) bool) {
+		for _, u := range slices.Sorted(maps.Keys(w.ledger)) {
+			if !yield(w.ledger[u], nil) {
+				return
+			}
+		}
+	}
+}
+
 func (w *world) RecordDeliveries(ctx context.Context, number audience.Number, deliveries []audience.Delivery) error {
 	if number != w.audience.Number {
 		return fmt.Errorf("audience %d", number)
@@ -147,9 +157,10 @@ func (w *world) RecordDeliveries(ctx context.Context, number audience.Number, de
 	return nil
 }
 
-// platform is a destination's memory and its moods.
+// platform is a destination's memory and its moods. It knows people by their identifiers, as those it stands for do: a
+// removal takes out every row that shares one with it.
 type platform struct {
-	held     map[audience.Identifier]bool
+	held     map[string][]audience.Identifier // rows by rowKey
 	id       string
 	requests []destination.Batch // taken or not
 	violated string              // the first broken promise
@@ -211,6 +222,8 @@ func (c connection) Split(rows []destination.Row, op destination.Op) (batches []
 	return batches, left
 }
 
+func rowKey(ids []audience.Identifier) string { return fmt.Sprint(ids) }
+
 func bad(row destination.Row) bool {
 	return slices.ContainsFunc(row.Identifiers, func(id audience.Identifier) bool { return strings.HasPrefix(id.Value, "bad") })
 }
@@ -258,15 +271,16 @@ func (c connection) Apply(ctx context.Context, audienceID string, b destination.
 		}
 	}
 	for _, row := range b.Rows {
-		for _, id := range row.Identifiers {
-			if bad(row) {
-				continue
-			}
-			if b.Op == destination.Add {
-				c.held[id] = true
-			} else {
-				delete(c.held, id)
-			}
+		switch {
+		case bad(row):
+		case b.Op == destination.Add:
+			c.held[rowKey(row.Identifiers)] = row.Identifiers
+		case c.together:
+			maps.DeleteFunc(c.held, func(_ string, held []audience.Identifier) bool {
+				return slices.ContainsFunc(held, func(id audience.Identifier) bool { return slices.Contains(row.Identifiers, id) })
+			})
+		default:
+			delete(c.held, rowKey(row.Identifiers))
 		}
 	}
 	if fault {
@@ -291,11 +305,17 @@ func (w *world) check(b destination.Batch) {
 	if len(w.platform.held) > 2000 {
 		return
 	}
-	for id := range w.platform.held {
-		owner, _, _ := strings.Cut(strings.TrimPrefix(id.Value, "bad "), "/")
-		entry := w.ledger[audience.UserID(owner)]
-		if !entry.State.MayHold() || !slices.Contains(entry.Identifiers, id) {
-			w.platform.violated = fmt.Sprintf("the ledger has forgotten that %s is held", owner)
+	remembered := map[audience.Identifier]bool{}
+	for _, entry := range w.ledger {
+		for _, id := range entry.Identifiers {
+			remembered[id] = remembered[id] || entry.State.MayHold()
+		}
+	}
+	for _, ids := range w.platform.held {
+		for _, id := range ids {
+			if !remembered[id] {
+				w.platform.violated = fmt.Sprintf("the ledger has forgotten that %s is held", id.Value)
+			}
 		}
 	}
 }
