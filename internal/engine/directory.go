@@ -30,9 +30,6 @@ type directory struct {
 // openDirectory creates dir if need be and locks it. The lock (flock) belongs to the open file, which the children inherit: it is free only
 // once this process and every child are gone, in whatever way they went.
 func openDirectory(ctx context.Context, dir string) (*directory, error) {
-	if dir == "" {
-		return nil, errors.New("dir: required: the directory that holds the engines' data")
-	}
 	path, err := filepath.Abs(dir)
 	if err != nil {
 		return nil, fmt.Errorf("data directory %s: %w", dir, err)

@@ -47,6 +47,23 @@ type Config struct {
 	Log *slog.Logger `yaml:"-"`
 }
 
+// Validate names every field that cannot be right, by its path in the configuration.
+func (c Config) Validate() error {
+	var err error
+	if c.Dir == "" {
+		err = errors.Join(err, errors.New("dir: required: the directory that holds the engines' data"))
+	}
+	for field, port := range map[string]int{"clickhouse_port": c.ClickHousePort, "redis_port": c.RedisPort} {
+		if port < 0 || port > 65535 {
+			err = errors.Join(err, fmt.Errorf("%s: %d is no port: 1 to 65535, or 0 for a free one", field, port))
+		}
+	}
+	if c.StartTimeout < 0 {
+		err = errors.Join(err, fmt.Errorf("start_timeout: %s is negative: 0 means 60 s", c.StartTimeout))
+	}
+	return err
+}
+
 // ErrMissing is wrapped by the error of a start that found no ClickHouse to start.
 var ErrMissing = errors.New("no ClickHouse found")
 
@@ -87,6 +104,9 @@ type launcher struct {
 }
 
 func start(ctx context.Context, cfg Config, launch ...func(*launcher, context.Context) error) (*Engines, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
 	if cfg.Log == nil {
 		cfg.Log = slog.Default()
 	}

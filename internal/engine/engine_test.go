@@ -111,6 +111,8 @@ func TestStartErrorsNameTheRemedy(t *testing.T) {
 		want []string
 	}{
 		{"no directory", Config{}, []string{"dir: required"}},
+		{"no such ports", Config{Dir: dir, ClickHousePort: 65536, RedisPort: -1}, []string{"clickhouse_port: 65536 is no port", "redis_port: -1 is no port"}},
+		{"negative time", Config{Dir: dir, StartTimeout: -time.Second}, []string{"start_timeout: -1s is negative"}},
 		{"directory below a file", Config{Dir: filepath.Join(file, "data")}, []string{"cannot be written", "not a directory", "choose another dir"}},
 		{"library missing", Config{Dir: dir, ClickHouseLibrary: "/nowhere/libchdb.so"}, []string{"clickhouse_library names /nowhere/libchdb.so", "npm ci"}},
 		{"no library", Config{Dir: dir, ClickHouseLibrary: file}, []string{"ClickHouse died", "load " + file, "clickhouse.log"}},
