@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"iter"
+	"time"
 
 	"github.com/kohorta/kohorta/internal/audience"
 )
@@ -67,7 +68,7 @@ type Segmenter interface {
 	CheckModel(ctx context.Context, model audience.Model) error
 	// References lists the segments and models an expression names.
 	References(expression string) ([]audience.SegmentID, []audience.ModelID, error)
-	Preview(ctx context.Context, expression string, sample int) (audience.Preview, error)
+	Preview(ctx context.Context, expression string, at time.Time, sample int) (audience.Preview, error)
 }
 
 // Memberships answers from the projection, or with ErrUnavailable when that cannot know.
@@ -101,8 +102,8 @@ type Planner interface {
 // Jobs starts long work and answers at once. The error is an ErrConflict while a run of the same subject is under way.
 type Jobs interface {
 	Train(ctx context.Context, model audience.Model) (audience.Run, error)
-	// Evaluate works on the given users, ascending and each once, or on everybody for nil.
-	Evaluate(ctx context.Context, users []audience.UserID) (audience.Run, error)
+	// Evaluate works on the given users, ascending and each once, or on everybody for nil, as of an instant.
+	Evaluate(ctx context.Context, users []audience.UserID, at time.Time) (audience.Run, error)
 	Sync(ctx context.Context, target audience.Audience, approved bool) (audience.Run, error)
 }
 

@@ -5,8 +5,10 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/kohorta/kohorta/internal/audience"
 	audiencev1 "github.com/kohorta/kohorta/proto/audience/v1"
@@ -143,7 +145,11 @@ func (s *segmentService) PreviewSegment(ctx context.Context, req *audiencev1.Pre
 	case sample == 0:
 		sample = defaultSample
 	}
-	preview, err := s.segmenter.Preview(ctx, req.GetExpression(), sample)
+	at, err := evaluateTime(req.GetEvaluateTime())
+	if err != nil {
+		return nil, err
+	}
+	preview, err := s.segmenter.Preview(ctx, req.GetExpression(), at, sample)
 	if err != nil {
 		return nil, err
 	}
@@ -169,9 +175,26 @@ func (s *segmentService) EvaluateSegments(ctx context.Context, req *audiencev1.E
 		if users = slices.Compact(users); len(users) == 0 {
 			users = nil // everybody
 		}
-		run, err := s.jobs.Evaluate(ctx, users)
+		at, err := evaluateTime(req.GetEvaluateTime())
+		if err != nil {
+			return nil, err
+		}
+		run, err := s.jobs.Evaluate(ctx, users, at)
 		return &audiencev1.EvaluateSegmentsResponse{Run: writeRun(run)}, err
 	})
+}
+
+// evaluateTime is the instant a caller asks for, among those events can have; now for none.
+func evaluateTime(asked *timestamppb.Timestamp) (time.Time, error) {
+	if asked == nil {
+		return time.Now(), nil
+	}
+	var v audience.Violations
+	at := timeOf(&v, "evaluate_time", asked)
+	if len(v) == 0 && (at.Before(audience.EarliestEvent) || !at.Before(audience.LatestEvent)) {
+		v.Add("evaluate_time", "is outside 1970 to 2099")
+	}
+	return at, v.Err()
 }
 
 func (s *segmentService) ListMembers(req *audiencev1.ListMembersRequest, stream grpc.ServerStreamingServer[audiencev1.ListMembersResponse]) error {

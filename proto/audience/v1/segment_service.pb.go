@@ -670,7 +670,9 @@ type PreviewSegmentRequest struct {
 	// Expression in CEL, as of a segment.
 	Expression string `protobuf:"bytes,1,opt,name=expression,proto3" json:"expression,omitempty"`
 	// Members to show. 0 means 10, at most 100.
-	SampleSize    int32 `protobuf:"varint,2,opt,name=sample_size,json=sampleSize,proto3" json:"sample_size,omitempty"`
+	SampleSize int32 `protobuf:"varint,2,opt,name=sample_size,json=sampleSize,proto3" json:"sample_size,omitempty"`
+	// Instant to evaluate at. Default: now. In the past, later events do not count; profiles and scores are those of now.
+	EvaluateTime  *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=evaluate_time,json=evaluateTime,proto3" json:"evaluate_time,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -717,6 +719,13 @@ func (x *PreviewSegmentRequest) GetSampleSize() int32 {
 		return x.SampleSize
 	}
 	return 0
+}
+
+func (x *PreviewSegmentRequest) GetEvaluateTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.EvaluateTime
+	}
+	return nil
 }
 
 // PreviewSegmentResponse says whom the expression would take in.
@@ -862,7 +871,9 @@ type EvaluateSegmentsRequest struct {
 	// Users to evaluate, at most 10,000. Empty: everybody.
 	UserIds []string `protobuf:"bytes,1,rep,name=user_ids,json=userIds,proto3" json:"user_ids,omitempty"`
 	// Optional UUIDv4. A repeat within 24 h gets the first answer and does no work twice.
-	RequestId     string `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	RequestId string `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// Instant to evaluate at. Default: now. In the past, later events do not count; profiles and scores are those of now.
+	EvaluateTime  *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=evaluate_time,json=evaluateTime,proto3" json:"evaluate_time,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -909,6 +920,13 @@ func (x *EvaluateSegmentsRequest) GetRequestId() string {
 		return x.RequestId
 	}
 	return ""
+}
+
+func (x *EvaluateSegmentsRequest) GetEvaluateTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.EvaluateTime
+	}
+	return nil
 }
 
 // EvaluateSegmentsResponse is the run to watch.
@@ -1119,13 +1137,14 @@ const file_audience_v1_segment_service_proto_rawDesc = "" +
 	"\x04etag\x18\x02 \x01(\tR\x04etag\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\x03 \x01(\tR\trequestId\"\x17\n" +
-	"\x15DeleteSegmentResponse\"X\n" +
+	"\x15DeleteSegmentResponse\"\x99\x01\n" +
 	"\x15PreviewSegmentRequest\x12\x1e\n" +
 	"\n" +
 	"expression\x18\x01 \x01(\tR\n" +
 	"expression\x12\x1f\n" +
 	"\vsample_size\x18\x02 \x01(\x05R\n" +
-	"sampleSize\"\xf7\x01\n" +
+	"sampleSize\x12?\n" +
+	"\revaluate_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\fevaluateTime\"\xf7\x01\n" +
 	"\x16PreviewSegmentResponse\x12!\n" +
 	"\fmember_count\x18\x01 \x01(\x03R\vmemberCount\x12\x1d\n" +
 	"\n" +
@@ -1136,11 +1155,12 @@ const file_audience_v1_segment_service_proto_rawDesc = "" +
 	"\vClauseCount\x12\x16\n" +
 	"\x06clause\x18\x01 \x01(\tR\x06clause\x12\x1d\n" +
 	"\n" +
-	"user_count\x18\x02 \x01(\x03R\tuserCount\"S\n" +
+	"user_count\x18\x02 \x01(\x03R\tuserCount\"\x94\x01\n" +
 	"\x17EvaluateSegmentsRequest\x12\x19\n" +
 	"\buser_ids\x18\x01 \x03(\tR\auserIds\x12\x1d\n" +
 	"\n" +
-	"request_id\x18\x02 \x01(\tR\trequestId\">\n" +
+	"request_id\x18\x02 \x01(\tR\trequestId\x12?\n" +
+	"\revaluate_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\fevaluateTime\">\n" +
 	"\x18EvaluateSegmentsResponse\x12\"\n" +
 	"\x03run\x18\x01 \x01(\v2\x10.audience.v1.RunR\x03run\"@\n" +
 	"\x12ListMembersRequest\x12\x12\n" +
@@ -1206,30 +1226,32 @@ var file_audience_v1_segment_service_proto_depIdxs = []int32{
 	0,  // 6: audience.v1.UpdateSegmentRequest.segment:type_name -> audience.v1.Segment
 	19, // 7: audience.v1.UpdateSegmentRequest.update_mask:type_name -> google.protobuf.FieldMask
 	0,  // 8: audience.v1.UpdateSegmentResponse.segment:type_name -> audience.v1.Segment
-	13, // 9: audience.v1.PreviewSegmentResponse.clauses:type_name -> audience.v1.ClauseCount
-	18, // 10: audience.v1.PreviewSegmentResponse.evaluate_time:type_name -> google.protobuf.Timestamp
-	20, // 11: audience.v1.EvaluateSegmentsResponse.run:type_name -> audience.v1.Run
-	1,  // 12: audience.v1.SegmentService.CreateSegment:input_type -> audience.v1.CreateSegmentRequest
-	3,  // 13: audience.v1.SegmentService.GetSegment:input_type -> audience.v1.GetSegmentRequest
-	5,  // 14: audience.v1.SegmentService.ListSegments:input_type -> audience.v1.ListSegmentsRequest
-	7,  // 15: audience.v1.SegmentService.UpdateSegment:input_type -> audience.v1.UpdateSegmentRequest
-	9,  // 16: audience.v1.SegmentService.DeleteSegment:input_type -> audience.v1.DeleteSegmentRequest
-	11, // 17: audience.v1.SegmentService.PreviewSegment:input_type -> audience.v1.PreviewSegmentRequest
-	14, // 18: audience.v1.SegmentService.EvaluateSegments:input_type -> audience.v1.EvaluateSegmentsRequest
-	16, // 19: audience.v1.SegmentService.ListMembers:input_type -> audience.v1.ListMembersRequest
-	2,  // 20: audience.v1.SegmentService.CreateSegment:output_type -> audience.v1.CreateSegmentResponse
-	4,  // 21: audience.v1.SegmentService.GetSegment:output_type -> audience.v1.GetSegmentResponse
-	6,  // 22: audience.v1.SegmentService.ListSegments:output_type -> audience.v1.ListSegmentsResponse
-	8,  // 23: audience.v1.SegmentService.UpdateSegment:output_type -> audience.v1.UpdateSegmentResponse
-	10, // 24: audience.v1.SegmentService.DeleteSegment:output_type -> audience.v1.DeleteSegmentResponse
-	12, // 25: audience.v1.SegmentService.PreviewSegment:output_type -> audience.v1.PreviewSegmentResponse
-	15, // 26: audience.v1.SegmentService.EvaluateSegments:output_type -> audience.v1.EvaluateSegmentsResponse
-	17, // 27: audience.v1.SegmentService.ListMembers:output_type -> audience.v1.ListMembersResponse
-	20, // [20:28] is the sub-list for method output_type
-	12, // [12:20] is the sub-list for method input_type
-	12, // [12:12] is the sub-list for extension type_name
-	12, // [12:12] is the sub-list for extension extendee
-	0,  // [0:12] is the sub-list for field type_name
+	18, // 9: audience.v1.PreviewSegmentRequest.evaluate_time:type_name -> google.protobuf.Timestamp
+	13, // 10: audience.v1.PreviewSegmentResponse.clauses:type_name -> audience.v1.ClauseCount
+	18, // 11: audience.v1.PreviewSegmentResponse.evaluate_time:type_name -> google.protobuf.Timestamp
+	18, // 12: audience.v1.EvaluateSegmentsRequest.evaluate_time:type_name -> google.protobuf.Timestamp
+	20, // 13: audience.v1.EvaluateSegmentsResponse.run:type_name -> audience.v1.Run
+	1,  // 14: audience.v1.SegmentService.CreateSegment:input_type -> audience.v1.CreateSegmentRequest
+	3,  // 15: audience.v1.SegmentService.GetSegment:input_type -> audience.v1.GetSegmentRequest
+	5,  // 16: audience.v1.SegmentService.ListSegments:input_type -> audience.v1.ListSegmentsRequest
+	7,  // 17: audience.v1.SegmentService.UpdateSegment:input_type -> audience.v1.UpdateSegmentRequest
+	9,  // 18: audience.v1.SegmentService.DeleteSegment:input_type -> audience.v1.DeleteSegmentRequest
+	11, // 19: audience.v1.SegmentService.PreviewSegment:input_type -> audience.v1.PreviewSegmentRequest
+	14, // 20: audience.v1.SegmentService.EvaluateSegments:input_type -> audience.v1.EvaluateSegmentsRequest
+	16, // 21: audience.v1.SegmentService.ListMembers:input_type -> audience.v1.ListMembersRequest
+	2,  // 22: audience.v1.SegmentService.CreateSegment:output_type -> audience.v1.CreateSegmentResponse
+	4,  // 23: audience.v1.SegmentService.GetSegment:output_type -> audience.v1.GetSegmentResponse
+	6,  // 24: audience.v1.SegmentService.ListSegments:output_type -> audience.v1.ListSegmentsResponse
+	8,  // 25: audience.v1.SegmentService.UpdateSegment:output_type -> audience.v1.UpdateSegmentResponse
+	10, // 26: audience.v1.SegmentService.DeleteSegment:output_type -> audience.v1.DeleteSegmentResponse
+	12, // 27: audience.v1.SegmentService.PreviewSegment:output_type -> audience.v1.PreviewSegmentResponse
+	15, // 28: audience.v1.SegmentService.EvaluateSegments:output_type -> audience.v1.EvaluateSegmentsResponse
+	17, // 29: audience.v1.SegmentService.ListMembers:output_type -> audience.v1.ListMembersResponse
+	22, // [22:30] is the sub-list for method output_type
+	14, // [14:22] is the sub-list for method input_type
+	14, // [14:14] is the sub-list for extension type_name
+	14, // [14:14] is the sub-list for extension extendee
+	0,  // [0:14] is the sub-list for field type_name
 }
 
 func init() { file_audience_v1_segment_service_proto_init() }
