@@ -38,7 +38,7 @@ type Client struct {
 	creating sync.Mutex // one EnsureAudience at a time: two would not see each other's audience
 	mu       sync.Mutex
 	fresh    map[string]time.Time // audiences created here, by id, until they are freshFor old
-	warned   string               // the last thing the version headers were warned about
+	warned   string               // the version last warned about
 }
 
 var _ destination.Destination = (*Client)(nil)
@@ -118,19 +118,21 @@ func proof(token, secret destination.Secret) string {
 	return hex.EncodeToString(mac.Sum(nil))
 }
 
-// watchVersion warns, once for each new finding, when the API answers under another version than asked for (1.1).
+// watchVersion warns, once for each version, when the API answers under another than asked for, or will soon (1.1).
 func (c *Client) watchVersion(h http.Header) {
-	used, warning := h.Get("facebook-api-version"), h.Get("X-Ad-Api-Version-Warning")
-	if warning == "" && (used == "" || used == c.version) {
+	used, warned := h.Get("facebook-api-version"), h.Get("X-Ad-Api-Version-Warning") != ""
+	if !warned && (used == "" || used == c.version) {
 		return
 	}
+	if !versionShape.MatchString(used) {
+		used = "not told"
+	}
 	c.mu.Lock()
-	known := c.warned == used+warning
-	c.warned = used + warning
+	known := c.warned == used
+	c.warned = used
 	c.mu.Unlock()
 	if !known {
-		c.log.Warn("api version is not the one asked for; raise it in the configuration",
-			"asked", c.version, "used", destination.Clean(used), "warning", destination.Clean(warning))
+		c.log.Warn("api version is not the one asked for, or ends soon; raise it in the configuration", "asked", c.version, "used", used)
 	}
 }
 
