@@ -2,6 +2,7 @@ package sandbox
 
 import (
 	"fmt"
+	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
@@ -12,7 +13,7 @@ func BenchmarkAdd(b *testing.B) {
 	const rows = 10_000
 	cfg := Config{QuotasOff: true, Meta: MetaConfig{ProofOptional: true}}
 	post := func(h *Server, path, body string) string {
-		req := httptest.NewRequest("POST", path, strings.NewReader(body))
+		req := httptest.NewRequest(http.MethodPost, path, strings.NewReader(body))
 		req.Header.Set("Content-Type", "application/json")
 		req.Header.Set("Access-Token", DemoTikTokToken)
 		res := httptest.NewRecorder()

@@ -8,9 +8,9 @@ const (
 	DemoMetaToken        = "EAASANDBOXDEMOTOKEN"
 	DemoMetaAppSecret    = "5a4db0b05a4db0b05a4db0b05a4db0b0"
 	DemoTikTokAdvertiser = "7000000000000000001"
-	DemoTikTokToken      = "tiktok-sandbox-demo-token"
+	DemoTikTokToken      = "tiktok-sandbox-demo-token" //nolint:gosec // opens this stand-in and nothing else
 	DemoTikTokAppID      = "7100000000000000001"
-	DemoTikTokAppSecret  = "tiktok-sandbox-demo-secret"
+	DemoTikTokAppSecret  = "tiktok-sandbox-demo-secret" //nolint:gosec // likewise
 )
 
 // Config describes both platforms. The zero value is two platforms with one demo account each and the platforms' own

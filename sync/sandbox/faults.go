@@ -106,6 +106,7 @@ func brokenReply(platform string, kind FaultKind) reply {
 		return reply{status: http.StatusOK}
 	case FaultPlainText200:
 		return textReply(http.StatusOK, "text/plain", "Service Unavailable")
+	default: // FaultHTTP500
 	}
 	if platform == platformTikTok {
 		return textReply(http.StatusInternalServerError, "text/plain", "Internal Server Error")
@@ -140,6 +141,7 @@ func (f *Fault) refusedRow(i int, values func(yield func(string) bool)) bool {
 				return true
 			}
 		}
+	default:
 	}
 	return false
 }

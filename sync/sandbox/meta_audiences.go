@@ -14,6 +14,7 @@ const metaMaxAudiences = 500
 // AudienceState is what happened to a Meta audience outside the calls of its client.
 type AudienceState string
 
+// The states of an audience.
 const (
 	StateNormal   AudienceState = "normal"
 	StateDeleted  AudienceState = "deleted"

@@ -70,6 +70,7 @@ func (m *Meta) refuse(req *request) reply {
 	code := cmp.Or(f.Code, 100)
 	e := &metaError{Code: code, Subcode: f.Subcode, Message: cmp.Or(f.Message, fmt.Sprintf("(#%d) Refused on demand", code))}
 	switch f.Kind {
+	default: // FaultCode
 	case FaultLocalizedMessage:
 		e.Message = cmp.Or(f.Message, fmt.Sprintf("(#%d) Nieprawidłowy parametr żądania", code))
 		e.UserMsg = "Spróbuj ponownie później."

@@ -71,7 +71,7 @@ func (p params) takeJSON(body []byte) error {
 func (p params) takeMultipart(parts *multipart.Reader) error {
 	for {
 		part, err := parts.NextPart()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return nil
 		}
 		if err != nil {
@@ -93,7 +93,7 @@ func decodeStrict(text string, v any) error {
 	if err := dec.Decode(v); err != nil {
 		return err
 	}
-	if _, err := dec.Token(); err != io.EOF {
+	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
 		return errors.New("text after the value")
 	}
 	return nil

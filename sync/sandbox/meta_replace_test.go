@@ -85,7 +85,7 @@ func TestMetaReplace(t *testing.T) {
 func TestMetaReplaceSessions(t *testing.T) {
 	s, meta := startMeta(t, Config{})
 	id := meta.audience("a")
-	require.Equal(t, `{"data":[]}`, meta.call("GET", "/"+id+"/sessions", nil).text)
+	require.JSONEq(t, `{"data":[]}`, meta.call("GET", "/"+id+"/sessions", nil).text)
 	a := meta.call("POST", "/"+id+"/usersreplace", map[string]any{"payload": `{"schema":["EMAIL"],"data":[["` + annHash + `"],["bad"]]}`,
 		"session": `{"session_id":653573199724136401,"batch_seq":1,"last_batch_flag":true}`})
 	require.Equal(t, "653573199724136401", a.json["session_id"], a.text)
@@ -93,7 +93,7 @@ func TestMetaReplaceSessions(t *testing.T) {
 	require.JSONEq(t, fmt.Sprintf(`{"data":[{"session_id":"653573199724136401","start_time":"%d","end_time":"%d","num_received":"2","num_matched":"-1",
 		"num_invalid_entries":"1","progress":"0","stage":"uploading"}]}`, noon.Unix(), noon.Add(time.Minute).Unix()),
 		meta.call("GET", "/"+id+"/sessions", map[string]any{"session_id": "653573199724136401"}).text)
-	require.Equal(t, `{"data":[]}`, meta.call("GET", "/"+id+"/sessions", map[string]any{"session_id": "7"}).text)
+	require.JSONEq(t, `{"data":[]}`, meta.call("GET", "/"+id+"/sessions", map[string]any{"session_id": "7"}).text)
 }
 
 // TestMetaReplaceFails lets a replace fail, and refuses one of an audience that is too large.

@@ -23,7 +23,7 @@ type MetaAudience struct {
 func (m *Meta) Audiences() []MetaAudience {
 	m.server.mu.Lock()
 	defer m.server.mu.Unlock()
-	out := []MetaAudience{}
+	out := make([]MetaAudience, 0, len(m.audiences))
 	for _, id := range slices.Sorted(maps.Keys(m.audiences)) {
 		a := m.audiences[id]
 		a.settle(m.server.now())

@@ -176,7 +176,7 @@ func (m *Meta) judge(c *metaCall) ([]uploadedRow, usersAnswer) {
 	}
 	answer.Samples = samples
 	if m.server.cfg.Meta.SamplesAsArray {
-		reasons := []string{}
+		reasons := make([]string, 0, len(samples))
 		for _, reason := range samples {
 			reasons = append(reasons, reason)
 		}

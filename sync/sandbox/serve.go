@@ -19,7 +19,7 @@ func (s *Server) ListenAndServe(ctx context.Context, addr string) error {
 	if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
 		return fmt.Errorf("sandbox address %q: not a loopback address, use 127.0.0.1:PORT", addr)
 	}
-	ln, err := net.Listen("tcp", addr)
+	ln, err := new(net.ListenConfig).Listen(ctx, "tcp", addr)
 	if err != nil {
 		return fmt.Errorf("listen for the sandbox: %w", err)
 	}

@@ -55,6 +55,7 @@ func (t *TikTok) refuse(req *request) reply {
 	f := req.fault
 	code, message := cmp.Or(f.Code, 40002), cmp.Or(f.Message, "Refused on demand")
 	switch f.Kind {
+	default: // FaultCode, FaultErrorDataString
 	case FaultLocalizedMessage:
 		message = cmp.Or(f.Message, "请求参数错误")
 	case FaultRateLimited:

@@ -22,7 +22,7 @@ type TikTokAudience struct {
 func (t *TikTok) Audiences() []TikTokAudience {
 	t.server.mu.Lock()
 	defer t.server.mu.Unlock()
-	out := []TikTokAudience{}
+	out := make([]TikTokAudience, 0, len(t.audiences))
 	for _, id := range slices.Sorted(maps.Keys(t.audiences)) {
 		a := t.audiences[id]
 		a.settle(t.server.now())

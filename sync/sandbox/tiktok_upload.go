@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/md5" //nolint:gosec // the file signature of the platform is an MD5
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"mime"
@@ -50,7 +51,8 @@ func readUpload(c *tikTokCall) (tikTokAct, error) {
 		return nil, err
 	}
 	sum := md5.Sum(f.content) //nolint:gosec // see the import
-	members, problem := memberSet(nil), error(nil)
+	var members memberSet
+	var problem error
 	digits, known := fileTypes[kind]
 	switch suffix := f.filename[max(0, len(f.filename)-4):]; {
 	case !known:
@@ -92,7 +94,7 @@ func readForm(c *tikTokCall) (uploadForm, error) {
 	parts := multipart.NewReader(bytes.NewReader(c.body), args["boundary"])
 	for {
 		part, err := parts.NextPart()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return f, nil
 		}
 		if err != nil {
