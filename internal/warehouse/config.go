@@ -63,6 +63,7 @@ func (c Config) options() (*clickhouse.Options, error) {
 	if options.Auth.Database == "" {
 		options.Auth.Database = "kohorta"
 	}
+	options.DialContext = dial(options.TLS)
 	options.DialTimeout = 5 * time.Second
 	options.MaxOpenConns, options.MaxIdleConns = 24, 8
 	for name, value := range settings {

@@ -5,18 +5,25 @@ import (
 	"net"
 	"net/url"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 )
 
 // proxy stands between a Store and ClickHouse, and can be cut at any moment: what is on its way may have arrived or not.
+// Towards ClickHouse it keeps to what the embedded one survives: no reset, no end in the middle of a greeting.
 type proxy struct {
 	target   string
 	listener net.Listener
 	mu       sync.Mutex
 	away     bool
-	conns    []net.Conn
+	pairs    map[*pair]struct{}
+}
+
+type pair struct {
+	client, server *net.TCPConn
+	answers        atomic.Int64 // chunks that came from ClickHouse; the first is its greeting
 }
 
 // behindProxy gives the DSN by which the database is reached through a proxy.
@@ -26,25 +33,24 @@ func behindProxy(t *testing.T, dsn string) (*proxy, string) {
 	require.NoError(t, err)
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
-	p := &proxy{target: address.Host, listener: listener}
+	p := &proxy{target: address.Host, listener: listener, pairs: map[*pair]struct{}{}}
 	go p.accept()
-	t.Cleanup(func() {
-		_ = listener.Close()
-		p.cut()
-	})
+	t.Cleanup(func() { _ = listener.Close() })
 	address.Host = listener.Addr().String()
 	return p, address.String()
 }
 
-// cut breaks every connection and takes no new one until mend.
+// cut breaks every connection that is past its greeting and takes no new one until mend.
 func (p *proxy) cut() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.away = true
-	for _, conn := range p.conns {
-		_ = conn.Close()
+	for pair := range p.pairs {
+		if pair.answers.Load() > 1 {
+			_ = pair.client.Close()
+			delete(p.pairs, pair)
+		}
 	}
-	p.conns = nil
 }
 
 func (p *proxy) mend() {
@@ -59,23 +65,40 @@ func (p *proxy) accept() {
 		if err != nil {
 			return
 		}
-		if server := p.join(client); server != nil {
-			go func() { _, _ = io.Copy(server, client); _ = server.Close() }()
-			go func() { _, _ = io.Copy(client, server); _ = client.Close() }()
-		}
+		p.join(client.(*net.TCPConn))
 	}
 }
 
 // join connects a client to ClickHouse, unless the proxy is cut.
-func (p *proxy) join(client net.Conn) net.Conn {
+func (p *proxy) join(client *net.TCPConn) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if !p.away {
-		if server, err := net.Dial("tcp", p.target); err == nil {
-			p.conns = append(p.conns, client, server)
-			return server
-		}
+	if p.away {
+		_ = client.Close()
+		return
 	}
-	_ = client.Close()
-	return nil
+	server, err := net.Dial("tcp", p.target)
+	if err != nil {
+		_ = client.Close()
+		return
+	}
+	joined := &pair{client: client, server: server.(*net.TCPConn)}
+	p.pairs[joined] = struct{}{}
+	go func() {
+		_, _ = io.Copy(joined.server, client)
+		_ = joined.server.CloseWrite()
+	}()
+	go func() {
+		defer joined.server.Close()
+		defer client.Close()
+		chunk := make([]byte, 64<<10)
+		for {
+			n, err := joined.server.Read(chunk)
+			joined.answers.Add(1)
+			_, _ = client.Write(chunk[:n]) // when the client is gone, the rest is read and dropped
+			if err != nil {
+				return
+			}
+		}
+	}()
 }
