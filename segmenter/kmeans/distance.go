@@ -10,9 +10,9 @@ import "math"
 func nearestTwo(x, centroids []float32) (nearest int32, first, second float32) {
 	least, next := uint64(math.MaxUint64), uint64(math.MaxUint64)
 	if len(x) == 3 {
-		x0, x1, x2 := x[0], x[1], x[2]
+		x := [3]float32(x)
 		for j := uint64(0); len(centroids) >= 3; j++ {
-			d0, d1, d2 := x0-centroids[0], x1-centroids[1], x2-centroids[2]
+			d0, d1, d2 := x[0]-centroids[0], x[1]-centroids[1], x[2]-centroids[2]
 			centroids = centroids[3:]
 			key := uint64(math.Float32bits(d0*d0+d1*d1+d2*d2))<<32 | j
 			next = min(next, max(least, key))

@@ -112,6 +112,24 @@ func TestBoundsChangeNothing(t *testing.T) {
 	}
 }
 
+func TestNearestTwo(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		centroids, d := grid(t)
+		x := rapid.SliceOfN(rapid.Float32Range(-4, 4), d, d).Draw(t, "x")
+		var distances []float32
+		for c := 0; c < len(centroids); c += d {
+			distances = append(distances, squared(x, centroids[c:c+d]))
+		}
+		nearest, first, second := nearestTwo(x, centroids)
+		require.InEpsilon(t, 1+slices.Min(distances), 1+first, 1e-6)
+		require.InEpsilon(t, 1+first, 1+distances[nearest], 1e-6)
+		others := slices.Delete(distances, int(nearest), int(nearest)+1)
+		require.InEpsilon(t, 1+slices.Min(others), 1+second, 1e-6)
+	})
+	_, _, second := nearestTwo([]float32{1}, []float32{5})
+	require.True(t, math.IsInf(float64(second), 1), "one centroid has no second")
+}
+
 func TestSameSeedSameAnswer(t *testing.T) {
 	points := cloud(1, 40_000, 3)
 	before := runtime.GOMAXPROCS(1)

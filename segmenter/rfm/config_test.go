@@ -25,6 +25,7 @@ func TestValidate(t *testing.T) {
 		{"window of a million years", `window_days: 365000000`, "window_days: 365000000 is not between 0"},
 		{"as_of in words", `as_of: yesterday`, `as_of: "yesterday" is neither a date`},
 		{"unknown zone", `time_zone: Mars/Olympus`, `time_zone: "Mars/Olympus" is not an IANA time zone`},
+		{"the machine's zone", `time_zone: Local`, `time_zone: "Local" is not an IANA time zone`},
 		{"unknown preset", `segment_preset: putler`, `segment_preset: "putler" is not one of`},
 		{"preset and rules", "segment_preset: default\nsegment_rules: [{segment: a}]", "segment_rules: a segment_preset is given too"},
 		{"bad segment name", `segment_rules: [{segment: At Risk}]`, "segment_rules[0].segment:"},

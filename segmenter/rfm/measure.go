@@ -1,6 +1,7 @@
 package rfm
 
 import (
+	"errors"
 	"fmt"
 	"time"
 )
@@ -85,6 +86,9 @@ func civilDay(t time.Time, loc *time.Location) int64 {
 // Location is the time zone in which days begin.
 func (c Config) Location() (*time.Location, error) {
 	loc, err := time.LoadLocation(c.TimeZone) // "" is UTC
+	if c.TimeZone == "Local" {                // Go's name for whatever this machine is set to; no database knows it
+		err = errors.New("no name of a time zone")
+	}
 	if err != nil {
 		return nil, fmt.Errorf("time_zone %q: %w", c.TimeZone, err)
 	}

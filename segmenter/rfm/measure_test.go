@@ -69,7 +69,12 @@ func TestMeasure(t *testing.T) {
 		})
 	}
 
-	_, ok := rfm.Config{}.Measure([]rfm.Purchase{{Time: day(1, 0), ValueMicros: -1}}, day(10, 0))
+	edge := []rfm.Purchase{{Time: day(1, 0)}}
+	_, ok := rfm.Config{WindowDays: 9}.Measure(edge, day(10, 0))
+	require.False(t, ok, "the start of the window is outside")
+	_, ok = rfm.Config{}.Measure(edge, day(1, 0))
+	require.True(t, ok, "its end is inside")
+	_, ok = rfm.Config{}.Measure([]rfm.Purchase{{Time: day(1, 0), ValueMicros: -1}}, day(10, 0))
 	require.False(t, ok, "a refund is no purchase")
 	_, ok = rfm.Config{}.Measure(history, day(1, 0).Add(-time.Second))
 	require.False(t, ok, "everything is later than as_of")

@@ -61,3 +61,22 @@ func TestSegments(t *testing.T) {
 	require.Equal(t, "recent", rfm.Segment(model.Rules, 4, 1, 1))
 	require.Equal(t, "rest", rfm.Segment(model.Rules, 3, 1, 1))
 }
+
+// Of four bins, 1 to 4 stand for 1, 2 (2.33), 4 (3.67) and 5 of five.
+func TestPresetsStretchToTheBins(t *testing.T) {
+	model, err := rfm.Config{Bins: 4}.Fit([]rfm.Values{{Frequency: 1}})
+	require.NoError(t, err)
+	for _, tc := range []struct {
+		r, f, m int
+		want    string
+	}{
+		{4, 3, 3, "champions"},
+		{4, 4, 2, "loyal"},
+		{3, 2, 1, "potential_loyalist"},
+		{3, 1, 1, "promising"},
+		{2, 3, 4, "cant_lose"},
+		{1, 1, 1, "lost"},
+	} {
+		require.Equal(t, tc.want, rfm.Segment(model.Rules, tc.r, tc.f, tc.m), "%d %d %d", tc.r, tc.f, tc.m)
+	}
+}
