@@ -63,6 +63,9 @@ func TestFaultsMeta(t *testing.T) {
 				require.Equal(t, c.status, a.status)
 				require.Equal(t, c.want, a.metaCode(), a.text)
 				require.Contains(t, a.text, c.text)
+				if c.want != "0/0" && c.status == 400 {
+					require.Equal(t, "v26.0", a.header.Get("facebook-api-version"))
+				}
 			}
 			require.Len(t, s.Meta().Members(id), c.applied)
 			log := s.Requests()

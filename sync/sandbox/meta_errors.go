@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"net/http"
+	"strings"
 	"time"
 )
 
@@ -90,6 +91,8 @@ func (m *Meta) refuse(req *request) reply {
 	m.server.mu.Lock()
 	defer m.server.mu.Unlock()
 	rep := e.reply(m.trace())
+	version, _, _ := strings.Cut(strings.TrimPrefix(req.URL.Path, "/"), "/")
+	rep.header["Facebook-Api-Version"] = []string{version}
 	if e.wait > 0 {
 		m.throttleHeader(req.URL.Path, minutes(e.wait), rep.header)
 	}
