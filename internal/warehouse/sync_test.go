@@ -36,7 +36,9 @@ func TestSyncRowsInEveryState(t *testing.T) {
 	held := func(state audience.DeliveryState, identifiers ...audience.Identifier) audience.Delivery {
 		return audience.Delivery{State: state, Identifiers: identifiers, Run: "r", Time: noon}
 	}
-	wants := func(identifiers ...audience.Identifier) audience.SyncRow { return audience.SyncRow{Wanted: identifiers} }
+	wants := func(identifiers ...audience.Identifier) audience.SyncRow {
+		return audience.SyncRow{Wanted: identifiers}
+	}
 	word := func(destination audience.DestinationID, yes bool, hour int) audience.Consent {
 		return audience.Consent{Purpose: "advertising", Destination: destination, Granted: yes, Time: noon.Add(time.Duration(hour) * time.Hour)}
 	}

@@ -1,4 +1,4 @@
--- Users whose computed membership is not the one on record. {query} yields user_id, segments for everybody; who is missing
+-- Users whose computed membership is not the one on record. The query yields user_id and segments of everybody; who is missing
 -- on a side holds nothing there. Both sides come sorted, so the join holds neither in memory.
 SELECT user_id, computed.segments, recorded.segments
 FROM ({query}) AS computed
