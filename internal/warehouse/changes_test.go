@@ -140,9 +140,7 @@ func TestAppliedDifferencesLeaveNone(t *testing.T) {
 		q := computed(t, ctx, store, version, next)
 		changes, err := all(store.Diff(ctx, q, everybody))
 		require.NoError(t, err)
-		require.True(t, slices.IsSortedFunc(changes, func(a, b audience.Change) int {
-			return slices.Compare([]audience.UserID{a.User}, []audience.UserID{b.User})
-		}))
+		require.True(t, slices.IsSortedFunc(changes, func(a, b audience.Change) int { return cmp.Compare(a.User, b.User) }))
 
 		want := maps.Clone(next)
 		if !everybody {
