@@ -98,7 +98,7 @@ func (s *Store) applyBuckets(ctx context.Context, g generation, changes []audien
 		if steps[b] == nil {
 			steps[b] = []any{digits(version)}
 		}
-		steps[b] = append(steps[b], string(c.User), pack(nil, c.Segments))
+		steps[b] = append(steps[b], string(c.User), pack(c.Segments))
 	}
 	pipe := s.redis.Pipeline()
 	send := func() error {

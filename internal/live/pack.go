@@ -8,15 +8,16 @@ import (
 	"github.com/kohorta/kohorta/internal/audience"
 )
 
-// pack appends the segments, ascending, as unsigned varints of the distance to the one before: four segments of fifty
+// pack writes the segments, ascending, as unsigned varints of the distance to the one before: four segments of fifty
 // are four bytes.
-func pack(to []byte, segments []audience.Number) []byte {
+func pack(segments []audience.Number) []byte {
+	packed := make([]byte, 0, 2*len(segments))
 	var last audience.Number
 	for _, s := range segments {
-		to = binary.AppendUvarint(to, uint64(s-last))
+		packed = binary.AppendUvarint(packed, uint64(s-last))
 		last = s
 	}
-	return to
+	return packed
 }
 
 // unpack is the inverse of pack.

@@ -130,7 +130,7 @@ func (s *Store) fill(ctx context.Context, g generation, version uint64, members 
 		if len(m.Segments) == 0 {
 			continue
 		}
-		if err := set(g.bucketOf(m.User), string(m.User), pack(nil, m.Segments)); err != nil {
+		if err := set(g.bucketOf(m.User), string(m.User), pack(m.Segments)); err != nil {
 			return 0, s.translate(ctx, err)
 		}
 		users++

@@ -45,15 +45,20 @@ type Deps struct {
 // account share its pace.
 type Deliverer struct {
 	Deps
+	pageUsers int
 
 	mu       sync.Mutex
 	syncing  map[audience.AudienceID]bool
 	accounts map[audience.DestinationID]*account
 }
 
+// pageUsers is how many users are read from the ledger before sending begins: sending may take hours, and a query cannot
+// wait for it. About 50 MB.
+const pageUsers = 100_000
+
 // New makes a Deliverer.
 func New(deps Deps) *Deliverer {
-	return &Deliverer{Deps: deps, syncing: map[audience.AudienceID]bool{}, accounts: map[audience.DestinationID]*account{}}
+	return &Deliverer{Deps: deps, pageUsers: pageUsers, syncing: map[audience.AudienceID]bool{}, accounts: map[audience.DestinationID]*account{}}
 }
 
 // Plan says what a sync would do now. It changes nothing and asks no platform.
@@ -121,7 +126,7 @@ func (d *Deliverer) plan(ctx context.Context, t target) (plan.Plan, error) {
 			if !includes(step, op) {
 				continue
 			}
-			if pages[op] = append(pages[op], toSend(row, op)); len(pages[op]) == pageUsers {
+			if pages[op] = append(pages[op], toSend(row, op)); len(pages[op]) == d.pageUsers {
 				split(op, pages[op])
 			}
 		}

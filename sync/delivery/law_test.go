@@ -25,6 +25,7 @@ func TestPlatformEndsWithTheTarget(t *testing.T) {
 		w := newWorld()
 		p := w.platform
 		p.rows = rapid.IntRange(1, 8).Draw(r, "rows a request")
+		w.pageUsers = rapid.IntRange(1, 20).Draw(r, "users a page")
 		p.together = rapid.Bool().Draw(r, "all schemes in a row")
 		p.refuse = refusal(rapid.IntRange(0, int(refusals)-1).Draw(r, "refuses"))
 		p.faults = rapid.SampledFrom([]float64{0, 0.1, 0.5}).Draw(r, "faults")

@@ -14,10 +14,6 @@ import (
 // Progress hears how far a sync has come: done of total users; total 0 while unknown.
 type Progress func(stage string, done, total int64)
 
-// pageUsers is how many users are read from the ledger before sending begins: sending may take hours, and a query cannot
-// wait for it. About 50 MB.
-const pageUsers = 100_000
-
 // Sync makes the platform hold what the audience should hold, as far as it can today; approved lets it do so although the
 // plan has reasons to wait. The report tells all, also beside an error. An error that is a *destination.Error is the
 // platform's and says what to do; everything left is part of the next sync.
@@ -129,7 +125,7 @@ func (s *sending) pass(ctx context.Context, op destination.Op, most int64) error
 	var last audience.UserID
 	for more := true; more && most > 0; {
 		var page []audience.SyncRow
-		size := int(min(most, pageUsers))
+		size := int(min(most, int64(s.pageUsers)))
 		for row, err := range s.Ledger.SyncRows(ctx, s.scope) {
 			if err != nil {
 				return fmt.Errorf("read target and ledger: %w", err)

@@ -32,6 +32,8 @@ type world struct {
 	ledger   map[audience.UserID]audience.Delivery
 	platform *platform
 
+	pageUsers int // of delivery
+
 	steps   int
 	dieAt   int // 0: never
 	forgets int // ledger writes that are done though the answer says they failed, as with a lost connection
@@ -39,19 +41,22 @@ type world struct {
 
 func newWorld() *world {
 	return &world{
-		audience: audience.Audience{Meta: audience.Meta{Number: 4}, ID: "vip", Segment: "vip", Destination: "x", MaxRemovalShare: 1},
-		wanted:   map[audience.UserID][]audience.Identifier{},
-		stopped:  map[audience.UserID]string{},
-		ledger:   map[audience.UserID]audience.Delivery{},
-		platform: &platform{held: map[string][]audience.Identifier{}, rows: 5, random: rand.New(rand.NewPCG(1, 1))},
+		audience:  audience.Audience{Meta: audience.Meta{Number: 4}, ID: "vip", Segment: "vip", Destination: "x", MaxRemovalShare: 1},
+		wanted:    map[audience.UserID][]audience.Identifier{},
+		stopped:   map[audience.UserID]string{},
+		ledger:    map[audience.UserID]audience.Delivery{},
+		pageUsers: 10_000,
+		platform:  &platform{held: map[string][]audience.Identifier{}, rows: 5, random: rand.New(rand.NewPCG(1, 1))},
 	}
 }
 
 // deliverer is a new process in the world.
 func (w *world) deliverer() *delivery.Deliverer {
 	w.steps, w.dieAt = 0, 0
-	return delivery.New(delivery.Deps{Ledger: w, Catalogue: w, Log: slog.New(slog.DiscardHandler),
+	d := delivery.New(delivery.Deps{Ledger: w, Catalogue: w, Log: slog.New(slog.DiscardHandler),
 		Connect: func(audience.Destination) (destination.Destination, error) { return connection{w.platform, w}, nil }})
+	d.SetPageUsers(w.pageUsers)
+	return d
 }
 
 var errDead = errors.New("the process is dead")

@@ -27,6 +27,7 @@ type Tally struct {
 func (t *Tally) Count(row audience.SyncRow) Step {
 	step := Of(row)
 	switch step {
+	case Keep:
 	case Add:
 		t.plan.Additions++
 	case Remove:

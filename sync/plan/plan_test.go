@@ -47,6 +47,7 @@ func TestStepSettles(t *testing.T) {
 			row.Held = audience.Delivery{State: audience.DeliveryDelivered, Identifiers: row.Wanted}
 		case Remove:
 			row.Held.State = audience.DeliveryRemoved
+		case Keep:
 		}
 		require.Equal(t, Keep, Of(row))
 	})

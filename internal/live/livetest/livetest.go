@@ -145,8 +145,9 @@ func testRandomLog(t *testing.T, r Redis) {
 		for u, segments := range states[v-1] {
 			state[u] = segments
 		}
-		var steps []audience.Change
-		for _, i := range random.Perm(users)[:1+random.IntN(5)] {
+		changed := random.Perm(users)[:1+random.IntN(5)]
+		steps := make([]audience.Change, 0, len(changed))
+		for _, i := range changed {
 			var segments []audience.Number
 			for n := audience.Number(1); n <= 300; n += 1 + audience.Number(random.IntN(200)) {
 				segments = append(segments, n)
@@ -264,7 +265,7 @@ func testLostBucket(t *testing.T, r Redis) {
 // testOneGeneration builds states in which everybody is in one segment, another each time: a batch never sees two.
 func testOneGeneration(t *testing.T, r Redis) {
 	s := open(t, r)
-	var users []audience.UserID
+	users := make([]audience.UserID, 0, 300)
 	state := map[audience.UserID][]audience.Number{}
 	build := func(n audience.Number) {
 		for _, u := range users {
@@ -353,7 +354,7 @@ func testGrow(t *testing.T, r Redis) {
 	s := open(t, r)
 	require.NoError(t, s.Rebuild(t.Context(), 0, Members(nil)))
 	const users = 10_000
-	var steps []audience.Change
+	steps := make([]audience.Change, 0, users)
 	state := map[audience.UserID][]audience.Number{}
 	for i := range users {
 		state[user(i)] = []audience.Number{audience.Number(i%50 + 1)}
@@ -373,7 +374,7 @@ func testGrow(t *testing.T, r Redis) {
 func testBatch(t *testing.T, r Redis) {
 	s := open(t, r)
 	state := map[audience.UserID][]audience.Number{}
-	var users []audience.UserID
+	users := make([]audience.UserID, 0, 1000)
 	for i := range 1000 {
 		u := user(i * 7 % 500) // each user twice, half of them in no segment
 		users = append(users, u)
