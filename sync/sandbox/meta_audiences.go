@@ -48,8 +48,9 @@ type metaAudience struct {
 
 var (
 	updateFields = []string{"name", "description", "opt_out_link", "customer_file_source", "audience_labels", "use_in_campaigns",
-		"use_for_products", "parent_audience_id", "partner_reference_key", "usage_restriction", "enable_fetch_or_create"}
-	createFields = append([]string{"subtype", "is_value_based", "retention_days", "lookalike_spec", "origin_audience_id"}, updateFields...)
+		"use_for_products", "parent_audience_id", "partner_reference_key", "usage_restriction"}
+	createFields = append([]string{"subtype", "is_value_based", "retention_days", "lookalike_spec", "origin_audience_id",
+		"enable_fetch_or_create"}, updateFields...)
 	fileSources  = []string{"USER_PROVIDED_ONLY", "PARTNER_PROVIDED_ONLY", "BOTH_USER_AND_PARTNER_PROVIDED"}
 )
 
@@ -141,9 +142,12 @@ func (m *Meta) deleteAudience(c *metaCall) (any, error) {
 			return nil, &metaError{Code: 2656, Message: "(#2656) The audience cannot be deleted: lookalikes depend on it"}
 		}
 	}
-	c.audience.state = StateDeleted
-	c.audience.members = newRowSet()
+	c.audience.remove()
 	return map[string]bool{"success": true}, nil
+}
+
+func (a *metaAudience) remove() {
+	a.state, a.members = StateDeleted, newRowSet()
 }
 
 // live are the audiences of an account that exist, in the order of their ids.

@@ -21,6 +21,16 @@ type usersSession struct {
 	closed   bool
 }
 
+// session is what a session of the account has brought so far.
+func (account *metaAccount) session(id int64) *usersSession {
+	s := account.sessions[id]
+	if s == nil {
+		s = &usersSession{}
+		account.sessions[id] = s
+	}
+	return s
+}
+
 // readSession reads the field session; nil when it was left out.
 func (c *metaCall) readSession() (*session, error) {
 	text, sent := c.params["session"]

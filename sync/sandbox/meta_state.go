@@ -57,7 +57,9 @@ func (m *Meta) SetState(audienceID string, state AudienceState) error {
 	case !slices.Contains([]AudienceState{StateNormal, StateDeleted, StateUnshared, StateFlagged}, state):
 		return fmt.Errorf("state %q: not one of normal, deleted, unshared, flagged", state)
 	}
-	a.state = state
+	if a.state = state; state == StateDeleted {
+		a.remove()
+	}
 	return nil
 }
 

@@ -61,7 +61,11 @@ func (m *Meta) removeFromAny(c *metaCall) (any, error) {
 			continue
 		}
 		a.settle(c.now)
-		for id := range c.account.leaving(a.members, good, c.now) {
+		leaving := c.account.leaving(a.members, good, c.now)
+		if len(leaving) == 0 {
+			continue
+		}
+		for id := range leaving {
 			a.members.remove(id)
 		}
 		a.changed(c.now, m.server.cfg.Meta.VisibleAfter)
@@ -89,19 +93,9 @@ func (m *Meta) changeUsers(c *metaCall, verb string, apply func([]uploadedRow) e
 	if err := a.accepts(c.upload); err != nil {
 		return nil, err
 	}
-	if s == nil {
-		good, answer := m.judge(c)
-		answer.Audience, answer.Session = a.id, defaultSession(verb, c.upload.schemaText)
-		if err := apply(good); err != nil {
-			return nil, err
-		}
-		a.changed(c.now, m.server.cfg.Meta.VisibleAfter)
-		return answer, nil
-	}
-	seen := c.account.sessions[s.id]
-	if seen == nil {
-		seen = &usersSession{}
-		c.account.sessions[s.id] = seen
+	seen, id := &usersSession{}, defaultSession(verb, c.upload.schemaText)
+	if s != nil {
+		seen, id = c.account.session(s.id), strconv.FormatInt(s.id, 10)
 	}
 	answer := usersAnswer{Samples: map[string]string{}}
 	if !seen.closed { // batches after the last one are ignored
@@ -112,9 +106,9 @@ func (m *Meta) changeUsers(c *metaCall, verb string, apply func([]uploadedRow) e
 		}
 		a.changed(c.now, m.server.cfg.Meta.VisibleAfter)
 		seen.received += answer.Received
-		seen.closed = s.Last
+		seen.closed = s != nil && s.Last
 	}
-	answer.Audience, answer.Session, answer.Received = a.id, strconv.FormatInt(s.id, 10), seen.received
+	answer.Audience, answer.Session, answer.Received = a.id, id, seen.received
 	return answer, nil
 }
 
