@@ -51,7 +51,7 @@ var (
 		"use_for_products", "parent_audience_id", "partner_reference_key", "usage_restriction"}
 	createFields = append([]string{"subtype", "is_value_based", "retention_days", "lookalike_spec", "origin_audience_id",
 		"enable_fetch_or_create"}, updateFields...)
-	fileSources  = []string{"USER_PROVIDED_ONLY", "PARTNER_PROVIDED_ONLY", "BOTH_USER_AND_PARTNER_PROVIDED"}
+	fileSources = []string{"USER_PROVIDED_ONLY", "PARTNER_PROVIDED_ONLY", "BOTH_USER_AND_PARTNER_PROVIDED"}
 )
 
 func (m *Meta) createAudience(c *metaCall) (any, error) {
