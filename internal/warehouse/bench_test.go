@@ -72,3 +72,32 @@ func benchEvent(i int, properties bool) audience.Event {
 	}
 	return e
 }
+
+// BenchmarkDiff compares the memberships of many users with those on record, one in fifty changed, beside the bare scan of
+// both sides.
+func BenchmarkDiff(b *testing.B) {
+	store, users := open(b), 2*benchRows(b)
+	params := map[string]any{"users": users}
+	membership := `concat('user-', leftPad(toString(cityHash64(number) %% 100000000), 8, '0'), toString(number)) AS user_id, [1, toUInt32(2 + number %% %d)] AS segments`
+	require.NoError(b, store.Exec(b.Context(), audience.Query{SQL: "INSERT INTO members SELECT " + fmt.Sprintf(membership, 50) + ", 1 FROM numbers({users:UInt64})", Params: params}))
+	q := audience.Query{SQL: "SELECT " + fmt.Sprintf(membership, 50) + " FROM numbers({users:UInt64})", Params: params}
+	q.SQL = "SELECT user_id, if(sipHash64(user_id) % 50 = 0, [toUInt32(9)], segments) AS segments FROM (" + q.SQL + ")"
+	var diff, scan time.Duration
+	for b.Loop() {
+		began := time.Now()
+		changes := 0
+		for _, err := range store.Diff(b.Context(), q, true) {
+			require.NoError(b, err)
+			changes++
+		}
+		diff += time.Since(began)
+		require.InDelta(b, users/50, changes, float64(users)/200)
+
+		began = time.Now()
+		require.NoError(b, store.Exec(b.Context(), audience.Query{SQL: "SELECT sum(length(user_id) + arraySum(segments)) FROM (" + q.SQL + ") FORMAT Null", Params: params}))
+		require.NoError(b, store.Exec(b.Context(), audience.Query{SQL: "SELECT sum(length(user_id) + arraySum(segments)) FROM members FINAL FORMAT Null"}))
+		scan += time.Since(began)
+	}
+	b.ReportMetric(float64(users)*float64(b.N)/diff.Seconds(), "users/s")
+	b.ReportMetric(diff.Seconds()/scan.Seconds(), "x-scan")
+}

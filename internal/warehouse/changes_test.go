@@ -111,7 +111,7 @@ func TestMembersAreHealedBeforeTheNextChange(t *testing.T) {
 }
 
 // computed stores a membership as that of a round and gives the query that yields it.
-func computed(t require.TestingT, ctx context.Context, store *Store, round uint64, membership map[audience.UserID][]audience.Number) audience.Query {
+func computed(ctx context.Context, t require.TestingT, store *Store, round uint64, membership map[audience.UserID][]audience.Number) audience.Query {
 	var users []string
 	var segments [][]uint32
 	for user, numbers := range membership {
@@ -137,7 +137,7 @@ func TestAppliedDifferencesLeaveNone(t *testing.T) {
 		everybody := rapid.Bool().Draw(t, "everybody")
 		next := membership.Draw(t, "computed")
 		version++
-		q := computed(t, ctx, store, version, next)
+		q := computed(ctx, t, store, version, next)
 		changes, err := all(store.Diff(ctx, q, everybody))
 		require.NoError(t, err)
 		require.True(t, slices.IsSortedFunc(changes, func(a, b audience.Change) int { return cmp.Compare(a.User, b.User) }))

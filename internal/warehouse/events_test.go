@@ -107,13 +107,13 @@ func TestNothingIsLostOrDoubledWhenTheConnectionBreaks(t *testing.T) {
 	stop := make(chan struct{})
 	var cutter sync.WaitGroup
 	cutter.Go(func() {
-		for pause := time.Duration(1); ; pause = pause*7%23 + 1 {
+		for pause := time.Millisecond; ; pause = pause*7%(23*time.Millisecond) + time.Millisecond {
 			select {
 			case <-stop:
 				return
-			case <-time.After(pause * time.Millisecond):
+			case <-time.After(pause):
 				cut.cut()
-				time.Sleep(pause * time.Millisecond / 4)
+				time.Sleep(pause / 4)
 				cut.mend()
 			}
 		}
