@@ -60,7 +60,7 @@ type KMeansSpec struct {
 	MaxK     int      // default 10
 	Seed     uint64   // same seed, same data: same answer
 	Sample   int      // users to train on; default 100 000
-	Restarts int      // default 10
+	Restarts int      // 0: more for small samples, see segmenter/kmeans
 }
 
 // ModelVersion is what one training learned.
