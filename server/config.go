@@ -13,7 +13,7 @@ type Config struct {
 	Currency string `yaml:"currency"`
 	// Deadline ends unary calls whose caller set none. 0 means 30 s.
 	Deadline time.Duration `yaml:"deadline"`
-	// MaxMessageBytes bounds a request. 0 means 32 MiB, which 10,000 events of 3 KiB fit in.
+	// MaxMessageBytes bounds a request. 0 means 32 MiB: 10,000 events of 3 KiB each.
 	MaxMessageBytes int `yaml:"max_message_bytes"`
 	// Grace is how long calls under way may go on once the server stops. 0 means 10 s.
 	Grace time.Duration `yaml:"grace"`

@@ -3,7 +3,6 @@ package server
 import (
 	"context"
 	"errors"
-	"fmt"
 	"strings"
 	"time"
 
@@ -42,12 +41,6 @@ func (e *preconditionError) Error() string {
 }
 func (e *preconditionError) Unwrap() error { return audience.ErrPrecondition }
 
-// unreadableError is a request that could not be read as a message.
-type unreadableError struct{ err error }
-
-func (e *unreadableError) Error() string { return "read the request: " + e.err.Error() }
-func (e *unreadableError) Unwrap() error { return e.err }
-
 // statusOf is the status a caller gets for an error. Only here do kinds of error become codes. When ctx has ended, that is
 // what the caller hears, whatever the rooms made of it.
 func statusOf(ctx context.Context, err error) *status.Status {
@@ -57,6 +50,7 @@ func statusOf(ctx context.Context, err error) *status.Status {
 		precondition *preconditionError
 		unavailable  *audience.UnavailableError
 		unreadable   *unreadableError
+		tooLarge     *tooLargeError
 	)
 	switch {
 	case err == nil:
@@ -68,7 +62,10 @@ func statusOf(ctx context.Context, err error) *status.Status {
 	case ctx.Err() != nil:
 		return failure(codes.Canceled, audiencev1.ErrorReason_ERROR_REASON_CANCELLED, "the caller gave up")
 	case errors.As(err, &unreadable):
-		return unreadable.status()
+		return failure(codes.InvalidArgument, audiencev1.ErrorReason_ERROR_REASON_UNREADABLE_REQUEST, unreadable.Error())
+	case errors.As(err, &tooLarge):
+		return failure(codes.ResourceExhausted, audiencev1.ErrorReason_ERROR_REASON_MESSAGE_TOO_LARGE, tooLarge.Error(),
+			&errdetails.QuotaFailure{Violations: []*errdetails.QuotaFailure_Violation{{Subject: "request", Description: tooLarge.Error()}}})
 	case errors.As(err, &invalid):
 		return failure(codes.InvalidArgument, audiencev1.ErrorReason_ERROR_REASON_INVALID_FIELD, err.Error(), badRequest(invalid))
 	case errors.Is(err, audience.ErrInvalid):
@@ -108,19 +105,6 @@ func failure(code codes.Code, reason audiencev1.ErrorReason, message string, det
 		return plain
 	}
 	return detailed
-}
-
-// status of a body that grpc-go refused: too large, or not the message of the call.
-func (e *unreadableError) status() *status.Status {
-	if status.Code(e.err) == codes.ResourceExhausted {
-		return failure(codes.ResourceExhausted, audiencev1.ErrorReason_ERROR_REASON_MESSAGE_TOO_LARGE,
-			fmt.Sprintf("the request is too large: split it into batches of at most %d rows (%s)", maxBatchRows, status.Convert(e.err).Message()),
-			&errdetails.QuotaFailure{Violations: []*errdetails.QuotaFailure_Violation{{
-				Subject: "request", Description: "bytes of one message",
-			}}})
-	}
-	return failure(codes.InvalidArgument, audiencev1.ErrorReason_ERROR_REASON_UNREADABLE_REQUEST,
-		"the request is not a message of this call; texts must be UTF-8 ("+status.Convert(e.err).Message()+")")
 }
 
 func badRequest(e *audience.InvalidError) *errdetails.BadRequest {

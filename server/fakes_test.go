@@ -58,6 +58,13 @@ func newWorld() *world {
 	}
 }
 
+// fail makes the ports answer err from now on; nil heals them.
+func (w *world) fail(err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.fault = err
+}
+
 func (w *world) deps() server.Deps {
 	return server.Deps{
 		Segments: w.segments, Models: w.models, Destinations: w.destinations, Audiences: w.audiences,
@@ -254,11 +261,11 @@ func (s segmenter) References(expression string) (segments []audience.SegmentID,
 	return segments, models, nil
 }
 
-func (s segmenter) Preview(ctx context.Context, expression string, sample int) (audience.Preview, error) {
+func (s segmenter) Preview(ctx context.Context, expression string, at time.Time, sample int) (audience.Preview, error) {
 	if err := s.CheckSegment(ctx, audience.Segment{Expression: expression}); err != nil {
 		return audience.Preview{}, err
 	}
-	p := audience.Preview{Members: 7, Users: 9, Clauses: []audience.ClauseCount{{Clause: expression, Users: 7}}, At: time.Unix(1, 0)}
+	p := audience.Preview{Members: 7, Users: 9, Clauses: []audience.ClauseCount{{Clause: expression, Users: 7}}, At: at}
 	for i := range min(sample, 7) {
 		p.Sample = append(p.Sample, audience.UserID(fmt.Sprint("u", i)))
 	}
@@ -362,7 +369,7 @@ func (w *world) Train(_ context.Context, model audience.Model) (audience.Run, er
 	return w.start(audience.RunTrain, "models/"+string(model.ID), "")
 }
 
-func (w *world) Evaluate(_ context.Context, users []audience.UserID) (audience.Run, error) {
+func (w *world) Evaluate(_ context.Context, users []audience.UserID, _ time.Time) (audience.Run, error) {
 	return w.start(audience.RunEvaluate, "segments", fmt.Sprintf("%q %t", users, users == nil))
 }
 

@@ -2,9 +2,7 @@ package server
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"runtime/debug"
 	"time"
@@ -27,7 +25,7 @@ type calls struct {
 	reads    map[string]bool // full names of methods without side effects
 }
 
-// serve is the stream interceptor; register makes streams of all calls.
+// serve is the interceptor of streams, and of unary calls as register makes them.
 func (c *calls) serve(service any, stream grpc.ServerStream, call *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
 	began := time.Now()
 	ctx, cancel := c.bound(stream.Context(), call)
@@ -66,15 +64,13 @@ func rescue(handle func() error) (err error) {
 func (c *calls) report(ctx context.Context, call string, took time.Duration, answer *status.Status, err error) {
 	level := slog.LevelInfo
 	facts := append(make([]slog.Attr, 0, 5), slog.String("call", call), slog.String("code", answer.Code().String()), slog.Duration("took", took))
-	switch answer.Code() {
-	case codes.OK:
-		if c.reads[call] {
-			level = slog.LevelDebug
-		}
-	case codes.Internal:
+	switch code := answer.Code(); {
+	case code == codes.OK && c.reads[call]:
+		level = slog.LevelDebug
+	case code == codes.Internal:
 		level = slog.LevelError
 		facts = append(facts, slog.String("request", requestID(answer)), slog.Any("error", err))
-	case codes.Unavailable:
+	case code == codes.Unavailable:
 		level = slog.LevelWarn
 		facts = append(facts, slog.Any("error", err))
 	}
@@ -91,7 +87,7 @@ func requestID(answer *status.Status) string {
 	return ""
 }
 
-// callStream is a stream with a context of ours, that tells requests it cannot read from its end.
+// callStream is a stream with a context of ours, whose requests are read by our codec.
 type callStream struct {
 	grpc.ServerStream
 	ctx context.Context
@@ -100,35 +96,38 @@ type callStream struct {
 func (s *callStream) Context() context.Context { return s.ctx }
 
 func (s *callStream) RecvMsg(message any) error {
-	err := s.ServerStream.RecvMsg(message)
-	if err == nil || errors.Is(err, io.EOF) {
+	r := request{message: message}
+	if err := s.ServerStream.RecvMsg(&r); err != nil {
 		return err
 	}
-	return &unreadableError{err}
+	return r.fault
 }
 
-// register adds a service, its unary calls served as streams of one message: grpc-go reads a unary request before any
-// code of ours runs, so that a body too large or not readable would be answered without a reason and a remedy. As a
-// stream, the request is read inside the interceptor; the wire is the same.
+// register adds a service, its unary calls as streams of one message: only so are their requests read through callStream.
+// Within, grpc-go serves them the same way, so that this costs nothing.
 func (c *calls) register(server *grpc.Server, desc *grpc.ServiceDesc, service any) {
 	served := *desc
 	served.Methods, served.Streams = nil, append([]grpc.StreamDesc(nil), desc.Streams...)
 	for _, method := range desc.Methods {
-		served.Streams = append(served.Streams, grpc.StreamDesc{
-			StreamName: method.MethodName,
-			Handler: func(service any, stream grpc.ServerStream) error {
-				answer, err := method.Handler(service, stream.Context(), stream.RecvMsg, nil)
-				if err != nil {
-					return err
-				}
-				return stream.SendMsg(answer)
-			},
-		})
+		served.Streams = append(served.Streams, grpc.StreamDesc{StreamName: method.MethodName, Handler: c.unary(desc.ServiceName, method)})
 	}
 	for _, stream := range served.Streams {
 		c.reads["/"+desc.ServiceName+"/"+stream.StreamName] = isRead(desc.ServiceName, stream.StreamName)
 	}
 	server.RegisterService(&served, service)
+}
+
+// unary is a method as a stream: reads one request, sends one answer.
+func (c *calls) unary(service string, method grpc.MethodDesc) grpc.StreamHandler {
+	call := &grpc.StreamServerInfo{FullMethod: "/" + service + "/" + method.MethodName}
+	answer := func(service any, stream grpc.ServerStream) error {
+		message, err := method.Handler(service, stream.Context(), stream.RecvMsg, nil)
+		if err != nil {
+			return err
+		}
+		return stream.SendMsg(message)
+	}
+	return func(service any, stream grpc.ServerStream) error { return c.serve(service, stream, call, answer) }
 }
 
 // isRead reports whether the contract says that a method has no side effects.

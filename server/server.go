@@ -58,7 +58,8 @@ func New(deps Deps) *Server {
 	s.draining, s.drain = context.WithCancel(context.Background())
 	calls := &calls{log: deps.Log, deadline: deps.Config.Deadline, draining: s.draining, reads: map[string]bool{}}
 	s.grpc = grpc.NewServer(
-		grpc.MaxRecvMsgSize(deps.Config.MaxMessageBytes),
+		grpc.MaxRecvMsgSize(readAhead*deps.Config.MaxMessageBytes),
+		grpc.ForceServerCodecV2(newCodec(deps.Config.MaxMessageBytes)),
 		grpc.StreamInterceptor(calls.serve),
 	)
 	repeats := newRepeats(deps.Answers, deps.Log)

@@ -15,6 +15,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/encoding"
 	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
 	reflectionv1 "google.golang.org/grpc/reflection/grpc_reflection_v1"
 	"google.golang.org/grpc/status"
@@ -154,6 +155,8 @@ func requireInvalid(t *testing.T, err error, fields ...string) details {
 	require.ElementsMatch(t, fields, got, "%v", d.fields())
 	return d
 }
+
+func forceCodec(codec encoding.Codec) grpc.CallOption { return grpc.ForceCodec(codec) }
 
 func TestHealthAndReflection(t *testing.T) {
 	h := start(t, server.Config{})
