@@ -9,54 +9,47 @@ import (
 	"golang.org/x/text/unicode/norm"
 )
 
-// The two tables say which lower-case bytes an e-mail may have: atoms of RFC 5322 before the @, labels after it.
-var atomByte, labelByte = byteSet("!#$%&'*+-/=?^_`{|}~"), byteSet("-")
-
-func byteSet(extra string) (set [256]bool) {
-	for _, c := range "abcdefghijklmnopqrstuvwxyz0123456789" + extra {
-		set[c] = true
-	}
-	return set
-}
-
 // appendMetaEmail: trimmed, lower case, ASCII; dots and plus tags stay (sheet Meta 3.3).
 func appendMetaEmail(dst []byte, v string) ([]byte, string) {
-	start := len(dst)
-	if !isASCII(v) {
-		v = norm.NFC.String(v)
+	form, ok := appendAddress(dst, strings.TrimSpace(v))
+	if !ok && !isASCII(v) { // what looks foreign may be ASCII once composed
+		form, ok = appendAddress(dst, strings.TrimSpace(norm.NFC.String(v)))
 	}
-	dst = appendLowerASCII(dst, strings.TrimSpace(v))
-	if !isAddress(dst[start:]) {
+	if !ok {
 		return dst, "is not an e-mail address Meta can match: ASCII, one @, a domain with a dot"
 	}
-	return dst, ""
+	return form, ""
 }
 
-// isAddress reports whether a is dot-separated atoms, an @ and a domain of at least two labels.
-func isAddress(a []byte) bool {
-	at := bytes.IndexByte(a, '@')
-	return at > 0 && dotted(a[:at], &atomByte, false) >= 1 && dotted(a[at+1:], &labelByte, true) >= 2
-}
-
-// dotted counts the dot-separated parts of s: 0 when one of them is empty, has a byte that is not allowed, or, with inner
-// set, begins or ends with a dash.
-func dotted(s []byte, allowed *[256]bool, inner bool) int {
-	parts, last := 1, byte('.')
-	for _, c := range s {
-		if c == '.' {
-			parts++
-			if last == '.' || (inner && last == '-') {
-				return 0
-			}
-		} else if !allowed[c] || (inner && c == '-' && last == '.') {
-			return 0
+// appendAddress appends v in lower case and reports whether it is dot-separated atoms (RFC 5322), an @ and a domain of at
+// least two labels. One pass: this is the hottest loop of building a payload from raw e-mails.
+func appendAddress(dst []byte, v string) ([]byte, bool) {
+	start := len(dst)
+	dst = append(dst, v...)
+	address := dst[start:]
+	domain, dots, last := false, 0, byte('.') // last is '.' where a part begins
+	for i, c := range address {
+		if c-'A' < 26 {
+			c |= 0x20
+			address[i] = c
+		}
+		if c-'a' < 26 || c-'0' < 10 {
+			last = c
+			continue
+		}
+		switch {
+		case c == '.' && last != '.' && !(domain && last == '-'):
+			dots++
+		case c == '@' && last != '.' && !domain:
+			domain, dots, c = true, 0, '.'
+		case c == '-' && !(domain && last == '.'):
+		case !domain && strings.IndexByte("!#$%&'*+/=?^_`{|}~", c) >= 0:
+		default:
+			return dst, false
 		}
 		last = c
 	}
-	if last == '.' || (inner && last == '-') {
-		return 0
-	}
-	return parts
+	return dst, domain && dots > 0 && last != '.' && last != '-'
 }
 
 // emailMode is which of TikTok's published rules applies (sheet TikTok 6).

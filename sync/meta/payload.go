@@ -1,7 +1,6 @@
 package meta
 
 import (
-	"encoding/hex"
 	"strconv"
 
 	"github.com/kohorta/kohorta/internal/audience"
@@ -47,7 +46,7 @@ func appendRow(dst []byte, schema []audience.Scheme, ids []audience.Identifier) 
 		if s == identity.MetaMADID {
 			dst = append(dst, ids[0].Value...)
 		} else {
-			dst = hex.AppendEncode(dst, []byte(ids[0].Value))
+			dst = destination.AppendHex(dst, ids[0].Value)
 		}
 		ids = ids[1:]
 	}

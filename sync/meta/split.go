@@ -14,16 +14,16 @@ func (c *Client) Split(rows []destination.Row, op destination.Op) ([]destination
 	if op == destination.Remove {
 		carried = allSchemes
 	}
-	total := 0
-	for _, row := range rows {
-		total += len(row.Identifiers)
-	}
-	ids := make([]audience.Identifier, 0, total) // of all rows, one after the other
+	var ids []audience.Identifier // of the rows that cannot go as they are, one after the other
 	packed := make([]destination.Row, 0, len(rows))
 	var left []destination.Rejection
 	for i, row := range rows {
+		if fits(row.Identifiers, carried) {
+			packed = append(packed, row)
+			continue
+		}
 		before := len(packed)
-		for nth := 0; ; nth++ {
+		for nth, taken := 0, 0; taken < len(row.Identifiers); nth++ {
 			start, found := len(ids), false
 			for _, s := range carried {
 				if id, ok := nthOf(row.Identifiers, s, nth); ok {
@@ -32,13 +32,14 @@ func (c *Client) Split(rows []destination.Row, op destination.Op) ([]destination
 				}
 			}
 			if len(ids) == start {
-				break
+				break // the others are of schemes that are not carried
 			}
-			if !found {
+			taken += len(ids) - start
+			if found {
+				packed = append(packed, destination.Row{User: row.User, Identifiers: ids[start:len(ids):len(ids)]})
+			} else {
 				ids = ids[:start]
-				continue
 			}
-			packed = append(packed, destination.Row{User: row.User, Identifiers: ids[start:len(ids):len(ids)]})
 		}
 		if len(packed) == before {
 			left = append(left, destination.Rejection{Row: i, Reason: "has no e-mail, phone or device id that this account sends"})
@@ -49,6 +50,20 @@ func (c *Client) Split(rows []destination.Row, op destination.Op) ([]destination
 		batches = append(batches, destination.Batch{Op: op, Schema: schemaOf(chunk, carried), Rows: chunk})
 	}
 	return batches, left
+}
+
+// fits reports whether a row can go as it is: a person is found by it, and its identifiers stand in the order of carried.
+func fits(ids []audience.Identifier, carried []audience.Scheme) bool {
+	found := false
+	for _, id := range ids {
+		k := slices.Index(carried, id.Scheme)
+		if k < 0 {
+			return false
+		}
+		found = found || findsAlone(id.Scheme)
+		carried = carried[k+1:]
+	}
+	return found
 }
 
 // nthOf is the n-th identifier of a scheme, counted from 0.

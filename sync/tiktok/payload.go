@@ -1,10 +1,6 @@
 package tiktok
 
-import (
-	"encoding/hex"
-
-	"github.com/kohorta/kohorta/sync/destination"
-)
+import "github.com/kohorta/kohorta/sync/destination"
 
 // Parts of a row with one identifier (2.2): [{"id":"<64 hex digits>","audience_ids":["<up to 20 digits>"]}],
 const (
@@ -37,7 +33,7 @@ func appendPayload(dst []byte, account, audienceID string, b *destination.Batch)
 		}
 		sent[digest] = struct{}{}
 		dst = append(dst, rowStart...)
-		dst = hex.AppendEncode(dst, []byte(digest))
+		dst = destination.AppendHex(dst, digest)
 		dst = append(append(append(dst, rowMiddle...), audienceID...), rowEnd...)
 	}
 	return append(dst, `]}`...)

@@ -25,6 +25,9 @@ func (c *Client) Split(rows []destination.Row, op destination.Op) ([]destination
 		for j, id := range row.Identifiers {
 			if k := slices.Index(carried, id.Scheme); k >= 0 {
 				found = true
+				if byScheme[k] == nil {
+					byScheme[k] = make([]destination.Row, 0, len(rows)-i)
+				}
 				byScheme[k] = append(byScheme[k], destination.Row{User: row.User, Identifiers: row.Identifiers[j : j+1 : j+1]})
 			}
 		}

@@ -1,0 +1,69 @@
+package meta
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"log/slog"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/kohorta/kohorta/internal/audience"
+	"github.com/kohorta/kohorta/sync/destination"
+	"github.com/kohorta/kohorta/sync/identity"
+)
+
+// BenchmarkPayload builds bodies of 10 000 rows with one e-mail each: from raw e-mails, beside the SHA-256 of the same
+// e-mails alone, in turn within one run, and from stored digests.
+func BenchmarkPayload(b *testing.B) {
+	c, err := New(Config{Account: "1", TokenFile: "t"}, slog.New(slog.DiscardHandler))
+	require.NoError(b, err)
+	h, err := identity.NewHasher("")
+	require.NoError(b, err)
+	emails := make([]identity.Raw, maxRows)
+	plain := make([][]byte, maxRows)
+	rows := make([]destination.Row, maxRows)
+	for i := range rows {
+		emails[i] = identity.Raw(fmt.Sprintf("First.Last%05d@example.com", i))
+		plain[i] = []byte(emails[i])
+	}
+	ids := make([]audience.Identifier, maxRows)
+	identify := func() {
+		for i, e := range emails {
+			ids[i], _ = h.Hash(identity.MetaEmail, e, "")
+			rows[i].Identifiers = ids[i : i+1 : i+1]
+		}
+	}
+	body := make([]byte, 0, 1<<20)
+	build := func() {
+		batches, _ := c.Split(rows, destination.Add)
+		body = appendPayload(body[:0], 1, &batches[0])
+	}
+	b.Run("raw", func(b *testing.B) {
+		var ours, sha time.Duration
+		for b.Loop() {
+			start := time.Now()
+			identify()
+			build()
+			ours += time.Since(start)
+			start = time.Now()
+			for _, p := range plain {
+				sink = sha256.Sum256(p)
+			}
+			sha += time.Since(start)
+		}
+		b.ReportMetric(float64(b.N*maxRows)/ours.Seconds(), "rows/s")
+		b.ReportMetric(sha.Seconds()/ours.Seconds(), "of-sha256")
+	})
+	b.Run("stored", func(b *testing.B) {
+		identify()
+		b.ReportAllocs()
+		for b.Loop() {
+			build()
+		}
+		b.ReportMetric(float64(b.N*maxRows)/b.Elapsed().Seconds(), "rows/s")
+	})
+}
+
+var sink [sha256.Size]byte

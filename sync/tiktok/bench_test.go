@@ -1,0 +1,71 @@
+package tiktok
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"log/slog"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/kohorta/kohorta/internal/audience"
+	"github.com/kohorta/kohorta/sync/destination"
+	"github.com/kohorta/kohorta/sync/identity"
+)
+
+// BenchmarkPayload builds bodies of 8000 rows with one e-mail each: from raw e-mails, beside the SHA-256 of the same
+// e-mails alone, in turn within one run, and from stored digests.
+func BenchmarkPayload(b *testing.B) {
+	c, err := New(Config{Account: "1", TokenFile: "t", BatchRows: benchRows}, slog.New(slog.DiscardHandler))
+	require.NoError(b, err)
+	h, err := identity.NewHasher("")
+	require.NoError(b, err)
+	emails := make([]identity.Raw, benchRows)
+	plain := make([][]byte, benchRows)
+	rows := make([]destination.Row, benchRows)
+	for i := range rows {
+		emails[i] = identity.Raw(fmt.Sprintf("First.Last%05d@example.com", i))
+		plain[i] = []byte(emails[i])
+	}
+	ids := make([]audience.Identifier, benchRows)
+	identify := func() {
+		for i, e := range emails {
+			ids[i], _ = h.Hash(identity.TikTokEmailBasic, e, "")
+			rows[i].Identifiers = ids[i : i+1 : i+1]
+		}
+	}
+	body := make([]byte, 0, 1<<20)
+	build := func() {
+		batches, _ := c.Split(rows, destination.Add)
+		body = appendPayload(body[:0], c.account, "170000001", &batches[0])
+	}
+	b.Run("raw", func(b *testing.B) {
+		var ours, sha time.Duration
+		for b.Loop() {
+			start := time.Now()
+			identify()
+			build()
+			ours += time.Since(start)
+			start = time.Now()
+			for _, p := range plain {
+				sink = sha256.Sum256(p)
+			}
+			sha += time.Since(start)
+		}
+		b.ReportMetric(float64(b.N*benchRows)/ours.Seconds(), "rows/s")
+		b.ReportMetric(sha.Seconds()/ours.Seconds(), "of-sha256")
+	})
+	b.Run("stored", func(b *testing.B) {
+		identify()
+		b.ReportAllocs()
+		for b.Loop() {
+			build()
+		}
+		b.ReportMetric(float64(b.N*benchRows)/b.Elapsed().Seconds(), "rows/s")
+	})
+}
+
+const benchRows = 8000
+
+var sink [sha256.Size]byte
