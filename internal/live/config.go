@@ -79,6 +79,7 @@ func (c *Config) options() (*redis.UniversalOptions, error) {
 		Username:              c.Username,
 		Password:              c.Password,
 		ContextTimeoutEnabled: true,
+		DialerRetries:         1, // commands are retried as it is; a caller is to hear soon that Redis is away
 		// CLIENT MAINT_NOTIFICATIONS is for one vendor's service; elsewhere it is an error on every new connection.
 		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
 	}

@@ -30,7 +30,7 @@ func TestKilledRedis(t *testing.T) {
 			t.Parallel()
 			args := append([]string{"--dir", t.TempDir()}, args...)
 			node := startRedis(t, freePort(t), args...)
-			killAndRecover(t, live.Config{Addresses: []string{node.address}}, func() {
+			killAndRecover(t, live.Config{Addresses: []string{node.address}}, 3, func() {
 				node.kill(t)
 				node = startRedis(t, portOf(t, node), args...)
 			})
@@ -39,14 +39,32 @@ func TestKilledRedis(t *testing.T) {
 	t.Run("a cluster's node", func(t *testing.T) {
 		t.Parallel()
 		nodes, _ := startCluster(t)
-		kills := 0
-		killAndRecover(t, live.Config{Addresses: []string{nodes[0].address, nodes[1].address, nodes[2].address}}, func() {
-			i := kills % len(nodes)
-			kills++
-			nodes[i].kill(t)
-			nodes[i] = startRedis(t, portOf(t, nodes[i]), nodes[i].args...)
+		killAndRecover(t, live.Config{Addresses: []string{nodes[0].address, nodes[1].address, nodes[2].address}}, 1, func() {
+			nodes[1].kill(t)
+			nodes[1] = startRedis(t, portOf(t, nodes[1]), nodes[1].args...)
 		})
 	})
+}
+
+// A cluster's node that restarts may have lost its last writes, and nothing in what it still holds would tell.
+func TestRestartedClusterNode(t *testing.T) {
+	t.Parallel()
+	nodes, _ := startCluster(t, "--appendonly", "yes", "--appendfsync", "always")
+	s, err := live.Open(t.Context(), live.Config{Addresses: []string{nodes[0].address, nodes[1].address}}, slog.New(slog.DiscardHandler))
+	require.NoError(t, err)
+	defer func() { require.NoError(t, s.Close()) }()
+	require.NoError(t, s.Rebuild(t.Context(), 1, livetest.Members(nil)))
+	version, err := s.Version(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, uint64(1), version)
+	nodes[2].kill(t)
+	_ = startRedis(t, portOf(t, nodes[2]), nodes[2].args...)
+	require.Eventually(t, func() bool {
+		_, err := s.Version(t.Context())
+		return errors.Is(err, audience.ErrPrecondition)
+	}, 20*time.Second, 50*time.Millisecond)
+	_, err = s.Get(t.Context(), "a")
+	require.ErrorIs(t, err, audience.ErrUnavailable)
 }
 
 func portOf(t *testing.T, s *server) int {
@@ -58,7 +76,7 @@ func portOf(t *testing.T, s *server) int {
 }
 
 // killAndRecover gives every user segment v at version v, kills in between, and recovers as the owner of a log does.
-func killAndRecover(t *testing.T, config live.Config, kill func()) {
+func killAndRecover(t *testing.T, config live.Config, kills int, kill func()) {
 	const users = 200
 	s, err := live.Open(t.Context(), config, slog.New(slog.DiscardHandler))
 	require.NoError(t, err)
@@ -112,7 +130,7 @@ func killAndRecover(t *testing.T, config live.Config, kill func()) {
 		}
 	})
 	version := uint64(1)
-	for range 3 {
+	for range kills {
 		for range 20 {
 			version++
 			require.NoError(t, s.Apply(t.Context(), steps(version)))

@@ -127,13 +127,13 @@ func freePort(t testing.TB) int {
 }
 
 // startCluster runs a Redis Cluster of three masters.
-func startCluster(t *testing.T) ([]*server, *redis.ClusterClient) {
+func startCluster(t *testing.T, args ...string) ([]*server, *redis.ClusterClient) {
 	t.Helper()
 	ctx := context.Background()
 	var nodes []*server
 	var addresses []string
 	for i := range 3 {
-		node := startRedis(t, freeClusterPort(t), "--dir", t.TempDir(), "--cluster-enabled", "yes", "--cluster-node-timeout", "2000")
+		node := startRedis(t, freeClusterPort(t), append([]string{"--dir", t.TempDir(), "--cluster-enabled", "yes", "--cluster-node-timeout", "2000"}, args...)...)
 		nodes, addresses = append(nodes, node), append(addresses, node.address)
 		c := redis.NewClient(&redis.Options{Addr: node.address})
 		defer func() { _ = c.Close() }()
