@@ -50,7 +50,7 @@ var months = []string{"january", "february", "march", "april", "may", "june", "j
 // appendBirthYear: 1900 to 2099, of a year or a date.
 func appendBirthYear(dst []byte, v string) ([]byte, string) {
 	year, ok := birthPart(v, 0)
-	if !ok || len(year) != 4 || (year[:2] != "19" && year[:2] != "20") {
+	if n, err := strconv.ParseUint(year, 10, 16); !ok || err != nil || len(year) != 4 || n < 1900 || n > 2099 {
 		return dst, "is not a year from 1900, or a date as YYYY-MM-DD"
 	}
 	return append(dst, year...), ""
