@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/logging"
 	"github.com/redis/go-redis/v9/maintnotifications"
 
 	"github.com/kohorta/kohorta/internal/audience"
@@ -67,6 +68,9 @@ func (c *Config) Validate() error {
 	}
 	return v.Err()
 }
+
+// go-redis prints what it also returns as an error.
+func init() { logging.Disable() }
 
 func (c *Config) cluster() bool { return c.Cluster || len(c.Addresses) > 1 }
 

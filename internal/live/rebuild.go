@@ -160,7 +160,7 @@ func (s *Store) switchTo(ctx context.Context, g generation, version uint64, user
 	if err != nil {
 		return s.translate(ctx, err)
 	}
-	s.inForce.Store(&g)
+	s.inForce.Store(&sighting{g, time.Now()})
 	if s.missed.first = max(s.missed.first, version+1); s.missed.first > s.missed.last {
 		s.missed = missed{}
 	}

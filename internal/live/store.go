@@ -26,8 +26,7 @@ type Store struct {
 	log   *slog.Logger
 	reads coalescer
 
-	// inForce is the generation last seen in the meta key; a read that finds a hole in it looks again.
-	inForce atomic.Pointer[generation]
+	inForce atomic.Pointer[sighting]
 
 	rebuild sync.Mutex // one Rebuild at a time
 
@@ -37,6 +36,15 @@ type Store struct {
 	late   []audience.Change // applied while aside; the new generation needs them too
 	missed missed
 }
+
+// sighting is a generation as found in the meta key. A read that finds a hole in it looks again, and every read does when
+// it is old: a generation can be abandoned without a hole.
+type sighting struct {
+	generation
+	at time.Time
+}
+
+const oldSighting = time.Second
 
 // retryAfter is how long a caller should leave Redis, or a rebuild, to recover.
 const retryAfter = time.Second
@@ -141,25 +149,34 @@ var errHole = errors.New("a bucket is missing")
 // inGeneration runs f on the generation in force, and once more if that was replaced meanwhile. A generation that is
 // still in force and has a hole is abandoned.
 func (s *Store) inGeneration(ctx context.Context, f func(generation) error) error {
-	g := s.inForce.Load()
-	for look := g == nil; ; look = true {
-		if look {
-			now, err := s.load(ctx)
-			if err != nil {
-				return err
-			}
-			if g != nil && *g == now {
-				if err := s.abandon(ctx, now.id); err != nil {
-					return err
-				}
-				return unbuilt(nil)
-			}
-			g = &now
-		}
-		if err := f(*g); !errors.Is(err, errHole) {
+	g, err := s.current(ctx)
+	if err != nil {
+		return err
+	}
+	for {
+		if err := f(g); !errors.Is(err, errHole) {
 			return s.translate(ctx, err)
 		}
+		now, err := s.load(ctx)
+		if err != nil {
+			return err
+		}
+		if g == now {
+			if err := s.abandon(ctx, g.id); err != nil {
+				return err
+			}
+			return unbuilt(nil)
+		}
+		g = now
 	}
+}
+
+// current is the generation in force, or was a moment ago.
+func (s *Store) current(ctx context.Context) (generation, error) {
+	if seen := s.inForce.Load(); seen != nil && time.Since(seen.at) < oldSighting {
+		return seen.generation, nil
+	}
+	return s.load(ctx)
 }
 
 // load reads the generation in force.
@@ -175,7 +192,7 @@ func (s *Store) load(ctx context.Context) (generation, error) {
 		return generation{}, unbuilt(nil)
 	}
 	g := generation{id: id, buckets: uint32(buckets)}
-	s.inForce.Store(&g)
+	s.inForce.Store(&sighting{g, time.Now()})
 	return g, nil
 }
 
@@ -187,6 +204,7 @@ return 0`
 // abandon makes a damaged generation be built again: see Version.
 func (s *Store) abandon(ctx context.Context, id string) error {
 	s.log.Warn("redis has lost memberships; they must be built again")
+	s.inForce.Store(nil)
 	return s.translate(ctx, s.redis.Eval(ctx, abandonScript, []string{s.keys.meta()}, id).Err())
 }
 
