@@ -41,11 +41,7 @@ func (s *Segmenter) trainKMeans(ctx context.Context, model audience.Model, versi
 		return kmeans.Model{}, nil, fmt.Errorf("read a sample: %w", err)
 	}
 	progress("training", 0, source.Users)
-	config := kmeans.Config{
-		K: model.KMeans.K, KMin: model.KMeans.MinK, KMax: model.KMeans.MaxK,
-		Seed: model.KMeans.Seed, Restarts: model.KMeans.Restarts,
-	}
-	learned, result, err := kmeans.Train(values, features, config, previous)
+	learned, result, err := kmeans.Train(values, features, kmeansConfig(*model.KMeans), previous)
 	if errors.Is(err, kmeans.ErrTooFew) {
 		return kmeans.Model{}, nil, audience.Invalid("k", "%v", err)
 	}

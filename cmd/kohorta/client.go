@@ -1,0 +1,79 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/status"
+
+	audiencev1 "github.com/kohorta/kohorta/proto/audience/v1"
+)
+
+// client holds a connection to the service and its calls.
+type client struct {
+	conn        *grpc.ClientConn
+	ingest      audiencev1.IngestServiceClient
+	models      audiencev1.ModelServiceClient
+	segments    audiencev1.SegmentServiceClient
+	memberships audiencev1.MembershipServiceClient
+	audiences   audiencev1.AudienceServiceClient
+	runs        audiencev1.RunServiceClient
+}
+
+// dial connects; the service is asked only by the first call.
+func dial(address string) (*client, error) {
+	conn, err := grpc.NewClient(address, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		return nil, fmt.Errorf("--server %s: %w", address, err)
+	}
+	return &client{
+		conn:        conn,
+		ingest:      audiencev1.NewIngestServiceClient(conn),
+		models:      audiencev1.NewModelServiceClient(conn),
+		segments:    audiencev1.NewSegmentServiceClient(conn),
+		memberships: audiencev1.NewMembershipServiceClient(conn),
+		audiences:   audiencev1.NewAudienceServiceClient(conn),
+		runs:        audiencev1.NewRunServiceClient(conn),
+	}, nil
+}
+
+// ask calls do with a connection to the service of the options.
+func ask(ctx context.Context, o *options, do func(context.Context, *client) error) error {
+	c, err := dial(o.server)
+	if err != nil {
+		return err
+	}
+	defer c.conn.Close()
+	return do(ctx, c)
+}
+
+// callTimeout bounds a single question; streams and runs take the time they need.
+const callTimeout = 30 * time.Second
+
+// explain says an error for people: a status without the words of gRPC, each field with what is wrong.
+func explain(err error) string {
+	s, ok := status.FromError(err)
+	if !ok {
+		return "error: " + err.Error()
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "error: %s", s.Message())
+	for _, detail := range s.Details() {
+		switch d := detail.(type) {
+		case *errdetails.BadRequest:
+			for _, v := range d.GetFieldViolations() {
+				if !strings.Contains(s.Message(), v.GetDescription()) {
+					fmt.Fprintf(&b, "\n  %s: %s", v.GetField(), v.GetDescription())
+				}
+			}
+		case *errdetails.RetryInfo:
+			fmt.Fprintf(&b, "\n  try again in %s", d.GetRetryDelay().AsDuration())
+		}
+	}
+	return b.String()
+}

@@ -1,0 +1,113 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"google.golang.org/protobuf/proto"
+)
+
+// columns are the fields that "list" shows of each kind, and which of them are numbers.
+var columns = map[string]struct {
+	fields []string
+	right  []int
+}{
+	"model":       {fields: []string{"name", "title", "version", "update_time"}, right: []int{2}},
+	"segment":     {fields: []string{"name", "title", "member_count", "expression"}, right: []int{2}},
+	"destination": {fields: []string{"name", "title", "platform", "account", "base_url"}},
+	"audience":    {fields: []string{"name", "segment", "destination", "platform_id"}},
+}
+
+// newResource is the command of a kind: list, get, delete, and what else the kind can do.
+func newResource(o *options, k kind, short string, more ...*cobra.Command) *cobra.Command {
+	command := &cobra.Command{Use: k.singular, Short: short, Aliases: []string{k.plural}}
+	command.AddCommand(
+		&cobra.Command{
+			Use: "list", Short: "List all " + k.plural, Args: cobra.NoArgs,
+			Example: "  kohorta " + k.singular + " list",
+			RunE: func(cmd *cobra.Command, _ []string) error {
+				return ask(cmd.Context(), o, func(ctx context.Context, c *client) error {
+					list, err := k.all(ctx, c.conn)
+					if err != nil {
+						return err
+					}
+					return k.print(newPrinter(cmd.OutOrStdout(), o), list)
+				})
+			},
+		},
+		&cobra.Command{
+			Use: "get ID", Short: "Show one " + k.singular, Args: cobra.ExactArgs(1), ValidArgsFunction: k.complete(o),
+			Example: "  kohorta " + k.singular + " get " + example[k.singular],
+			RunE: func(cmd *cobra.Command, args []string) error {
+				return ask(cmd.Context(), o, func(ctx context.Context, c *client) error {
+					m, err := k.get(ctx, c.conn, k.name(args[0]))
+					if err != nil {
+						return err
+					}
+					return newPrinter(cmd.OutOrStdout(), o).message(m)
+				})
+			},
+		},
+		&cobra.Command{
+			Use: "delete ID", Short: "Delete a " + k.singular + " that nothing uses", Args: cobra.ExactArgs(1), ValidArgsFunction: k.complete(o),
+			Example: "  kohorta " + k.singular + " delete " + example[k.singular],
+			RunE: func(cmd *cobra.Command, args []string) error {
+				return ask(cmd.Context(), o, func(ctx context.Context, c *client) error {
+					if err := k.delete(ctx, c.conn, k.name(args[0])); err != nil {
+						return err
+					}
+					return newPrinter(cmd.OutOrStdout(), o).done(map[string]string{"deleted": k.name(args[0])}, k.name(args[0])+" deleted")
+				})
+			},
+		},
+	)
+	command.AddCommand(more...)
+	return command
+}
+
+// example is an id of each kind, as in examples/.
+var example = map[string]string{"model": "rfm", "segment": "champions", "destination": "meta", "audience": "champions-meta"}
+
+// name takes an id or a resource name.
+func (k kind) name(id string) string { return k.plural + "/" + strings.TrimPrefix(id, k.plural+"/") }
+
+// complete suggests the ids there are.
+func (k kind) complete(o *options) cobra.CompletionFunc {
+	return func(cmd *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+		var ids []cobra.Completion
+		if len(args) == 0 {
+			_ = ask(cmd.Context(), o, func(ctx context.Context, c *client) error { // without a service there is nothing to suggest
+				list, err := k.all(ctx, c.conn)
+				for _, m := range list {
+					ids = append(ids, strings.TrimPrefix(nameOf(m), k.plural+"/"))
+				}
+				return err
+			})
+		}
+		return ids, cobra.ShellCompDirectiveNoFileComp
+	}
+}
+
+func (k kind) print(p *printer, list []proto.Message) error {
+	if p.json {
+		return p.messages(list)
+	}
+	if len(list) == 0 {
+		return p.done(nil, fmt.Sprintf("there are no %s yet: kohorta apply -f examples/%s.yaml", k.plural, k.plural))
+	}
+	shown := columns[k.singular]
+	rows := make([][]string, len(list))
+	for i, m := range list {
+		for _, field := range shown.fields {
+			rows[i] = append(rows[i], strings.TrimPrefix(cell(m, field), k.plural+"/"))
+		}
+	}
+	headers := make([]string, len(shown.fields))
+	for i, field := range shown.fields {
+		headers[i] = strings.ReplaceAll(field, "_", " ")
+	}
+	p.table(headers, rows, shown.right...)
+	return nil
+}

@@ -1,0 +1,114 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	audiencev1 "github.com/kohorta/kohorta/proto/audience/v1"
+)
+
+func newSegment(o *options) *cobra.Command {
+	k := kinds[1]
+	return newResource(o, k, "Segments: preview, evaluate, list members",
+		newSegmentPreview(o), newSegmentEvaluate(o), newSegmentMembers(o, k))
+}
+
+func newSegmentPreview(o *options) *cobra.Command {
+	var sample int32
+	var at instant
+	command := &cobra.Command{
+		Use: "preview EXPRESSION", Short: "Show whom an expression would take in, clause by clause", Args: cobra.ExactArgs(1),
+		Example: `  kohorta segment preview 'rfm.r >= 4 && count("purchase", "30d") >= 2'`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return ask(cmd.Context(), o, func(ctx context.Context, c *client) error {
+				r, err := c.segments.PreviewSegment(ctx, &audiencev1.PreviewSegmentRequest{Expression: args[0], SampleSize: sample, EvaluateTime: at.proto()})
+				if err != nil {
+					return err
+				}
+				return newPrinter(cmd.OutOrStdout(), o).preview(r)
+			})
+		},
+	}
+	command.Flags().Int32Var(&sample, "sample", 10, "members to show, at most 100")
+	command.Flags().Var(&at, "at", "instant to evaluate at, RFC 3339 or a date; default now")
+	return command
+}
+
+func (p *printer) preview(r *audiencev1.PreviewSegmentResponse) error {
+	if p.json {
+		return p.message(r)
+	}
+	fmt.Fprintf(p.out, "%s of %s users\n", p.bold.Render(thousands(r.GetMemberCount())), thousands(r.GetUserCount()))
+	rows := make([][]string, len(r.GetClauses()))
+	for i, clause := range r.GetClauses() {
+		rows[i] = []string{thousands(clause.GetUserCount()), clause.GetClause()}
+	}
+	p.table([]string{"users", "clause"}, rows, 0)
+	if len(r.GetSampleUserIds()) > 0 {
+		fmt.Fprintf(p.out, "for instance %s\n", strings.Join(r.GetSampleUserIds(), ", "))
+	}
+	return nil
+}
+
+func newSegmentEvaluate(o *options) *cobra.Command {
+	var users []string
+	var at instant
+	command := &cobra.Command{
+		Use: "evaluate", Short: "Bring the members of all segments up to date", Args: cobra.NoArgs,
+		Example: "  kohorta segment evaluate\n  kohorta segment evaluate --user CG-12520",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return ask(cmd.Context(), o, func(ctx context.Context, c *client) error {
+				r, err := c.segments.EvaluateSegments(ctx, &audiencev1.EvaluateSegmentsRequest{UserIds: users, EvaluateTime: at.proto()})
+				if err != nil {
+					return err
+				}
+				run, err := c.watch(ctx, cmd.ErrOrStderr(), r.GetRun().GetName())
+				if err != nil {
+					return err
+				}
+				return newPrinter(cmd.OutOrStdout(), o).run(run)
+			})
+		},
+	}
+	command.Flags().StringArrayVar(&users, "user", nil, "only this user; repeat the flag for several")
+	command.Flags().Var(&at, "at", "instant to evaluate at, RFC 3339 or a date; default now")
+	return command
+}
+
+func newSegmentMembers(o *options, k kind) *cobra.Command {
+	return &cobra.Command{
+		Use: "members ID", Short: "List the members of a segment, one a line", Args: cobra.ExactArgs(1), ValidArgsFunction: k.complete(o),
+		Example: "  kohorta segment members champions | wc -l",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return ask(cmd.Context(), o, func(ctx context.Context, c *client) error {
+				stream, err := c.segments.ListMembers(ctx, &audiencev1.ListMembersRequest{Name: k.name(args[0])})
+				if err != nil {
+					return err
+				}
+				p := newPrinter(cmd.OutOrStdout(), o)
+				for {
+					r, err := stream.Recv()
+					if errors.Is(err, io.EOF) {
+						return nil
+					}
+					if err != nil {
+						return err
+					}
+					for _, user := range r.GetUserIds() {
+						if p.json {
+							user = fmt.Sprintf("{%q:%q}", "user_id", user)
+						}
+						if _, err := fmt.Fprintln(p.out, user); err != nil {
+							return err
+						}
+					}
+				}
+			})
+		},
+	}
+}

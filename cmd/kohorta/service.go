@@ -1,0 +1,206 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/kohorta/kohorta/internal/audience"
+	"github.com/kohorta/kohorta/internal/engine"
+	"github.com/kohorta/kohorta/internal/live"
+	"github.com/kohorta/kohorta/internal/run"
+	"github.com/kohorta/kohorta/internal/warehouse"
+	"github.com/kohorta/kohorta/segmenter"
+	"github.com/kohorta/kohorta/server"
+	"github.com/kohorta/kohorta/sync/delivery"
+	"github.com/kohorta/kohorta/sync/destination"
+	"github.com/kohorta/kohorta/sync/identity"
+	"github.com/kohorta/kohorta/sync/meta"
+	"github.com/kohorta/kohorta/sync/tiktok"
+)
+
+// service is all rooms, tied together.
+type service struct {
+	config    Config
+	log       *slog.Logger
+	engines   *engine.Engines // nil when both are servers
+	store     *warehouse.Store
+	live      *live.Store
+	segmenter *segmenter.Segmenter
+	runner    *run.Runner
+	server    *server.Server
+	listener  net.Listener
+}
+
+// newService starts the engines that the configuration does not name servers for, opens the stores, and listens. What it
+// has begun when it fails is ended again.
+func newService(ctx context.Context, config Config, log *slog.Logger) (_ *service, err error) {
+	s := &service{config: config, log: log}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.close())
+		}
+	}()
+	// The address first: a second service on it would otherwise find out after starting engines.
+	if s.listener, err = net.Listen("tcp", config.Listen); err != nil {
+		return nil, fmt.Errorf("listen: %w; set listen to a free address", err)
+	}
+	if err = s.openStores(ctx); err != nil {
+		return nil, err
+	}
+	s.runner = run.New(s.store, log, config.ShutdownGrace)
+	if err = s.runner.Recover(ctx); err != nil {
+		return nil, err
+	}
+	s.segmenter = segmenter.New(segmenter.Deps{
+		Database: s.store, Log: s.store, Projection: s.live, Catalogue: warehouse.Catalogue{Store: s.store}, Logger: log, Now: time.Now,
+	})
+	deliverer := delivery.New(delivery.Deps{
+		Ledger: s.store, Catalogue: syncCatalogue{s.store}, Connect: s.connect, Log: log,
+	})
+	identify, err := newIdentify(config.PhoneCountry)
+	if err != nil {
+		return nil, fmt.Errorf("phone_country: %w", err)
+	}
+	s.server = server.New(server.Deps{
+		Config: server.Config{Currency: config.Currency, Grace: config.ShutdownGrace}, Log: log,
+		Segments: s.store.Segments(), Models: s.store.Models(), Destinations: s.store.Destinations(), Audiences: s.store.Audiences(),
+		Events: s.store, Profiles: s.store, Answers: s.store, Identify: identify, Segmenter: s.segmenter,
+		Memberships: s.live, Members: s.store, Scores: s.store, Planner: planner{deliverer},
+		Jobs: jobs{s.runner, s.segmenter, deliverer}, Runs: s.runner,
+	})
+	return s, nil
+}
+
+// openStores starts what must be started and opens both stores.
+func (s *service) openStores(ctx context.Context) error {
+	start := engine.Start
+	embedClickHouse, embedRedis := s.config.ClickHouse.DSN == "", len(s.config.Redis.Addresses) == 0
+	switch {
+	case embedClickHouse && !embedRedis:
+		start = engine.StartClickHouse
+	case !embedClickHouse && embedRedis:
+		start = engine.StartRedis
+	case !embedClickHouse && !embedRedis:
+		start = nil
+	}
+	var err error
+	if start != nil {
+		s.config.Engines.Log = s.log
+		if s.engines, err = start(ctx, s.config.Engines); err != nil {
+			return err
+		}
+	}
+	if embedClickHouse {
+		s.config.ClickHouse.DSN = s.engines.ClickHouse()
+	}
+	if embedRedis {
+		if s.config.Redis, err = embeddedRedis(s.engines.Redis()); err != nil {
+			return err
+		}
+	}
+	s.config.ClickHouse.Log = s.log
+	if s.store, err = warehouse.Open(ctx, s.config.ClickHouse); err != nil {
+		return err
+	}
+	s.live, err = live.Open(ctx, s.config.Redis, s.log)
+	return err
+}
+
+// address is where the service answers.
+func (s *service) address() string { return s.listener.Addr().String() }
+
+// run answers until ctx ends, then drains: calls first, then runs, then the projector.
+func (s *service) run(ctx context.Context) error {
+	working, stopWorking := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopWorking()
+	group, serving := errgroup.WithContext(ctx)
+	group.Go(func() error {
+		defer stopWorking()
+		err := s.server.Serve(serving, s.listener)
+		return errors.Join(err, s.runner.Run(serving))
+	})
+	group.Go(func() error { return s.segmenter.Run(working) })
+	if s.engines != nil {
+		group.Go(func() error { return s.engines.Run(working) })
+	}
+	return group.Wait()
+}
+
+// close releases the stores and stops the engines. Closing what never opened is harmless.
+func (s *service) close() error {
+	var errs []error
+	if s.listener != nil {
+		if err := s.listener.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
+			errs = append(errs, err)
+		}
+	}
+	if s.live != nil {
+		errs = append(errs, s.live.Close())
+	}
+	if s.store != nil {
+		errs = append(errs, s.store.Close())
+	}
+	if s.engines != nil {
+		errs = append(errs, s.engines.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// connect makes the connector of a destination. Secrets are files of the secrets directory, named without a path.
+func (s *service) connect(d audience.Destination) (destination.Destination, error) {
+	secret := func(name string) string {
+		if name == "" {
+			return ""
+		}
+		return filepath.Join(s.config.SecretsDir, filepath.Base(name))
+	}
+	switch d.Platform {
+	case audience.PlatformMeta:
+		return meta.New(meta.Config{
+			Account: d.Account, TokenFile: secret(d.TokenSecret), AppSecretFile: secret(d.AppSecret), BaseURL: d.BaseURL,
+			BatchRows: d.BatchRows, RequestsPerSecond: d.RequestsPerS,
+		}, s.log)
+	case audience.PlatformTikTok:
+		return tiktok.New(tiktok.Config{
+			Account: d.Account, TokenFile: secret(d.TokenSecret), BaseURL: d.BaseURL, EmailMode: d.EmailMode,
+			BatchRows: d.BatchRows, RequestsPerSecond: d.RequestsPerS,
+		}, s.log)
+	}
+	return nil, audience.Invalid("platform", "%q is not meta or tiktok", d.Platform)
+}
+
+// newIdentify is sync/identity as the server asks for it. A hasher serves one caller at a time, so each has its own.
+func newIdentify(phoneCountry string) (server.Identify, error) {
+	if _, err := identity.NewHasher(phoneCountry); err != nil {
+		return nil, err
+	}
+	hashers := sync.Pool{New: func() any {
+		hasher, err := identity.NewHasher(phoneCountry)
+		if err != nil {
+			panic(err) // the same call has just succeeded
+		}
+		return hasher
+	}}
+	return func(facts []server.Fact) ([]audience.Identifier, []server.DroppedFact) {
+		hasher := hashers.Get().(*identity.Hasher)
+		defer hashers.Put(hasher)
+		inputs := make([]identity.Input, len(facts))
+		for i, fact := range facts {
+			inputs[i] = identity.Input{Field: identity.Field(fact.Field), Value: identity.Raw(fact.Value), Hashed: fact.Hashed, Scheme: fact.Scheme}
+		}
+		identifiers, left := hasher.Identify(inputs)
+		dropped := make([]server.DroppedFact, len(left))
+		for i, d := range left {
+			dropped[i] = server.DroppedFact{Field: string(d.Field), Schemes: d.Schemes, Reason: d.Reason}
+		}
+		return identifiers, dropped
+	}, nil
+}

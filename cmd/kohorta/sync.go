@@ -1,0 +1,92 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	audiencev1 "github.com/kohorta/kohorta/proto/audience/v1"
+)
+
+func newDestination(o *options) *cobra.Command {
+	return newResource(o, kinds[2], "Destinations: advertising accounts")
+}
+
+func newAudience(o *options) *cobra.Command {
+	return newResource(o, kinds[3], "Audiences: segments bound to destinations")
+}
+
+func newSync(o *options) *cobra.Command {
+	k := kinds[3]
+	command := &cobra.Command{Use: "sync", Short: "Keep an audience on its platform equal to its segment"}
+	command.AddCommand(
+		&cobra.Command{
+			Use: "plan AUDIENCE", Short: "Show what a sync would send, and send nothing", Args: cobra.ExactArgs(1), ValidArgsFunction: k.complete(o),
+			Example: "  kohorta sync plan champions-meta",
+			RunE: func(cmd *cobra.Command, args []string) error {
+				return ask(cmd.Context(), o, func(ctx context.Context, c *client) error {
+					r, err := c.audiences.PlanSync(ctx, &audiencev1.PlanSyncRequest{Name: k.name(args[0])})
+					if err != nil {
+						return err
+					}
+					p := newPrinter(cmd.OutOrStdout(), o)
+					if p.json {
+						return p.message(r.GetPlan())
+					}
+					_, err = fmt.Fprintln(p.out, planInWords(r.GetPlan()))
+					return err
+				})
+			},
+		},
+		&cobra.Command{
+			Use: "start AUDIENCE", Short: "Sync an audience and watch it", Args: cobra.ExactArgs(1), ValidArgsFunction: k.complete(o),
+			Example: "  kohorta sync start champions-meta",
+			RunE: func(cmd *cobra.Command, args []string) error {
+				return ask(cmd.Context(), o, func(ctx context.Context, c *client) error {
+					r, err := c.audiences.StartSync(ctx, &audiencev1.StartSyncRequest{Name: k.name(args[0])})
+					return followRun(ctx, cmd, o, c, r.GetRun(), err)
+				})
+			},
+		},
+		&cobra.Command{
+			Use: "approve RUN", Short: "Send what a held sync did not", Args: cobra.ExactArgs(1),
+			Example: "  kohorta run list\n  kohorta sync approve 0193a0c2-…",
+			RunE: func(cmd *cobra.Command, args []string) error {
+				return ask(cmd.Context(), o, func(ctx context.Context, c *client) error {
+					r, err := c.audiences.ApproveSync(ctx, &audiencev1.ApproveSyncRequest{Run: runName(args[0])})
+					return followRun(ctx, cmd, o, c, r.GetRun(), err)
+				})
+			},
+		},
+	)
+	return command
+}
+
+// followRun watches a run that was just started, and shows its end.
+func followRun(ctx context.Context, cmd *cobra.Command, o *options, c *client, run *audiencev1.Run, err error) error {
+	if err != nil {
+		return err
+	}
+	if run, err = c.watch(ctx, cmd.ErrOrStderr(), run.GetName()); err != nil {
+		return err
+	}
+	return newPrinter(cmd.OutOrStdout(), o).run(run)
+}
+
+// planInWords is a plan on a few lines.
+func planInWords(plan *audiencev1.SyncPlan) string {
+	lines := []string{fmt.Sprintf("add %s, remove %s, change %s, leave %s; %s requests, about %s",
+		thousands(plan.GetAdditionCount()), thousands(plan.GetRemovalCount()), thousands(plan.GetChangeCount()),
+		thousands(plan.GetUnchangedCount()), thousands(plan.GetRequestCount()), plan.GetSendDuration().AsDuration())}
+	for _, reason := range slices.Sorted(maps.Keys(plan.GetSuppressedCounts())) {
+		lines = append(lines, fmt.Sprintf("not sent, %s: %s", strings.ReplaceAll(reason, "_", " "), thousands(plan.GetSuppressedCounts()[reason])))
+	}
+	for _, reason := range plan.GetHoldReasons() {
+		lines = append(lines, "would wait for approval: "+reason)
+	}
+	return strings.Join(lines, "\n")
+}

@@ -1,0 +1,101 @@
+package segmenter
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/kohorta/kohorta/internal/audience"
+	"github.com/kohorta/kohorta/segmenter/expr"
+	"github.com/kohorta/kohorta/segmenter/kmeans"
+)
+
+// CheckSegment says what is wrong with the expression of a new or changed segment, among all segments and models there
+// are: a reference to nothing or a cycle included. It is an InvalidError of the field "expression".
+func (s *Segmenter) CheckSegment(ctx context.Context, segment audience.Segment) error {
+	segments, err := s.Catalogue.Segments(ctx)
+	if err != nil {
+		return err
+	}
+	scores, err := s.scores(ctx)
+	if err != nil {
+		return err
+	}
+	sources := []expr.Segment{{ID: segment.ID, Number: segment.Number, Expression: segment.Expression}}
+	for _, other := range segments {
+		if other.ID != segment.ID && !other.Disabled {
+			sources = append(sources, expr.Segment{ID: other.ID, Number: other.Number, Expression: other.Expression})
+		}
+	}
+	_, err = expr.Compile(sources, scores)
+	var fault *expr.Error
+	if errors.As(err, &fault) && fault.Segment == segment.ID {
+		fault.Segment = "" // the caller knows whose expression it is
+	}
+	return err
+}
+
+// CheckModel says what is wrong with a model's spec: an InvalidError of fields such as "rfm.bins".
+func (s *Segmenter) CheckModel(ctx context.Context, model audience.Model) error {
+	switch {
+	case model.Kind == audience.ModelRFM && model.RFM != nil:
+		return fieldErrors("rfm", rfmConfig(*model.RFM).Validate())
+	case model.Kind == audience.ModelKMeans && model.KMeans != nil:
+		config := kmeansConfig(*model.KMeans)
+		if err := fieldErrors("k_means", config.Validate()); err != nil {
+			return err
+		}
+		for i, feature := range model.KMeans.Features {
+			if featureColumns[feature] == "" || slices.Contains(model.KMeans.Features[:i], feature) {
+				return audience.Invalid(fmt.Sprintf("k_means.features[%d]", i), "%q is not, once each, recency, frequency or monetary", feature)
+			}
+		}
+		return s.checkSource(ctx, model.KMeans.Source)
+	}
+	return audience.Invalid("config", "is missing; give rfm or k_means")
+}
+
+// checkSource makes sure that a k-means model's source is an RFM model; it need not be trained yet.
+func (s *Segmenter) checkSource(ctx context.Context, id audience.ModelID) error {
+	models, err := s.Catalogue.Models(ctx)
+	if err != nil {
+		return err
+	}
+	for _, m := range models {
+		if m.ID == id && m.Kind == audience.ModelRFM {
+			return nil
+		}
+	}
+	return audience.Invalid("k_means.source", "models/%.80s is no RFM model there is; create it first", id)
+}
+
+// kmeansConfig is the spec in the words of the mathematics.
+func kmeansConfig(spec audience.KMeansSpec) kmeans.Config {
+	return kmeans.Config{K: spec.K, KMin: spec.MinK, KMax: spec.MaxK, Seed: spec.Seed, Restarts: spec.Restarts}
+}
+
+// fieldErrors makes an InvalidError of what the mathematics says of its configuration: joined errors "field: reason".
+func fieldErrors(prefix string, err error) error {
+	joined, isJoined := err.(interface{ Unwrap() []error })
+	if !isJoined {
+		return err
+	}
+	var v audience.Violations
+	for _, fault := range joined.Unwrap() {
+		field, reason, _ := strings.Cut(fault.Error(), ": ")
+		v.Add(prefix+"."+field, "%s", reason)
+	}
+	return v.Err()
+}
+
+// References lists the segments and models an expression names.
+func (s *Segmenter) References(expression string) ([]audience.SegmentID, []audience.ModelID, error) {
+	parsed, err := expr.Parse(expression)
+	if err != nil {
+		return nil, nil, err
+	}
+	references := parsed.References()
+	return references.Segments, references.Models, nil
+}
