@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -257,16 +258,21 @@ func TestApplyCounts(t *testing.T) {
 func TestCanary(t *testing.T) {
 	hash := fmt.Sprintf("%x", row(t, "u", email(canaryEmail)).Identifiers[0].Value)
 	echo := strings.Join([]string{canaryEmail, canaryToken, canarySecret[:6], hash, proof(canaryToken, canarySecret)}, " ")
-	var status int
-	var answer string
+	type reply struct {
+		status int // 0: the connection breaks
+		body   string
+	}
+	var next atomic.Value // a reply; handlers may outlive the call they answer
+	next.Store(reply{})
 	c, log := serve(t, func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("X-Ad-Api-Version-Warning", "moved "+echo)
 		w.Header().Set("facebook-api-version", "v27.0")
-		if status == 0 {
+		answer := next.Load().(reply)
+		if answer.status == 0 {
 			panic(http.ErrAbortHandler)
 		}
-		w.WriteHeader(status)
-		_, _ = w.Write([]byte(answer))
+		w.WriteHeader(answer.status)
+		_, _ = w.Write([]byte(answer.body))
 	})
 	batches, _ := c.Split([]destination.Row{row(t, "u1", email(canaryEmail))}, destination.Add)
 	var shown strings.Builder
@@ -280,16 +286,15 @@ func TestCanary(t *testing.T) {
 	}
 	try()
 	for code := range verdicts {
-		status = 400
-		answer = fmt.Sprintf(`{"error":{"message":%q,"code":%d,"error_subcode":%d,"error_user_msg":%q,"error_user_title":%q,"fbtrace_id":%q}}`,
-			echo, code[0], code[1], echo, echo, canaryToken)
+		next.Store(reply{400, fmt.Sprintf(`{"error":{"message":%q,"code":%d,"error_subcode":%d,"error_user_msg":%q,"error_user_title":%q,"fbtrace_id":%q}}`,
+			echo, code[0], code[1], echo, echo, canaryToken)})
 		try()
 	}
 	for _, body := range []string{echo, "<html>" + echo, "{" + echo, `{"error":"` + echo + `"}`, `{"data":"` + echo + `"}`,
 		`{"id":"1","operation_status":{"code":471,"description":"` + echo + `"}}`,
 		`{"audience_id":"1","num_received":1,"num_invalid_entries":1,"invalid_entry_samples":{"[\"` + hash + `\"]":"` + echo + `"}}`} {
-		for _, status = range []int{200, 302, 400, 413, 500} {
-			answer = body
+		for _, status := range []int{200, 302, 400, 413, 500} {
+			next.Store(reply{status, body})
 			try()
 		}
 	}

@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -303,14 +304,19 @@ func TestTitle(t *testing.T) {
 func TestCanary(t *testing.T) {
 	hash := fmt.Sprintf("%x", row(t, "u", email(canaryEmail)).Identifiers[0].Value)
 	echo := strings.Join([]string{canaryEmail, canaryToken, hash}, " ")
-	var status int
-	var answer string
+	type reply struct {
+		status int // 0: the connection breaks
+		body   string
+	}
+	var next atomic.Value // a reply; handlers may outlive the call they answer
+	next.Store(reply{})
 	c, log := serve(t, func(w http.ResponseWriter, r *http.Request) {
-		if status == 0 {
+		answer := next.Load().(reply)
+		if answer.status == 0 {
 			panic(http.ErrAbortHandler)
 		}
-		w.WriteHeader(status)
-		_, _ = w.Write([]byte(answer))
+		w.WriteHeader(answer.status)
+		_, _ = w.Write([]byte(answer.body))
 	})
 	batches, _ := c.Split([]destination.Row{row(t, "u1", email(canaryEmail))}, destination.Add)
 	var shown strings.Builder
@@ -324,14 +330,14 @@ func TestCanary(t *testing.T) {
 	}
 	try()
 	for code := range verdicts {
-		status, answer = 200, fmt.Sprintf(`{"code":%d,"message":%q,"request_id":%q}`, code, echo, canaryToken)
+		next.Store(reply{200, fmt.Sprintf(`{"code":%d,"message":%q,"request_id":%q}`, code, echo, canaryToken)})
 		try()
 	}
 	for _, body := range []string{echo, "<html>" + echo, "{" + echo, `{"code":"` + echo + `"}`, `{"code":0,"data":"` + echo + `"}`,
 		`{"code":20001,"message":"` + echo + `","request_id":"` + canaryToken + `","data":{}}`,
 		`{"code":0,"data":{"list":[{"audience_details":{"audience_id":"1","error_msg":"` + echo + `"}}]}}`} {
-		for _, status = range []int{200, 302, 400, 413, 500} {
-			answer = body
+		for _, status := range []int{200, 302, 400, 413, 500} {
+			next.Store(reply{status, body})
 			try()
 		}
 	}
