@@ -29,6 +29,7 @@ type world struct {
 	mu          sync.Mutex
 	fault       error                     // what every port but the resources answers, when set
 	gate        chan struct{}             // WriteEvents waits for it, when set
+	entered     chan struct{}             // hears of each WriteEvents that waits
 	events      map[string]audience.Event // by user and event id
 	writes      []int                     // events of each WriteEvents
 	profiles    map[audience.UserID]audience.ProfileUpdate
@@ -41,6 +42,8 @@ type world struct {
 	started     []string // what Jobs were asked
 	plan        audience.SyncPlan
 	wait        bool // Get waits for its context to end
+	panics      bool // Get panics
+	forgetful   bool // WriteEvents keeps nothing
 }
 
 func newWorld() *world {
@@ -54,7 +57,7 @@ func newWorld() *world {
 		audiences: &shelf[audience.Audience]{kind: "audiences", id: func(v audience.Audience) string { return string(v.ID) },
 			meta: func(v *audience.Audience) *audience.Meta { return &v.Meta }},
 		events: map[string]audience.Event{}, profiles: map[audience.UserID]audience.ProfileUpdate{}, answers: map[string][]byte{},
-		memberships: map[audience.UserID][]audience.Number{}, runs: map[audience.RunID]audience.Run{},
+		entered: make(chan struct{}, 100), memberships: map[audience.UserID][]audience.Number{}, runs: map[audience.RunID]audience.Run{},
 	}
 }
 
@@ -84,6 +87,14 @@ type shelf[T any] struct {
 	writes  int
 	items   []T // by id
 	fault   error
+	// interfere is how many Updates find that another process wrote just before.
+	interfere int
+}
+
+func (s *shelf[T]) fail(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.fault = err
 }
 
 func (s *shelf[T]) named(id string, kind error) error {
@@ -140,6 +151,11 @@ func (s *shelf[T]) Update(_ context.Context, item T) (T, error) {
 	if !found {
 		return item, s.named(s.id(item), audience.ErrNotFound)
 	}
+	if s.interfere > 0 {
+		s.interfere--
+		s.writes++
+		s.meta(&s.items[at]).Etag = strconv.Itoa(s.writes)
+	}
 	before := *s.meta(&s.items[at])
 	if etag := s.meta(&item).Etag; etag != "" && etag != before.Etag {
 		return item, fmt.Errorf("%s/%s was changed meanwhile: %w", s.kind, s.id(item), audience.ErrConflict)
@@ -167,6 +183,7 @@ func (s *shelf[T]) Delete(_ context.Context, id, etag string) error {
 
 func (w *world) WriteEvents(ctx context.Context, events []audience.Event) ([]bool, error) {
 	if w.gate != nil {
+		w.entered <- struct{}{}
 		select {
 		case <-w.gate:
 		case <-ctx.Done():
@@ -178,8 +195,11 @@ func (w *world) WriteEvents(ctx context.Context, events []audience.Event) ([]boo
 	if w.fault != nil {
 		return nil, w.fault
 	}
-	w.writes = append(w.writes, len(events))
 	duplicate := make([]bool, len(events))
+	if w.forgetful {
+		return duplicate, nil
+	}
+	w.writes = append(w.writes, len(events))
 	for i, event := range events {
 		key := string(event.User) + "\x00" + event.ID
 		_, duplicate[i] = w.events[key]
@@ -275,6 +295,9 @@ func (s segmenter) Preview(ctx context.Context, expression string, at time.Time,
 type memberships struct{ w *world }
 
 func (m memberships) Get(ctx context.Context, user audience.UserID) (audience.Membership, error) {
+	if m.w.panics {
+		panic("no such bucket")
+	}
 	if m.w.wait {
 		<-ctx.Done()
 		return audience.Membership{}, errors.New("read tcp 10.0.0.1:6379: i/o timeout")
@@ -375,6 +398,15 @@ func (w *world) Evaluate(_ context.Context, users []audience.UserID, _ time.Time
 
 func (w *world) Sync(_ context.Context, target audience.Audience, approved bool) (audience.Run, error) {
 	return w.start(audience.RunSync, "audiences/"+string(target.ID), fmt.Sprint(approved))
+}
+
+func (w *world) endRun(name string, state audience.RunState) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	id := audience.RunID(strings.TrimPrefix(name, "runs/"))
+	run := w.runs[id]
+	run.State, run.EndTime = state, time.Now().UTC()
+	w.runs[id] = run
 }
 
 type runs struct{ w *world }

@@ -60,6 +60,19 @@ func (l *logBuffer) String() string {
 	return l.b.String()
 }
 
+// lineWith is the one line of the log that holds a text.
+func (l *logBuffer) lineWith(t *testing.T, text string) string {
+	t.Helper()
+	var found []string
+	for line := range strings.Lines(l.String()) {
+		if strings.Contains(line, text) {
+			found = append(found, line)
+		}
+	}
+	require.Len(t, found, 1)
+	return found[0]
+}
+
 func start(t testing.TB, config server.Config) *harness {
 	t.Helper()
 	h := &harness{world: newWorld(), log: &logBuffer{}}
@@ -224,7 +237,7 @@ func TestShutdown(t *testing.T) {
 			_, err := h.ingest.IngestEvents(t.Context(), &audiencev1.IngestEventsRequest{Events: []*audiencev1.Event{purchase("u1", "e1")}})
 			written <- err
 		}()
-		h.gate <- struct{}{} // the write is under way
+		<-h.entered
 
 		stopped := make(chan error, 1)
 		go func() { stopped <- h.stop() }()
@@ -233,6 +246,8 @@ func TestShutdown(t *testing.T) {
 		}
 		d := requireStatus(t, err, codes.Unavailable, audiencev1.ErrorReason_ERROR_REASON_UNAVAILABLE)
 		require.NotNil(t, d.retry)
+		require.Empty(t, written)
+		h.gate <- struct{}{} // only now, the write ends
 		require.NoError(t, <-written)
 		require.NoError(t, <-stopped)
 		_, err = h.ingest.IngestEvents(t.Context(), &audiencev1.IngestEventsRequest{})
@@ -246,7 +261,7 @@ func TestShutdown(t *testing.T) {
 			_, err := h.ingest.IngestEvents(t.Context(), &audiencev1.IngestEventsRequest{Events: []*audiencev1.Event{purchase("u1", "e1")}})
 			cut <- err
 		}()
-		require.Never(t, func() bool { return len(cut) > 0 }, 50*time.Millisecond, 10*time.Millisecond)
+		<-h.entered
 		began := time.Now()
 		require.NoError(t, h.stop())
 		require.Less(t, time.Since(began), 5*time.Second)
