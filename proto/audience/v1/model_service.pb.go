@@ -821,7 +821,7 @@ type KMeansConfig struct {
 	Seed uint64 `protobuf:"varint,6,opt,name=seed,proto3" json:"seed,omitempty"`
 	// Users to train on. Default: 100,000.
 	SampleSize int32 `protobuf:"varint,7,opt,name=sample_size,json=sampleSize,proto3" json:"sample_size,omitempty"`
-	// Starts on the sample, of which the best is taken. Default: 10.
+	// Starts on the sample, of which the best is taken. Default: 25 to 100, more for a smaller sample.
 	Restarts      int32 `protobuf:"varint,8,opt,name=restarts,proto3" json:"restarts,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -44,7 +44,7 @@ type ModelServiceClient interface {
 	ListModels(ctx context.Context, in *ListModelsRequest, opts ...grpc.CallOption) (*ListModelsResponse, error)
 	// UpdateModel changes a model. Scores follow at the next training. Its kind cannot change.
 	UpdateModel(ctx context.Context, in *UpdateModelRequest, opts ...grpc.CallOption) (*UpdateModelResponse, error)
-	// DeleteModel deletes a model, with its scores, that no segment and no other model uses.
+	// DeleteModel deletes a model that no segment and no other model uses. Its scores can no longer be read.
 	DeleteModel(ctx context.Context, in *DeleteModelRequest, opts ...grpc.CallOption) (*DeleteModelResponse, error)
 	// TrainModel trains a new version of a model. It answers at once, with the run to watch.
 	TrainModel(ctx context.Context, in *TrainModelRequest, opts ...grpc.CallOption) (*TrainModelResponse, error)
@@ -178,7 +178,7 @@ type ModelServiceServer interface {
 	ListModels(context.Context, *ListModelsRequest) (*ListModelsResponse, error)
 	// UpdateModel changes a model. Scores follow at the next training. Its kind cannot change.
 	UpdateModel(context.Context, *UpdateModelRequest) (*UpdateModelResponse, error)
-	// DeleteModel deletes a model, with its scores, that no segment and no other model uses.
+	// DeleteModel deletes a model that no segment and no other model uses. Its scores can no longer be read.
 	DeleteModel(context.Context, *DeleteModelRequest) (*DeleteModelResponse, error)
 	// TrainModel trains a new version of a model. It answers at once, with the run to watch.
 	TrainModel(context.Context, *TrainModelRequest) (*TrainModelResponse, error)
