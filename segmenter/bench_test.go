@@ -1,0 +1,225 @@
+package segmenter_test
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/kohorta/kohorta/internal/audience"
+	"github.com/kohorta/kohorta/internal/warehouse"
+	"github.com/kohorta/kohorta/segmenter"
+	"github.com/kohorta/kohorta/segmenter/expr"
+)
+
+// benchEvents and benchUsers are the history of a benchmark: 20 events a user. With KOHORTA_BENCH=1 it is 20 M events, else 400,000.
+func benchEvents() int {
+	if os.Getenv("KOHORTA_BENCH") == "1" {
+		return 20_000_000
+	}
+	return 400_000
+}
+
+func benchUsers() int { return benchEvents() / 20 }
+
+// benchNow is the instant that the benchmarks' history of 24 months ends at.
+var benchNow = time.Date(2026, 7, 1, 0, 0, 0, 0, time.UTC)
+
+// fill makes a history inside ClickHouse, one part a month: 12 % purchases, in orders of two lines, and five other types.
+func (h house) fill(b *testing.B, events, users int) {
+	b.Helper()
+	const months = 24
+	for month := range months {
+		require.NoError(b, h.store.Exec(b.Context(), audience.Query{SQL: `
+INSERT INTO events (user_id, event_id, type, time, value_micros, texts, numbers)
+WITH intDiv(number, 2) AS pair, cityHash64(pair) AS h, cityHash64(pair, 'type') % 100 AS kind, kind < 12 AS bought
+SELECT concat('user-', leftPad(toString(h % {users:UInt64}), 7, '0')), concat('event-', toString(number)),
+    multiIf(bought, 'purchase', kind < 52, 'visit', kind < 77, 'view', kind < 87, 'search', kind < 95, 'cart', 'email_open'),
+    fromUnixTimestamp64Milli({month:Int64} + toInt64(cityHash64(pair, 'time') % (28 * 86400000))),
+    if(bought, (1 + cityHash64(number, 'value') % 500) * 1000000, 0),
+    if(bought, map('order_id', concat('order-', toString(pair)), 'category', concat('category-', toString(number % 40))),
+               map('page', concat('page-', toString(h % 200)))),
+    if(bought, map('quantity', toFloat64(1 + number % 5)), map())
+FROM numbers({from:UInt64}, {count:UInt64})`, Params: map[string]any{
+			"users": uint64(users), "month": benchNow.AddDate(0, month-months, 0).UnixMilli(),
+			"from": uint64(month * (events / months)), "count": uint64(events / months),
+		}}))
+	}
+	for _, statement := range []string{
+		"INSERT INTO users SELECT DISTINCT user_id FROM events",
+		`INSERT INTO profiles (user_id, version, country, update_time)
+		 SELECT user_id, 1, ['DE', 'FR', 'PL', 'US'][1 + cityHash64(user_id) % 4], now64(3) FROM users`,
+	} {
+		require.NoError(b, h.store.Exec(b.Context(), audience.Query{SQL: statement}))
+	}
+}
+
+// seconds runs a query whose answer is one row or none, and says how long that took.
+func (h house) seconds(b *testing.B, q audience.Query) float64 {
+	b.Helper()
+	began := time.Now()
+	require.NoError(b, h.store.Select(b.Context(), q, func(func(...any) error) error { return nil }))
+	return time.Since(began).Seconds()
+}
+
+// watched is a database that remembers what it was asked for.
+type watched struct {
+	segmenter.Database
+	statements []audience.Query
+}
+
+func (w *watched) Exec(ctx context.Context, q audience.Query) error {
+	w.statements = append(w.statements, q)
+	return w.Database.Exec(ctx, q)
+}
+
+func (w *watched) begins(b *testing.B, with string) audience.Query {
+	b.Helper()
+	for _, q := range w.statements {
+		if strings.HasPrefix(strings.TrimSpace(q.SQL), with) {
+			return q
+		}
+	}
+	require.FailNow(b, "no statement begins with "+with)
+	return audience.Query{}
+}
+
+var rfmBench = audience.Model{ID: "rfm", Kind: audience.ModelRFM, RFM: &audience.RFMSpec{AsOf: benchNow}}
+
+// BenchmarkRFM measures recency, frequency and monetary of all users beside ClickHouse's bare scan of the columns this
+// takes, in turn within one run: "measure/scan" is the query alone, "train/scan" everything from measuring to published
+// scores. The scan reads all events, RFM the purchases, because the type leads the key.
+//
+//	KOHORTA_BENCH=1 go test ./segmenter -run - -bench RFM -benchtime 5x
+func BenchmarkRFM(b *testing.B) {
+	h := newHouse(b)
+	h.fill(b, benchEvents(), benchUsers())
+	h.train(b, rfmBench)
+	database := &watched{Database: h.store}
+	trainer := segmenter.New(segmenter.Deps{Database: database, Log: h.store, Projection: h.live,
+		Catalogue: warehouse.Catalogue{Store: h.store}, Logger: h.Logger, Now: time.Now})
+	model, err := h.store.Models().Get(b.Context(), "rfm")
+	require.NoError(b, err)
+
+	var scans, measures, trains []float64
+	for b.Loop() {
+		scans = append(scans, h.seconds(b, audience.Query{SQL: `
+SELECT countIf(type = 'purchase'), sum(cityHash64(user_id)), max(time), sum(value_micros), sum(order_hash) FROM events`}))
+		began := time.Now()
+		_, err := trainer.Train(b.Context(), model, "run", quiet)
+		require.NoError(b, err)
+		trains = append(trains, time.Since(began).Seconds())
+
+		measure := database.begins(b, "CREATE TABLE staging_")
+		measure.SQL = "SELECT count(), sum(recency_days), sum(frequency), sum(monetary_micros) FROM (" +
+			measure.SQL[strings.Index(measure.SQL, "SELECT"):] + ")"
+		measures = append(measures, h.seconds(b, measure))
+	}
+	scan := median(scans)
+	b.ReportMetric(scan, "scan-s")
+	b.ReportMetric(median(measures)/scan, "measure/scan")
+	b.ReportMetric(median(trains)/scan, "train/scan")
+	b.ReportMetric(float64(benchUsers())/median(trains), "users/s")
+}
+
+func median(values []float64) float64 {
+	slices.Sort(values)
+	return values[len(values)/2]
+}
+
+// mix is the i-th of any number of different expressions of the usual kinds.
+func mix(i int) string {
+	days := []int{7, 14, 30, 60, 90, 120, 180, 365}[i/10%8]
+	n := 1 + i/80
+	return []string{
+		fmt.Sprintf(`count("purchase", "%dd") > %d`, days, n),
+		fmt.Sprintf(`did("visit", "%dd") && count("purchase", "%dd") < %d`, days, days, n),
+		fmt.Sprintf(`sum("purchase", "%dd") > %d.0`, days, 100*n),
+		fmt.Sprintf(`days_since("purchase") > %d`, days+n),
+		fmt.Sprintf(`rfm.r >= %d && rfm.m >= 3 && !did("email_open", "%dd")`, 1+i/10%5, days+n),
+		fmt.Sprintf(`count("purchase", "%dd", prop.category == "category-%d") >= 1`, days, i%40),
+		fmt.Sprintf(`count("view", "%dd", prop.page == "page-%d") >= %d`, days, i%200, n),
+		fmt.Sprintf(`profile.country == "DE" && did("cart", "%dd") && rfm.f > %d`, days, n),
+		fmt.Sprintf(`rfm.segment in ["champions", "loyal"] && count("search", "%dd") >= %d`, days, n),
+		fmt.Sprintf(`in_segment("s%d") && !in_segment("s%d")`, i-9, i-8),
+	}[i%10]
+}
+
+// BenchmarkEvaluateQuery evaluates 1, 50 and 200 segments over everybody, each set in one query: "50/one" is the time of 50
+// to the mean time of one, over one of each kind that refers to no other.
+//
+//	KOHORTA_BENCH=1 go test ./segmenter -run - -bench EvaluateQuery -benchtime 3x
+func BenchmarkEvaluateQuery(b *testing.B) {
+	h := newHouse(b)
+	h.fill(b, benchEvents(), benchUsers())
+	version := h.train(b, rfmBench)
+	scores := []expr.Scores{{Model: "rfm", Kind: audience.ModelRFM, Number: version.Model, Version: version.Version}}
+	query := func(from, to int) audience.Query {
+		var segments []expr.Segment
+		for i := from; i < to; i++ {
+			segments = append(segments, expr.Segment{ID: audience.SegmentID(fmt.Sprintf("s%d", i)), Number: audience.Number(i + 1), Expression: mix(i)})
+		}
+		program, err := expr.Compile(segments, scores)
+		require.NoError(b, err)
+		q := program.Query(benchNow, nil)
+		q.SQL = "SELECT count(), sum(length(segments)) FROM (" + q.SQL + ")"
+		return q
+	}
+	const kinds = 9
+	one, took := 0.0, map[int][]float64{}
+	for b.Loop() {
+		for i := range kinds {
+			one += h.seconds(b, query(i, i+1)) / kinds
+		}
+		for _, n := range []int{50, 200} {
+			took[n] = append(took[n], h.seconds(b, query(0, n)))
+		}
+	}
+	one /= float64(b.N)
+	b.ReportMetric(one, "one-s")
+	b.ReportMetric(median(took[50])/one, "50/one")
+	b.ReportMetric(median(took[200])/one, "200/one")
+}
+
+// BenchmarkEvaluateSome evaluates 100 users, log and projection included, over histories of which one is ten times the other,
+// of the same users: "ratio" is what the tenfold history costs.
+//
+//	KOHORTA_BENCH=1 go test ./segmenter -run - -bench EvaluateSome -benchtime 20x
+func BenchmarkEvaluateSome(b *testing.B) {
+	small, large := newHouse(b), newHouse(b)
+	users := benchUsers()
+	for h, events := range map[house]int{small: benchEvents() / 10, large: benchEvents()} {
+		h.fill(b, events, users)
+		h.train(b, rfmBench)
+		for i := range 50 {
+			_, err := h.store.Segments().Create(b.Context(), audience.Segment{ID: audience.SegmentID(fmt.Sprintf("s%d", i)), Expression: mix(i)})
+			require.NoError(b, err)
+		}
+		require.NoError(b, h.Rebuild(b.Context()))
+	}
+	random := rand.New(rand.NewPCG(1, 2))
+	var ofSmall, ofLarge []float64
+	for b.Loop() {
+		some := make([]audience.UserID, 100)
+		for i := range some {
+			some[i] = audience.UserID(fmt.Sprintf("user-%07d", random.IntN(users)))
+		}
+		some = segmenter.SortUsers(some)
+		evaluate := func(h house) float64 {
+			began := time.Now()
+			_, err := h.Evaluate(b.Context(), some, benchNow, "bench", quiet)
+			require.NoError(b, err)
+			return time.Since(began).Seconds()
+		}
+		ofSmall, ofLarge = append(ofSmall, evaluate(small)), append(ofLarge, evaluate(large))
+	}
+	b.ReportMetric(1000*median(ofSmall), "small-ms")
+	b.ReportMetric(1000*median(ofLarge), "large-ms")
+	b.ReportMetric(median(ofLarge)/median(ofSmall), "ratio")
+}
