@@ -236,6 +236,32 @@ func TestLastingFaultsStop(t *testing.T) {
 	}
 }
 
+// A platform that takes no removals now gets the adds all the same, but not those of users it still holds.
+func TestRemovalsRefusedForNow(t *testing.T) {
+	w := newWorld()
+	w.want(4, "a")
+	_, err := w.sync("1")
+	require.NoError(t, err)
+	w.want(6, "a")
+	delete(w.wanted, "u000000")
+	w.wanted["u000001"] = []audience.Identifier{{Scheme: emails, Value: "u000001/b"}}
+	w.platform.fails = func(b destination.Batch) error {
+		if b.Op == destination.Remove {
+			return &destination.Error{Kind: destination.Busy, Scope: destination.OfAudience, RetryAfter: 24 * time.Hour, Err: errors.New("too small")}
+		}
+		return nil
+	}
+	report, err := w.sync("2")
+	require.ErrorContains(t, err, "too small")
+	require.Equal(t, delivery.Outcome{Planned: 2, Confirmed: 2}, report.Additions)
+	require.Equal(t, delivery.Outcome{Planned: 1, Unknown: 1}, report.Removals)
+	require.Equal(t, delivery.Outcome{Planned: 1, Unknown: 1}, report.Changes)
+	w.platform.fails = nil
+	_, err = w.sync("3")
+	require.NoError(t, err)
+	w.requireLaw(t)
+}
+
 func TestPassingFaultsAreWaitedOut(t *testing.T) {
 	slow := func(kind destination.Kind, scope destination.Scope, after time.Duration) *destination.Error {
 		return &destination.Error{Kind: kind, Scope: scope, RetryAfter: after, Err: errors.New("later")}

@@ -4,9 +4,10 @@
 //
 // # Order
 //
-// Removals go first, then adds. A user whose identifiers changed is removed under the old ones; the adds are planned after
-// that, from the ledger, so that he is added only if the removal was confirmed. Not before it: one row of the ledger, with
-// one set of identifiers, says all that the platform may hold of a user.
+// Removals go first, then adds. Where the platform takes no removals for now, the adds go all the same. A user whose
+// identifiers changed is removed under the old ones; the adds are planned after that, from the ledger, so that he is added
+// only if the removal was confirmed. Not before it: one row of the ledger, with one set of identifiers, says all that the
+// platform may hold of a user.
 //
 // A platform knows people by their identifiers: with a removed user go others who share one with him. Before a removal
 // such members are set back to `sending`, so that the adds that follow restore them.

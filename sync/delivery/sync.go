@@ -2,6 +2,7 @@ package delivery
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"time"
@@ -98,10 +99,21 @@ func (s *sending) all(ctx context.Context) error {
 		}
 	}
 	// No more is removed than was planned, and approved if need be: what left since is the next sync's.
-	if err := s.pass(ctx, destination.Remove, p.Removals+p.Changes); err != nil {
+	removing := s.pass(ctx, destination.Remove, p.Removals+p.Changes)
+	if removing != nil && !busy(removing) {
+		return removing
+	}
+	if err := s.pass(ctx, destination.Add, math.MaxInt64); err != nil {
 		return err
 	}
-	return s.pass(ctx, destination.Add, math.MaxInt64)
+	return removing
+}
+
+// busy reports whether the platform takes no such change of the audience now. It may take others: one that refuses
+// removals because the audience would get too small wants adds.
+func busy(err error) bool {
+	var failure *destination.Error
+	return errors.As(err, &failure) && failure.Kind == destination.Busy
 }
 
 // ensureAudience creates the audience on the platform, or finds it there.
