@@ -250,7 +250,7 @@ type RfmConfig_SegmentPreset int32
 const (
 	// Kohorta's.
 	RfmConfig_SEGMENT_PRESET_UNSPECIFIED RfmConfig_SegmentPreset = 0
-	// Kohorta's: see docs/rfm.md.
+	// Kohorta's: every combination of scores has a name in the words of the field.
 	RfmConfig_SEGMENT_PRESET_DEFAULT RfmConfig_SegmentPreset = 1
 	// The R package rfm's.
 	RfmConfig_SEGMENT_PRESET_RFM_PACKAGE RfmConfig_SegmentPreset = 2
@@ -1109,7 +1109,7 @@ type RfmScore struct {
 	F int32 `protobuf:"varint,2,opt,name=f,proto3" json:"f,omitempty"`
 	// Monetary score, from 1 (little) to bins.
 	M int32 `protobuf:"varint,3,opt,name=m,proto3" json:"m,omitempty"`
-	// Named segment; empty when no rule fits.
+	// Named segment; "others" when no rule fits.
 	Segment string `protobuf:"bytes,4,opt,name=segment,proto3" json:"segment,omitempty"`
 	// Days since the last purchase.
 	RecencyDays int32 `protobuf:"varint,5,opt,name=recency_days,json=recencyDays,proto3" json:"recency_days,omitempty"`
