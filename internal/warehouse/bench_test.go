@@ -1,12 +1,14 @@
 package warehouse
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"strconv"
 	"testing"
 	"time"
 
+	"github.com/ClickHouse/clickhouse-go/v2"
 	"github.com/stretchr/testify/require"
 
 	"github.com/kohorta/kohorta/internal/audience"
@@ -100,4 +102,68 @@ func BenchmarkDiff(b *testing.B) {
 	}
 	b.ReportMetric(float64(users)*float64(b.N)/diff.Seconds(), "users/s")
 	b.ReportMetric(diff.Seconds()/scan.Seconds(), "x-scan")
+}
+
+// BenchmarkSyncRows compares a target with a ledger of as many users, one in fifty to add and one in fifty to remove, and
+// counts beside it what two anti-joins of the bare user ids take. "peak-MB" is ClickHouse's memory for either.
+func BenchmarkSyncRows(b *testing.B) {
+	store, users := open(b), benchRows(b)
+	params := map[string]any{"users": users}
+	fill := func(sql string) {
+		require.NoError(b, store.Exec(b.Context(), audience.Query{SQL: sql, Params: params}))
+	}
+	const user = "concat('user-', leftPad(toString(number), 8, '0'))"
+	const address = "[('meta:EMAIL', sipHash128(number))]"
+	fill("INSERT INTO members SELECT " + user + ", [7], 1 FROM numbers({users:UInt64})")
+	fill("INSERT INTO consents SELECT " + user + ", 'advertising', '', true, now64(3) FROM numbers({users:UInt64})")
+	fill("INSERT INTO profiles SELECT " + user + ", 1, 'DE', map(), map(), " + address + ", now64(3) FROM numbers({users:UInt64})")
+	fill("INSERT INTO deliveries SELECT 4, " + user + ", 'delivered', " + address + ", '', '', now64(3), 1 FROM numbers(intDiv({users:UInt64}, 50), {users:UInt64})")
+	var ours, antijoins time.Duration
+	var peakOurs, peakAntijoins int64
+	for b.Loop() {
+		began, rows := time.Now(), 0
+		for _, err := range store.SyncRows(peakMemory(b.Context(), &peakOurs), scope) {
+			require.NoError(b, err)
+			rows++
+		}
+		ours += time.Since(began)
+		require.Equal(b, users/50*2, rows)
+
+		began = time.Now()
+		for _, sides := range [][2]string{{"members", "deliveries"}, {"deliveries", "members"}} {
+			require.NoError(b, store.Select(peakMemory(b.Context(), &peakAntijoins), audience.Query{SQL: "SELECT count() FROM " + sides[0] + " AS l LEFT ANTI JOIN " + sides[1] + " AS r USING (user_id)"},
+				func(scan func(...any) error) error { var n uint64; return scan(&n) }))
+		}
+		antijoins += time.Since(began)
+	}
+	b.ReportMetric(float64(users)*float64(b.N)/ours.Seconds(), "users/s")
+	b.ReportMetric(ours.Seconds()/antijoins.Seconds(), "x-anti-joins")
+	b.ReportMetric(float64(peakOurs)/1e6, "peak-MB")
+	b.ReportMetric(float64(peakAntijoins)/1e6, "anti-join-peak-MB")
+}
+
+// peakMemory notes the most memory ClickHouse takes for what is done with the context.
+func peakMemory(ctx context.Context, peak *int64) context.Context {
+	return clickhouse.Context(ctx, clickhouse.WithProfileEvents(func(events []clickhouse.ProfileEvent) {
+		for _, event := range events {
+			if event.Name == "MemoryTrackerPeakUsage" || event.Name == "MemoryTrackerUsage" {
+				*peak = max(*peak, event.Value)
+			}
+		}
+	}))
+}
+
+// BenchmarkUpsertProfiles merges batches of 10 000 updates into profiles that are there already.
+func BenchmarkUpsertProfiles(b *testing.B) {
+	store := open(b)
+	updates := make([]audience.ProfileUpdate, 10_000)
+	for i := range updates {
+		updates[i] = audience.ProfileUpdate{
+			User: audience.UserID(fmt.Sprintf("user-%06d", i)), Texts: map[string]string{"plan": "pro"}, Identifiers: []audience.Identifier{email, phone},
+		}
+	}
+	for b.Loop() {
+		require.NoError(b, store.UpsertProfiles(b.Context(), updates))
+	}
+	b.ReportMetric(float64(len(updates))*float64(b.N)/b.Elapsed().Seconds(), "profiles/s")
 }

@@ -29,24 +29,30 @@ const (
 // sure of are looked up.
 func (w *eventWriter) repeats(ctx context.Context, rows *eventColumns) ([]bool, error) {
 	duplicate := make([]bool, rows.len())
-	unsure := map[uint64]bool{}
-	for _, hash := range rows.hashes {
+	maybe := map[int]bool{}     // rows that memory is not sure of
+	unsure := map[uint64]bool{} // their hashes
+	for i, hash := range rows.hashes {
 		if w.maybeSeen(hash) {
-			unsure[hash] = true
+			maybe[i], unsure[hash] = true, true
 		}
 	}
 	if len(unsure) == 0 {
 		return duplicate, nil
 	}
-	asked := map[eventKey]int{} // to the first row of that key
+	first := map[eventKey]int{} // row of the batch
+	asked := map[eventKey]int{} // those of them that may be stored already
 	for i, hash := range rows.hashes {
-		if unsure[hash] {
-			key := eventKey{rows.users[i], rows.ids[i]}
-			if _, repeated := asked[key]; repeated {
-				duplicate[i] = true
-			} else {
-				asked[key] = i
-			}
+		if !unsure[hash] {
+			continue
+		}
+		key := eventKey{rows.users[i], rows.ids[i]}
+		if _, repeated := first[key]; repeated {
+			duplicate[i] = true
+			continue
+		}
+		first[key] = i
+		if maybe[i] {
+			asked[key] = i
 		}
 	}
 	for _, condition := range []string{inPlace, anywhere} {

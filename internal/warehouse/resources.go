@@ -52,6 +52,9 @@ func (r *Resources[T]) Create(ctx context.Context, document T) (T, error) {
 	r.store.resources.Lock()
 	defer r.store.resources.Unlock()
 	var none T
+	if err := r.store.settle(ctx); err != nil { // a number that is about to be taken is taken
+		return none, r.failed("create", r.id(&document), err, nil)
+	}
 	if _, found, err := r.find(ctx, r.id(&document)); err != nil || found {
 		return none, r.failed("create", r.id(&document), err, audience.ErrExists)
 	}

@@ -14,7 +14,9 @@ import (
 //go:embed queries/sync.sql
 var syncSQL string
 
-const mergeJoins = " SETTINGS join_algorithm = 'full_sorting_merge'"
+// mergeJoins joins sorted sides; what has to be sorted on the way goes to disk rather than beyond a bound of memory.
+const mergeJoins = ` SETTINGS join_algorithm = 'full_sorting_merge',
+	max_bytes_before_external_sort = 500000000, max_bytes_before_external_group_by = 500000000`
 
 // SyncRows yields, by UserID, the users for whom something may have to be done, and every member who may not be sent,
 // with the reason. Users held with exactly what is wanted, and users refused before with exactly what is wanted, are

@@ -1,5 +1,5 @@
 -- Target and ledger of one audience side by side, one row for each user of either: what is wanted at the platform, why a
--- member is not wanted there, and what the platform holds. Every side comes sorted by user, so no join holds one in memory.
+-- member is not wanted there, and what the platform holds. The joins merge sides sorted by user.
 SELECT
     user_id,
     target.member AS member,
