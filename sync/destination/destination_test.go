@@ -3,7 +3,6 @@ package destination
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -111,7 +110,7 @@ func TestSend(t *testing.T) {
 	_, err = send(ctx, "/slow")
 	require.ErrorIs(t, err, context.Canceled)
 	var e *Error
-	require.False(t, errors.As(err, &e))
+	require.NotErrorAs(t, err, &e)
 }
 
 func TestErrorSaysAll(t *testing.T) {

@@ -11,15 +11,20 @@ import (
 // Secret is a token or key. It shows itself to nobody.
 type Secret string
 
-func (Secret) String() string               { return "[redacted]" }
-func (Secret) GoString() string             { return "[redacted]" }
-func (Secret) Format(s fmt.State, _ rune)   { _, _ = s.Write([]byte("[redacted]")) }
-func (Secret) MarshalText() ([]byte, error) { return []byte("[redacted]"), nil }
+const redacted = "[redacted]"
+
+func (Secret) String() string { return redacted }
+
+// Format redacts under every verb, those for numbers included.
+func (Secret) Format(s fmt.State, _ rune) { _, _ = s.Write([]byte(redacted)) }
+
+// MarshalText redacts in JSON and the like.
+func (Secret) MarshalText() ([]byte, error) { return []byte(redacted), nil }
 
 // ReadSecret reads a secret from its file, without the white space around it. Connectors read it for each request, so
 // that a renewed one is in force at once. The error, an Unauthorized *Error, names the setting and the file.
 func ReadSecret(setting, path string) (Secret, error) {
-	data, err := os.ReadFile(path)
+	data, err := os.ReadFile(path) //nolint:gosec // the operator names the file
 	secret := strings.TrimSpace(string(data))
 	var remedy string
 	switch {

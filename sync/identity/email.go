@@ -38,11 +38,11 @@ func appendAddress(dst []byte, v string) ([]byte, bool) {
 			continue
 		}
 		switch {
-		case c == '.' && last != '.' && !(domain && last == '-'):
+		case c == '.' && last != '.' && (!domain || last != '-'):
 			dots++
 		case c == '@' && last != '.' && !domain:
 			domain, dots, c = true, 0, '.'
-		case c == '-' && !(domain && last == '.'):
+		case c == '-' && (!domain || last != '.'):
 		case !domain && strings.IndexByte("!#$%&'*+/=?^_`{|}~", c) >= 0:
 		default:
 			return dst, false

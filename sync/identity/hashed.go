@@ -46,8 +46,7 @@ func (h *Hasher) takeHashed(ids []audience.Identifier, in Input, value string, d
 func (h *Hasher) takeUnmarked(ids []audience.Identifier, f Field, value string, drop func([]audience.Scheme, string)) []audience.Identifier {
 	const reason = "looks hashed but is not marked as hashed"
 	schemes := schemesOf(f)
-	switch f {
-	case Phone, BirthDate, IDFA, GAID, MADID:
+	if slices.Contains([]Field{Phone, BirthDate, IDFA, GAID, MADID}, f) || schemes == nil {
 		drop(schemes, reason)
 		return ids
 	}

@@ -129,6 +129,10 @@ func TestIdentify(t *testing.T) {
 			inputs:  []Input{{Field: "shoe_size", Value: "43"}},
 			dropped: []Dropped{{"shoe_size", nil, "no platform matches by this field"}},
 		},
+		"a field nobody knows, with a digest": {
+			inputs:  []Input{{Field: "shoe_size", Value: Raw(hexOf("43"))}},
+			dropped: []Dropped{{"shoe_size", nil, "looks hashed but is not marked as hashed"}},
+		},
 		"too long": {
 			inputs:  []Input{{Field: City, Value: Raw(strings.Repeat("a", 513))}},
 			dropped: []Dropped{{City, []audience.Scheme{MetaCity}, "is longer than 512 bytes"}},

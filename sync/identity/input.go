@@ -101,6 +101,7 @@ func hashedSchemesOf(f Field) []audience.Scheme {
 		return []audience.Scheme{TikTokAAID}
 	case Phone, BirthDate, MADID:
 		return nil
+	default:
+		return schemesOf(f)
 	}
-	return schemesOf(f)
 }

@@ -11,8 +11,16 @@ type Raw string
 
 const redacted = "[redacted]"
 
-func (Raw) String() string               { return redacted }
-func (Raw) GoString() string             { return redacted }
-func (Raw) Format(s fmt.State, _ rune)   { _, _ = s.Write([]byte(redacted)) }
+func (Raw) String() string { return redacted }
+
+// GoString redacts for those who ask for it without fmt.
+func (Raw) GoString() string { return redacted }
+
+// Format redacts under every verb, those for numbers included.
+func (Raw) Format(s fmt.State, _ rune) { _, _ = s.Write([]byte(redacted)) }
+
+// MarshalText redacts in JSON and the like.
 func (Raw) MarshalText() ([]byte, error) { return []byte(redacted), nil }
-func (Raw) LogValue() slog.Value         { return slog.StringValue(redacted) }
+
+// LogValue redacts in logs.
+func (Raw) LogValue() slog.Value { return slog.StringValue(redacted) }

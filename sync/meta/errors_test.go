@@ -2,7 +2,6 @@ package meta
 
 import (
 	"encoding/json"
-	"errors"
 	"net/http"
 	"testing"
 	"time"
@@ -161,7 +160,7 @@ func TestConfig(t *testing.T) {
 		err := c.Validate()
 		require.ErrorIs(t, err, audience.ErrInvalid, field)
 		var invalid *audience.InvalidError
-		require.True(t, errors.As(err, &invalid))
+		require.ErrorAs(t, err, &invalid)
 		require.Equal(t, field, invalid.Violations[0].Field)
 		_, err = New(c, nil)
 		require.Error(t, err)

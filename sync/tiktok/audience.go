@@ -73,7 +73,7 @@ func (c *Client) find(ctx context.Context, name string) (string, error) {
 				Pages int `json:"total_page"`
 			} `json:"page_info"`
 		}
-		said, err := c.call(ctx, http.MethodGet, "dmp/custom_audience/list/", c.query("page", strconv.Itoa(page), "page_size", "100"), nil, &data)
+		said, err := c.call(ctx, http.MethodGet, "dmp/custom_audience/list/", c.query(url.Values{"page": {strconv.Itoa(page)}, "page_size": {"100"}}), nil, &data)
 		if err != nil {
 			return "", err
 		}
@@ -93,12 +93,9 @@ func (c *Client) find(ctx context.Context, name string) (string, error) {
 	}
 }
 
-// query is the advertiser and pairs of names and values.
-func (c *Client) query(pairs ...string) url.Values {
-	q := url.Values{"advertiser_id": {c.account}}
-	for i := 0; i < len(pairs); i += 2 {
-		q.Set(pairs[i], pairs[i+1])
-	}
+// query adds the advertiser to q.
+func (c *Client) query(q url.Values) url.Values {
+	q.Set("advertiser_id", c.account)
 	return q
 }
 
@@ -124,7 +121,7 @@ func (c *Client) Audience(ctx context.Context, id string) (destination.Status, e
 			Details details `json:"audience_details"`
 		} `json:"list"`
 	}
-	said, err := c.call(ctx, http.MethodGet, "dmp/custom_audience/get/", c.query("custom_audience_ids", string(ids), "history_size", "1"), nil, &data)
+	said, err := c.call(ctx, http.MethodGet, "dmp/custom_audience/get/", c.query(url.Values{"custom_audience_ids": {string(ids)}, "history_size": {"1"}}), nil, &data)
 	if err != nil {
 		return destination.Status{}, err
 	}
@@ -195,6 +192,6 @@ func (c *Client) Check(ctx context.Context) error {
 	if _, err := c.call(ctx, http.MethodGet, "user/info/", nil, nil, &data); err != nil {
 		return err
 	}
-	_, err := c.call(ctx, http.MethodGet, "dmp/custom_audience/list/", c.query("page", "1", "page_size", "1"), nil, &data)
+	_, err := c.call(ctx, http.MethodGet, "dmp/custom_audience/list/", c.query(url.Values{"page": {"1"}, "page_size": {"1"}}), nil, &data)
 	return err
 }

@@ -3,7 +3,6 @@ package tiktok
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"flag"
 	"fmt"
 	"log/slog"
@@ -16,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/kohorta/kohorta/internal/audience"
@@ -98,12 +98,12 @@ func TestRequests(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			var got strings.Builder
 			client, _ := serve(t, func(w http.ResponseWriter, r *http.Request) {
-				require.Equal(t, canaryToken, r.Header.Get("Access-Token"))
-				require.True(t, strings.HasSuffix(r.URL.Path, "/"))
+				assert.Equal(t, canaryToken, r.Header.Get("Access-Token"))
+				assert.True(t, strings.HasSuffix(r.URL.Path, "/"))
 				var body bytes.Buffer
 				_, err := body.ReadFrom(r.Body)
-				require.NoError(t, err)
-				require.True(t, body.Len() == 0 || json.Valid(body.Bytes()))
+				assert.NoError(t, err)
+				assert.True(t, body.Len() == 0 || json.Valid(body.Bytes()))
 				fmt.Fprintf(&got, "%s %s\n%s\n", r.Method, r.URL, body.String())
 				_, _ = w.Write([]byte(c.answer))
 			})
@@ -364,7 +364,7 @@ func TestConfig(t *testing.T) {
 		err := c.Validate()
 		require.ErrorIs(t, err, audience.ErrInvalid, field)
 		var invalid *audience.InvalidError
-		require.True(t, errors.As(err, &invalid))
+		require.ErrorAs(t, err, &invalid)
 		require.Equal(t, field, invalid.Violations[0].Field)
 		_, err = New(c, nil)
 		require.Error(t, err)
