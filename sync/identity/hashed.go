@@ -15,7 +15,7 @@ const (
 )
 
 // takeHashed adds the identifiers of a value that is a digest already.
-func (h *Hasher) takeHashed(ids []audience.Identifier, in Input, value string, drop func([]audience.Scheme, string)) []audience.Identifier {
+func (h *Hasher) takeHashed(ids []audience.Identifier, in Input, value string, drop dropFunc) []audience.Identifier {
 	schemes := hashedSchemesOf(in.Field)
 	if in.Scheme != "" {
 		schemes = []audience.Scheme{in.Scheme}
@@ -32,7 +32,7 @@ func (h *Hasher) takeHashed(ids []audience.Identifier, in Input, value string, d
 		reason = "this field cannot be sent hashed"
 	}
 	if reason != "" {
-		drop(schemes, reason)
+		drop(reason, schemes...)
 		return ids
 	}
 	for _, s := range schemes {
@@ -43,15 +43,15 @@ func (h *Hasher) takeHashed(ids []audience.Identifier, in Input, value string, d
 
 // takeUnmarked handles a value given as clear that looks hashed: Meta's rule takes it as a digest, TikTok's refuses it
 // (sheets 3.3 and 6). Of a phone nobody can tell whether the + was hashed along, so it is refused for both.
-func (h *Hasher) takeUnmarked(ids []audience.Identifier, f Field, value string, drop func([]audience.Scheme, string)) []audience.Identifier {
+func (h *Hasher) takeUnmarked(ids []audience.Identifier, f Field, value string, drop dropFunc) []audience.Identifier {
 	const reason = "looks hashed but is not marked as hashed"
 	schemes := schemesOf(f)
 	if slices.Contains([]Field{Phone, BirthDate, IDFA, GAID, MADID}, f) || schemes == nil {
-		drop(schemes, reason)
+		drop(reason, schemes...)
 		return ids
 	}
 	if len(schemes) > 1 {
-		drop(schemes[1:], reason)
+		drop(reason, schemes[1:]...)
 	}
 	return h.takeHashed(ids, Input{Field: f, Hashed: true, Scheme: schemes[0]}, value, drop)
 }

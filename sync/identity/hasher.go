@@ -41,7 +41,12 @@ func (h *Hasher) Identify(inputs []Input) ([]audience.Identifier, []Dropped) {
 	var dropped []Dropped
 	country := h.countryOf(inputs)
 	for _, in := range inputs {
-		drop := func(s []audience.Scheme, reason string) {
+		first := len(dropped)
+		drop := func(reason string, s ...audience.Scheme) {
+			if last := len(dropped) - 1; last >= first && dropped[last].Reason == reason {
+				dropped[last].Schemes = append(dropped[last].Schemes, s...)
+				return
+			}
 			dropped = append(dropped, Dropped{Field: in.Field, Schemes: s, Reason: reason})
 		}
 		value := strings.TrimSpace(string(in.Value))
@@ -74,27 +79,23 @@ func (h *Hasher) Hash(s audience.Scheme, v Raw, country string) (id audience.Ide
 	return audience.Identifier{Scheme: s, Value: h.digest()}, ""
 }
 
+// dropFunc notes why an input is of no use for some schemes.
+type dropFunc func(reason string, schemes ...audience.Scheme)
+
 // takeClear adds the identifiers of a value in the clear. Schemes often share the normal form; it is hashed once.
-func (h *Hasher) takeClear(ids []audience.Identifier, in Input, country string, drop func([]audience.Scheme, string)) []audience.Identifier {
+func (h *Hasher) takeClear(ids []audience.Identifier, in Input, country string, drop dropFunc) []audience.Identifier {
 	schemes := schemesOf(in.Field)
 	if schemes == nil {
-		drop(nil, "no platform matches by this field")
+		drop("no platform matches by this field")
 		return ids
 	}
-	h.previous = h.previous[:0]
-	digest := ""
-	var left []audience.Scheme
-	why := ""
+	digest := "" // of h.previous
 	for _, s := range schemes {
 		var reason string
 		h.form, reason = appendForm(h.form[:0], s, string(in.Value), country)
 		switch {
 		case reason != "":
-			if reason != why && left != nil {
-				drop(left, why)
-				left = nil
-			}
-			left, why = append(left, s), reason
+			drop(reason, s)
 			continue
 		case inClear(s):
 			ids = append(ids, audience.Identifier{Scheme: s, Value: string(h.form)})
@@ -104,9 +105,6 @@ func (h *Hasher) takeClear(ids []audience.Identifier, in Input, country string, 
 			h.form, h.previous = h.previous, h.form
 		}
 		ids = append(ids, audience.Identifier{Scheme: s, Value: digest})
-	}
-	if left != nil {
-		drop(left, why)
 	}
 	return ids
 }
