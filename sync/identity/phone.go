@@ -33,6 +33,9 @@ func appendTikTokPhone(dst []byte, v, country string) ([]byte, string) {
 	return append(append(dst, '+'), digits...), ""
 }
 
+// signs are what a number may have beside its digits; the Replacer takes them away.
+var signs = strings.NewReplacer("+", "", " ", "", "(", "", ")", "")
+
 // international gives the digits of a number with its country code; sure is false when they are the digits as given and
 // nothing tells whether they begin with one.
 func international(v, country string) (digits string, sure bool, reason string) {
@@ -57,7 +60,7 @@ func international(v, country string) (digits string, sure bool, reason string) 
 	if rest, ok := strings.CutPrefix(given, "00"); ok {
 		given = "+" + rest
 	}
-	plain := strings.NewReplacer("+", "", " ", "", "(", "", ")", "").Replace(given)
+	plain := signs.Replace(given)
 	switch {
 	case plain == "" || len(plain) > 15:
 		return "", false, malformed
