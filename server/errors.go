@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"time"
 
@@ -19,6 +20,12 @@ import (
 
 // errorDomain is the domain of every ErrorInfo.
 const errorDomain = "kohorta.dev"
+
+// A status travels in HTTP/2 headers, of which many clients and proxies take few KB; so it names some faults of very many.
+const (
+	maxViolations   = 50
+	maxMessageBytes = 2000
+)
 
 // defaultRetry is when to come back where nobody knows better.
 const defaultRetry = time.Second
@@ -99,6 +106,9 @@ func statusOf(ctx context.Context, err error) *status.Status {
 // failure is a status with its reason and details.
 func failure(code codes.Code, reason audiencev1.ErrorReason, message string, details ...protoadapt.MessageV1) *status.Status {
 	details = append([]protoadapt.MessageV1{&errdetails.ErrorInfo{Reason: reason.String(), Domain: errorDomain}}, details...)
+	if len(message) > maxMessageBytes {
+		message = message[:maxMessageBytes] + " …"
+	}
 	plain := status.New(code, strings.ToValidUTF8(message, "\uFFFD"))
 	detailed, err := plain.WithDetails(details...)
 	if err != nil { // only a detail that cannot be encoded; the code still tells
@@ -108,11 +118,18 @@ func failure(code codes.Code, reason audiencev1.ErrorReason, message string, det
 }
 
 func badRequest(e *audience.InvalidError) *errdetails.BadRequest {
-	detail := &errdetails.BadRequest{FieldViolations: make([]*errdetails.BadRequest_FieldViolation, len(e.Violations))}
-	for i, v := range e.Violations {
-		detail.FieldViolations[i] = &errdetails.BadRequest_FieldViolation{
+	detail := &errdetails.BadRequest{}
+	add := func(v audience.Violation) {
+		detail.FieldViolations = append(detail.FieldViolations, &errdetails.BadRequest_FieldViolation{
 			Field: strings.ToValidUTF8(v.Field, "\uFFFD"), Description: strings.ToValidUTF8(v.Reason, "\uFFFD"),
+		})
+	}
+	for i, v := range e.Violations {
+		if i == maxViolations {
+			add(audience.Violation{Field: v.Field, Reason: fmt.Sprintf("and %d more fields are at fault", len(e.Violations)-i)})
+			break
 		}
+		add(v)
 	}
 	return detail
 }

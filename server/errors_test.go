@@ -10,6 +10,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/kohorta/kohorta/internal/audience"
 	audiencev1 "github.com/kohorta/kohorta/proto/audience/v1"
@@ -74,6 +76,20 @@ func TestErrorsOfTheRooms(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestAThousandFaultsFitIntoAStatus: the first ones are named, the others counted; headers stay small.
+func TestAThousandFaultsFitIntoAStatus(t *testing.T) {
+	h := start(t, server.Config{})
+	bad := users(1000)
+	for i := range bad {
+		bad[i] += "\n"
+	}
+	_, err := h.membership.BatchGetMembership(t.Context(), &audiencev1.BatchGetMembershipRequest{UserIds: bad})
+	d := requireStatus(t, err, codes.InvalidArgument, audiencev1.ErrorReason_ERROR_REASON_INVALID_FIELD)
+	require.Len(t, d.fields(), 51)
+	require.Equal(t, "user_ids[50]: and 950 more fields are at fault", d.fields()[50])
+	require.Less(t, proto.Size(status.Convert(err).Proto()), 8<<10)
 }
 
 func TestPanicsAreSurvived(t *testing.T) {
