@@ -2,6 +2,7 @@ package warehouse
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -141,6 +142,33 @@ func TestNothingIsLostOrDoubledWhenTheConnectionBreaks(t *testing.T) {
 	require.NotZero(t, failures)
 	require.Equal(t, batches*each, count(t, store, "events"))
 	require.Equal(t, batches*each/2, count(t, store, "users FINAL"))
+}
+
+func TestAnInsertWhoseAnswerIsLostDoesNotLandLater(t *testing.T) {
+	cut, dsn := behindProxy(t, enginetest.ClickHouse(t))
+	store := reopen(t, dsn)
+	require.NoError(t, store.Exec(t.Context(), audience.Query{SQL: "ALTER TABLE events ADD COLUMN slow UInt8 MATERIALIZED sleepEachRow(0.5)"}))
+	events := []audience.Event{event("a", "1"), event("a", "2")}
+
+	failed := make(chan error)
+	go func() {
+		_, err := store.WriteEvents(t.Context(), events)
+		failed <- err
+	}()
+	require.Eventually(t, func() bool {
+		return count(t, store, "system.processes WHERE startsWith(query, 'INSERT INTO events') AND elapsed > 0.1 AND current_database = currentDatabase()") == 1
+	}, 5*time.Second, 20*time.Millisecond)
+	cut.cut()
+	cut.mend()
+	require.ErrorIs(t, <-failed, audience.ErrUnavailable)
+
+	duplicate, err := store.WriteEvents(t.Context(), events)
+	for errors.Is(err, audience.ErrUnavailable) { // by a pooled connection that was cut, too
+		duplicate, err = store.WriteEvents(t.Context(), events)
+	}
+	require.NoError(t, err)
+	require.Equal(t, []bool{false, false}, duplicate, "the first attempt is known not to have landed")
+	require.Equal(t, 2, count(t, store, "events"))
 }
 
 func TestACallerWhoseTimeIsUpDoesNotWait(t *testing.T) {
