@@ -15,24 +15,15 @@ import (
 // CheckSegment says what is wrong with the expression of a new or changed segment, among all segments and models there
 // are: a reference to nothing or a cycle included. It is an InvalidError of the field "expression".
 func (s *Segmenter) CheckSegment(ctx context.Context, segment audience.Segment) error {
-	segments, err := s.Catalogue.Segments(ctx)
-	if err != nil {
-		return err
-	}
-	scores, err := s.scores(ctx)
-	if err != nil {
-		return err
-	}
-	sources := []expr.Segment{{ID: segment.ID, Number: segment.Number, Expression: segment.Expression}}
-	for _, other := range segments {
-		if other.ID != segment.ID && !other.Disabled {
-			sources = append(sources, expr.Segment{ID: other.ID, Number: other.Number, Expression: other.Expression})
-		}
-	}
-	_, err = expr.Compile(sources, scores)
+	_, err := s.programWith(ctx, segment)
+	return err
+}
+
+// ofAuthor leaves the id out of a fault of the segment's own expression.
+func ofAuthor(id audience.SegmentID, err error) error {
 	var fault *expr.Error
-	if errors.As(err, &fault) && fault.Segment == segment.ID {
-		fault.Segment = "" // the caller knows whose expression it is
+	if errors.As(err, &fault) && fault.Segment == id {
+		fault.Segment = ""
 	}
 	return err
 }
