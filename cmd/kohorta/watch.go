@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -84,24 +85,47 @@ func (p *printer) run(run *audiencev1.Run) error {
 	if p.json {
 		return p.message(run)
 	}
-	state := cell(run, "state")
 	took := ""
 	if run.GetEndTime() != nil {
 		took = fmt.Sprintf(" in %.1f s", run.GetEndTime().AsTime().Sub(run.GetCreateTime().AsTime()).Seconds())
 	}
-	fmt.Fprintf(p.out, "%s: %s %s%s\n", run.GetName(), cell(run, "kind"), p.bold.Render(state), took)
-	for _, note := range run.GetNotes() {
-		fmt.Fprintln(p.out, "  "+note)
+	fmt.Fprintf(p.out, "%s of %s: %s%s\n", cell(run, "kind"), run.GetSubject(), p.bold.Render(cell(run, "state")), took)
+	for _, line := range append(run.GetNotes(), countsInWords(run.GetCounts())...) {
+		fmt.Fprintln(p.out, "  "+line)
 	}
-	var counts []string
-	for _, name := range slices.Sorted(maps.Keys(run.GetCounts())) {
-		counts = append(counts, fmt.Sprintf("%s %s", name, thousands(run.GetCounts()[name])))
-	}
-	if len(counts) > 0 {
-		fmt.Fprintln(p.out, "  "+strings.Join(counts, " · "))
+	if run.GetError() != "" {
+		fmt.Fprintln(p.out, "  error: "+run.GetError())
 	}
 	if run.GetState() == audiencev1.Run_STATE_HELD {
 		fmt.Fprintf(p.out, "  nothing was sent; to send it all the same: kohorta sync approve %s\n", strings.TrimPrefix(run.GetName(), "runs/"))
 	}
+	fmt.Fprintln(p.out, p.dim.Render("  "+run.GetName()))
 	return nil
+}
+
+// countsInWords is a run's counts on a few lines, without zeros: those that stand alone ("users 793, version 2"), then each
+// group ("additions.planned", "entered/champions") on a line of its own ("entered: 42 champions"), the larger first.
+func countsInWords(counts map[string]int64) []string {
+	groups := map[string][]string{}
+	for _, name := range slices.SortedFunc(maps.Keys(counts), func(a, b string) int {
+		return cmp.Or(cmp.Compare(counts[b], counts[a]), cmp.Compare(a, b))
+	}) {
+		if counts[name] == 0 {
+			continue
+		}
+		number := thousands(counts[name])
+		if i := strings.IndexAny(name, "./"); i >= 0 {
+			groups[name[:i]] = append(groups[name[:i]], number+" "+strings.ReplaceAll(name[i+1:], "_", " "))
+		} else {
+			groups[""] = append(groups[""], name+" "+number)
+		}
+	}
+	if len(groups) == 0 && len(counts) > 0 {
+		return []string{"nothing changed"}
+	}
+	var lines []string
+	for _, group := range slices.Sorted(maps.Keys(groups)) {
+		lines = append(lines, strings.TrimPrefix(group+": "+strings.Join(groups[group], ", "), ": "))
+	}
+	return lines
 }
