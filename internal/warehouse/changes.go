@@ -68,6 +68,15 @@ func (l *changeLog) heal(s *Store) func(context.Context) error {
 		if err != nil {
 			return err
 		}
+		missing, _, err := first(ctx, s, audience.Query{
+			SQL: `SELECT toUInt64(abs(toInt64((SELECT count() FROM membership_changes FINAL WHERE version >= {from:UInt64}))
+				- toInt64((SELECT count() FROM members FINAL WHERE version >= {from:UInt64}))))`,
+			Params: map[string]any{"from": newest},
+		}, scanUint64)
+		if err != nil || missing == 0 {
+			return err
+		}
+		s.log.Info("members brought up to the log", "changes", missing, "from_version", newest)
 		return s.bringMembersUp(ctx, newest)
 	}
 }

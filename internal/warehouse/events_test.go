@@ -99,6 +99,10 @@ func TestOddIdsSurvive(t *testing.T) {
 	for _, id := range []string{"Łódź 'x' \\ {a:String}", "日本語", "; DROP TABLE events", "\u202e"} {
 		require.Equal(t, []bool{false}, write(t, store, event(id, id)))
 		require.Equal(t, []bool{true}, write(t, store, event(id, id)))
+		require.NoError(t, store.UpsertProfiles(t.Context(), []audience.ProfileUpdate{{User: audience.UserID(id), Texts: map[string]string{id: id}}}))
+		profile, err := store.GetProfile(t.Context(), audience.UserID(id))
+		require.NoError(t, err)
+		require.Equal(t, map[string]string{id: id}, profile.Texts)
 	}
 }
 
