@@ -58,27 +58,25 @@ func (s *Store) AppendChanges(ctx context.Context, changes []audience.Change) er
 	return nil
 }
 
-// heal brings members up to the log after a crash: since no version is begun before the last one is whole in both, only
+// healMembers brings members up to the log after a crash: since no version is begun before the last one is whole in both, only
 // the newest version members know, and what follows it, can be incomplete.
-func (l *changeLog) heal(s *Store) func(context.Context) error {
-	return func(ctx context.Context) error {
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		newest, _, err := first(ctx, s, audience.Query{SQL: "SELECT max(version) FROM members"}, scanUint64)
-		if err != nil {
-			return err
-		}
-		missing, _, err := first(ctx, s, audience.Query{
-			SQL: `SELECT toUInt64(abs(toInt64((SELECT count() FROM membership_changes FINAL WHERE version >= {from:UInt64}))
-				- toInt64((SELECT count() FROM members FINAL WHERE version >= {from:UInt64}))))`,
-			Params: map[string]any{"from": newest},
-		}, scanUint64)
-		if err != nil || missing == 0 {
-			return err
-		}
-		s.log.Info("members brought up to the log", "changes", missing, "from_version", newest)
-		return s.bringMembersUp(ctx, newest)
+func (s *Store) healMembers(ctx context.Context) error {
+	s.changes.mu.Lock()
+	defer s.changes.mu.Unlock()
+	newest, _, err := first(ctx, s, audience.Query{SQL: "SELECT max(version) FROM members"}, scanUint64)
+	if err != nil {
+		return err
 	}
+	missing, _, err := first(ctx, s, audience.Query{
+		SQL: `SELECT toUInt64(abs(toInt64((SELECT count() FROM membership_changes FINAL WHERE version >= {from:UInt64}))
+			- toInt64((SELECT count() FROM members FINAL WHERE version >= {from:UInt64}))))`,
+		Params: map[string]any{"from": newest},
+	}, scanUint64)
+	if err != nil || missing == 0 {
+		return err
+	}
+	s.log.Info("members brought up to the log", "changes", missing, "from_version", newest)
+	return s.bringMembersUp(ctx, newest)
 }
 
 // bringMembersUp writes the log's memberships from a version on into members, where the newest of a user stands.

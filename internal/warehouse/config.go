@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/ClickHouse/clickhouse-go/v2"
@@ -55,7 +56,7 @@ func (c Config) options() (*clickhouse.Options, error) {
 		if err != nil {
 			return nil, audience.Invalid("password_file", "cannot be read: %v", err)
 		}
-		options.Auth.Password = trimNewline(string(password))
+		options.Auth.Password = strings.TrimRight(string(password), "\r\n")
 	}
 	if options.TLS, err = c.TLS.config(options.TLS); err != nil {
 		return nil, err
@@ -109,13 +110,6 @@ func (t TLS) config(base *tls.Config) (*tls.Config, error) {
 		base.Certificates = []tls.Certificate{pair}
 	}
 	return base, nil
-}
-
-func trimNewline(s string) string {
-	for len(s) > 0 && (s[len(s)-1] == '\n' || s[len(s)-1] == '\r') {
-		s = s[:len(s)-1]
-	}
-	return s
 }
 
 // Validate says what is wrong with the configuration.

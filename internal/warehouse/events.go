@@ -16,7 +16,7 @@ import (
 func (s *Store) WriteEvents(ctx context.Context, events []audience.Event) (duplicate []bool, err error) {
 	duplicate = make([]bool, 0, len(events))
 	for len(events) > 0 {
-		part := events[:min(len(events), writeRows)]
+		part := events[:min(len(events), groupRows)]
 		events = events[len(part):]
 		repeats, err := s.writer.write(ctx, columnsOf(part))
 		if err != nil {

@@ -57,7 +57,7 @@ func (s *Store) start(ctx context.Context) error {
 		{"stop writes of an earlier process", s.stopOrphans},
 		{"migrate", s.migrate},
 		{"read the newest version", s.readVersions},
-		{"bring members up to the log", s.changes.heal(s)},
+		{"bring members up to the log", s.healMembers},
 		{"start the event writer", s.startWriter},
 	} {
 		if err := step.do(ctx); err != nil {
@@ -67,7 +67,8 @@ func (s *Store) start(ctx context.Context) error {
 	return nil
 }
 
-// connect opens the database, which is created when it does not exist yet and the user may do so.
+// connect opens the database. It is created first, if the user may do so: a greeting that asks for a database which is not
+// there ends the process of the embedded ClickHouse (chdb 26.7).
 func connect(ctx context.Context, options *clickhouse.Options) (driver.Conn, error) {
 	err := createDatabase(ctx, *options)
 	var refused *clickhouse.Exception

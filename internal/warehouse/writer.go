@@ -9,8 +9,8 @@ import (
 	"github.com/kohorta/kohorta/internal/audience"
 )
 
-// writeRows is how many rows wait for one INSERT at most: enough that its fixed cost does not count.
-const writeRows = 100_000
+// groupRows is how many rows wait for one INSERT at most: enough that its fixed cost does not count.
+const groupRows = 100_000
 
 // eventWriter is the one place where events are written: one goroutine takes what callers hand in together, drops the
 // repeats and makes one INSERT of the rest. That nobody else writes is what makes its answer "not seen yet" exact.
@@ -84,10 +84,10 @@ func (w *eventWriter) run(ctx context.Context) {
 	}
 }
 
-// gather takes the requests that wait already, up to writeRows; those whose caller has gone are left out.
+// gather takes the requests that wait already, up to groupRows; those whose caller has gone are left out.
 func (w *eventWriter) gather(request *eventRequest) []*eventRequest {
 	group, rows := []*eventRequest{request}, request.rows.len()
-	for rows < writeRows {
+	for rows < groupRows {
 		select {
 		case request := <-w.requests:
 			group, rows = append(group, request), rows+request.rows.len()
