@@ -3,11 +3,14 @@ package main
 import (
 	"context"
 	"fmt"
+	"regexp"
 	"strings"
 	"time"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/connectivity"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/status"
 
@@ -49,11 +52,18 @@ func ask(ctx context.Context, o *options, do func(context.Context, *client) erro
 		return err
 	}
 	defer c.conn.Close()
-	return do(ctx, c)
+	err = do(ctx, c)
+	if status.Code(err) == codes.Unavailable && c.conn.GetState() != connectivity.Ready {
+		return fmt.Errorf("no service answers at %s: start one with kohorta serve, or name another with --server", o.server)
+	}
+	return err
 }
 
 // callTimeout bounds a single question; streams and runs take the time they need.
 const callTimeout = 30 * time.Second
+
+// grpcWords are what gRPC puts before a status that is part of another error.
+var grpcWords = regexp.MustCompile(`rpc error: code = \w+ desc = `)
 
 // explain says an error for people: a status without the words of gRPC, each field with what is wrong.
 func explain(err error) string {
@@ -61,13 +71,14 @@ func explain(err error) string {
 	if !ok {
 		return "error: " + err.Error()
 	}
+	message := grpcWords.ReplaceAllString(s.Message(), "")
 	var b strings.Builder
-	fmt.Fprintf(&b, "error: %s", s.Message())
+	fmt.Fprintf(&b, "error: %s", message)
 	for _, detail := range s.Details() {
 		switch d := detail.(type) {
 		case *errdetails.BadRequest:
 			for _, v := range d.GetFieldViolations() {
-				if !strings.Contains(s.Message(), v.GetDescription()) {
+				if !strings.Contains(message, v.GetDescription()) {
 					fmt.Fprintf(&b, "\n  %s: %s", v.GetField(), v.GetDescription())
 				}
 			}

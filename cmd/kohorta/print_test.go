@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 
@@ -87,6 +88,11 @@ func TestExplain(t *testing.T) {
 				{Field: "title", Description: "is too long"},
 			}}),
 			"error: title: is too long",
+		},
+		"within what was being done": {
+			errors.Join(fmt.Errorf("create segments/a: %w", with(codes.InvalidArgument, "expression: is empty")),
+				fmt.Errorf("create segments/b: %w", with(codes.AlreadyExists, "segments/b: exists"))),
+			"error: create segments/a: expression: is empty\ncreate segments/b: segments/b: exists",
 		},
 		"when to try again": {
 			with(codes.Unavailable, "redis is unavailable", &errdetails.RetryInfo{RetryDelay: durationpb.New(2 * time.Second)}),
