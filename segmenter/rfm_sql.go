@@ -32,12 +32,14 @@ func measureSQL(spec audience.RFMSpec, config rfm.Config, asOf time.Time, stagin
 	if config.Recency == rfm.Elapsed {
 		recency = "intDiv({as_of:Int64} - toUnixTimestamp64Milli(maxIf(time, bought)), 86400000)"
 	}
-	frequency := "uniqExactIf(order_hash, bought)"
+	var frequency string
 	switch config.Frequency {
 	case rfm.Days:
 		frequency = "uniqExactIf(toDate(time, {zone:String}), bought)"
 	case rfm.Events:
 		frequency = "countIf(bought)"
+	default:
+		frequency = "uniqExactIf(order_hash, bought)"
 	}
 	monetary := "sum(value_micros)"
 	if config.Refunds == rfm.Ignore {

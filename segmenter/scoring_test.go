@@ -140,10 +140,11 @@ func TestRFMPackageExample(t *testing.T) {
 	for _, row := range rows[1:] {
 		score, known := scores[audience.UserID(row[0])]
 		require.True(t, known, "no score for %s", row[0])
-		require.Equal(t, row[2:], []string{
+		got := []string{
 			fmt.Sprintf("%d%d%d", score.R, score.F, score.M), fmt.Sprint(score.Frequency), fmt.Sprint(score.RecencyDays),
 			fmt.Sprint(score.MonetaryMicros / 1e6), fmt.Sprint(score.R), fmt.Sprint(score.F), fmt.Sprint(score.M),
-		}, "scores of %s", row[0])
+		}
+		require.Equal(t, row[2:], got, "scores of %s", row[0])
 	}
 }
 
@@ -277,7 +278,7 @@ func TestCDNOWCounts(t *testing.T) {
 		score := scores[audience.UserID(row[0])]
 		repeats, err := strconv.ParseFloat(row[1], 64)
 		require.NoError(t, err)
-		require.EqualValues(t, repeats, score.Frequency-1, "repeat days of %s", row[0])
+		require.EqualValues(t, int(repeats), score.Frequency-1, "repeat days of %s", row[0])
 		recency, err := strconv.ParseFloat(row[2], 64)
 		require.NoError(t, err)
 		age, err := strconv.ParseFloat(row[3], 64)

@@ -192,17 +192,11 @@ func importFile(ctx context.Context, c *client, file string, mapping tabular.Map
 	defer reader.Close()
 	defer bar.finish()
 	result := &imported{reasons: map[string]int64{}}
-	send := func(events []*audiencev1.Event, _ []int) error {
-		result.Accepted += int64(len(events))
-		return nil
-	}
-	finish := func() error { return nil }
+	var to sink = rehearsal{result}
 	if !dryRun {
-		stream, err := newEventStream(ctx, c, result)
-		if err != nil {
+		if to, err = newEventStream(ctx, c, result); err != nil {
 			return nil, err
 		}
-		send, finish = stream.send, stream.finish
 	}
 
 	var events []*audiencev1.Event
@@ -221,7 +215,7 @@ func importFile(ctx context.Context, c *client, file string, mapping tabular.Map
 			events, lines = append(events, toProto(row.Event, mapping.Currency)), append(lines, row.Line)
 		}
 		if len(events) == importBatch {
-			if err := send(events, lines); err != nil {
+			if err := to.send(events, lines); err != nil {
 				return nil, err
 			}
 			events, lines = nil, nil
@@ -229,11 +223,11 @@ func importFile(ctx context.Context, c *client, file string, mapping tabular.Map
 		}
 	}
 	if len(events) > 0 {
-		if err := send(events, lines); err != nil {
+		if err := to.send(events, lines); err != nil {
 			return nil, err
 		}
 	}
-	return result, finish()
+	return result, to.finish()
 }
 
 func toProto(e audience.Event, currency string) *audiencev1.Event {
@@ -250,6 +244,22 @@ func toProto(e audience.Event, currency string) *audiencev1.Event {
 	}
 }
 
+// sink is where an import's events go: batches with the lines they stand on, until finish.
+type sink interface {
+	send(events []*audiencev1.Event, lines []int) error
+	finish() error
+}
+
+// rehearsal is the sink of a dry run: it sends nothing.
+type rehearsal struct{ result *imported }
+
+func (r rehearsal) send(events []*audiencev1.Event, _ []int) error {
+	r.result.Accepted += int64(len(events))
+	return nil
+}
+
+func (rehearsal) finish() error { return nil }
+
 // eventStream sends batches of events, a bounded number ahead of their acknowledgements.
 type eventStream struct {
 	stream interface {
@@ -264,7 +274,7 @@ type eventStream struct {
 	acknowledged int64
 }
 
-func newEventStream(ctx context.Context, c *client, result *imported) (*eventStream, error) {
+func newEventStream(ctx context.Context, c *client, result *imported) (sink, error) {
 	stream, err := c.ingest.StreamEvents(ctx)
 	if err != nil {
 		return nil, err

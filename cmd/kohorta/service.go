@@ -49,7 +49,7 @@ func newService(ctx context.Context, config Config, log *slog.Logger) (_ *servic
 		}
 	}()
 	// The address first: a second service on it would otherwise find out after starting engines.
-	if s.listener, err = net.Listen("tcp", config.Listen); err != nil {
+	if s.listener, err = new(net.ListenConfig).Listen(ctx, "tcp", config.Listen); err != nil {
 		return nil, fmt.Errorf("listen: %w; set listen to a free address", err)
 	}
 	if err = s.openStores(ctx); err != nil {

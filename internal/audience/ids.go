@@ -33,7 +33,7 @@ func validText(field, s string, maxBytes int) error {
 	return nil
 }
 
-// Ids of resources are slugs: they stand in URLs, expressions and file names.
+// SegmentID and the other ids of resources are slugs: they stand in URLs, expressions and file names.
 type (
 	SegmentID     string // e.g. "champions"
 	ModelID       string // e.g. "rfm"
