@@ -49,6 +49,7 @@ func TestBadDestinationsAndAudiences(t *testing.T) {
 		}, []string{"app_secret"}},
 		{"URLs", func(d *audiencev1.Destination) { d.BaseUrl = "ftp://x" }, []string{"base_url"}},
 		{"URL with a token", func(d *audiencev1.Destination) { d.BaseUrl = "https://x/?access_token=1" }, []string{"base_url"}},
+		{"URL with a password", func(d *audiencev1.Destination) { d.BaseUrl = "https://me:secret@x/" }, []string{"base_url"}},
 		{"rates", func(d *audiencev1.Destination) { d.RequestsPerSecond, d.BatchRows = math.Inf(1), 10_001 }, []string{"requests_per_second", "batch_rows"}},
 		{"NaN", func(d *audiencev1.Destination) { d.RequestsPerSecond, d.BatchRows = math.NaN(), -1 }, []string{"requests_per_second", "batch_rows"}},
 	}

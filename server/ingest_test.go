@@ -260,7 +260,7 @@ func TestStreamEvents(t *testing.T) {
 	h := start(t, server.Config{})
 	stream, err := h.ingest.StreamEvents(t.Context())
 	require.NoError(t, err)
-	const requests, rows = 50, 300
+	const requests, rows = 50, 1000 // more than the window holds
 	go func() {
 		for i := range requests {
 			request := &audiencev1.StreamEventsRequest{}
@@ -289,6 +289,34 @@ func TestStreamEvents(t *testing.T) {
 	require.ErrorIs(t, err, io.EOF)
 	require.Less(t, len(h.writes), requests+1)
 	require.Len(t, h.events, requests*(rows-2))
+}
+
+func TestStreamRequestsWrittenTogetherAreAnsweredApart(t *testing.T) {
+	h := start(t, server.Config{})
+	h.gate = make(chan struct{})
+	stream, err := h.ingest.StreamEvents(t.Context())
+	require.NoError(t, err)
+	send := func(ids ...string) {
+		request := &audiencev1.StreamEventsRequest{}
+		for _, id := range ids {
+			request.Events = append(request.Events, purchase("u1", id))
+		}
+		require.NoError(t, stream.Send(request))
+	}
+	send("a")
+	<-h.entered // and waits, while the others come
+	send("b", "a")
+	send("c")
+	send("a", "b", "a", "d")
+	require.NoError(t, stream.CloseSend())
+	time.Sleep(100 * time.Millisecond)
+	close(h.gate)
+	for _, want := range [][3]int64{{1, 1, 0}, {3, 1, 1}, {4, 1, 0}, {8, 1, 3}} {
+		answer, err := stream.Recv()
+		require.NoError(t, err)
+		require.Equal(t, want, [3]int64{answer.GetAcknowledgedRows(), int64(answer.GetAcceptedCount()), int64(answer.GetDuplicateCount())})
+	}
+	require.Equal(t, []int{1, 7}, h.writes)
 }
 
 func TestStreamSettlesWhatItTookBeforeItRefuses(t *testing.T) {

@@ -11,7 +11,8 @@ import (
 )
 
 // merged is current with the masked fields taken from changed: all that are set when the mask is empty, all there are for
-// "*". Fields named in fixed are the service's own: a mask may not name them, and without a mask they are passed over.
+// "*". Fields named in fixed are the service's own: a mask may not name them. (Without one, nobody reads them from the
+// merged message.)
 func merged[Message proto.Message](current, changed Message, mask *fieldmaskpb.FieldMask, fixed map[string]bool) (Message, error) {
 	out := proto.CloneOf(current)
 	target, source := out.ProtoReflect(), changed.ProtoReflect()
@@ -19,7 +20,7 @@ func merged[Message proto.Message](current, changed Message, mask *fieldmaskpb.F
 	if len(paths) == 0 || len(paths) == 1 && paths[0] == "*" {
 		for i := range source.Descriptor().Fields().Len() {
 			field := source.Descriptor().Fields().Get(i)
-			if !fixed[string(field.Name())] && (len(paths) == 1 || source.Has(field)) {
+			if len(paths) == 1 || source.Has(field) {
 				take(target, source, field)
 			}
 		}

@@ -68,10 +68,8 @@ func (s *ingestService) readProfile(row *audiencev1.ProfileUpdate) (audience.Pro
 	if err := v.Err(); err != nil {
 		return update, nil, nil, err
 	}
-	var dropped []DroppedFact
-	if update.ReplaceIdentifiers {
-		update.Identifiers, dropped = s.identify(facts)
-	}
+	identifiers, dropped := s.identify(facts)
+	update.Identifiers = identifiers
 	return update, consents, describeDropped(dropped), nil
 }
 

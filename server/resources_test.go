@@ -1,12 +1,14 @@
 package server_test
 
 import (
+	"context"
 	"fmt"
 	"math"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/protobuf/testing/protocmp"
@@ -91,10 +93,13 @@ func TestUpdateMasks(t *testing.T) {
 func TestUpdateWithoutAnEtagIsMadeToWhateverThereIs(t *testing.T) {
 	h := start(t, server.Config{})
 	h.createSegment(t, "vip", "x")
-	h.segments.interfere = 2 // another process writes between read and write, twice
+	h.segments.meddler = func() {
+		_, err := h.segments.Update(context.Background(), audience.Segment{ID: "vip", Expression: "x", Description: "theirs"})
+		assert.NoError(t, err)
+	}
 	got, err := h.segment.UpdateSegment(t.Context(), &audiencev1.UpdateSegmentRequest{Segment: &audiencev1.Segment{Name: "segments/vip", Title: "t"}})
 	require.NoError(t, err)
-	require.Equal(t, "t", got.GetSegment().GetTitle())
+	require.Equal(t, []string{"t", "theirs"}, []string{got.GetSegment().GetTitle(), got.GetSegment().GetDescription()})
 }
 
 func TestWhatIsInUseIsNotDeleted(t *testing.T) {
@@ -172,8 +177,17 @@ func TestListsPage(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, all.GetSegments(), 120)
 	require.Empty(t, all.GetNextPageToken())
-	exact, err := h.segment.ListSegments(t.Context(), &audiencev1.ListSegmentsRequest{PageSize: 120})
+	for i := range 1000 {
+		_, err := h.segments.Create(t.Context(), audience.Segment{ID: audience.SegmentID(fmt.Sprintf("t%03d", i))})
+		require.NoError(t, err)
+	}
+	most, err := h.segment.ListSegments(t.Context(), &audiencev1.ListSegmentsRequest{PageSize: math.MaxInt32})
 	require.NoError(t, err)
+	require.Len(t, most.GetSegments(), 1000)
+	require.NotEmpty(t, most.GetNextPageToken())
+	exact, err := h.segment.ListSegments(t.Context(), &audiencev1.ListSegmentsRequest{PageSize: 120, PageToken: most.GetNextPageToken()})
+	require.NoError(t, err)
+	require.Len(t, exact.GetSegments(), 120)
 	require.Empty(t, exact.GetNextPageToken(), "a full last page has no next")
 
 	_, err = h.segment.ListSegments(t.Context(), &audiencev1.ListSegmentsRequest{PageSize: -1})

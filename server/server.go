@@ -46,7 +46,6 @@ type Server struct {
 	config    Config
 	directory *directory
 	grpc      *grpc.Server
-	health    *health.Server
 	draining  context.Context // ends when the server stops; streams end with it
 	drain     context.CancelFunc
 }
@@ -54,7 +53,7 @@ type Server struct {
 // New makes a Server. Serve starts it, once.
 func New(deps Deps) *Server {
 	deps.Config = deps.Config.withDefaults()
-	s := &Server{config: deps.Config, directory: newDirectory(deps.Segments, deps.Log), health: health.NewServer()}
+	s := &Server{config: deps.Config, directory: newDirectory(deps.Segments, deps.Log)}
 	s.draining, s.drain = context.WithCancel(context.Background())
 	calls := &calls{log: deps.Log, deadline: deps.Config.Deadline, draining: s.draining, reads: map[string]bool{}}
 	s.grpc = grpc.NewServer(
@@ -70,10 +69,11 @@ func New(deps Deps) *Server {
 	calls.register(s.grpc, &audiencev1.MembershipService_ServiceDesc, &membershipService{memberships: deps.Memberships, directory: s.directory})
 	calls.register(s.grpc, &audiencev1.AudienceService_ServiceDesc, newAudienceService(deps, repeats, writing))
 	calls.register(s.grpc, &audiencev1.RunService_ServiceDesc, &runService{runs: deps.Runs})
+	alive := health.NewServer()
 	for service := range s.grpc.GetServiceInfo() {
-		s.health.SetServingStatus(service, healthv1.HealthCheckResponse_SERVING)
+		alive.SetServingStatus(service, healthv1.HealthCheckResponse_SERVING)
 	}
-	healthv1.RegisterHealthServer(s.grpc, s.health)
+	healthv1.RegisterHealthServer(s.grpc, alive)
 	reflection.Register(s.grpc)
 	return s
 }
@@ -94,7 +94,6 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 	case <-ctx.Done():
 	}
 
-	s.health.Shutdown()
 	s.drain()
 	expired := time.AfterFunc(s.config.Grace, s.grpc.Stop)
 	defer expired.Stop()

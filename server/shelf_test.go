@@ -23,8 +23,7 @@ type shelf[T any] struct {
 	writes  int
 	items   []T // by id
 	fault   error
-	// interfere is how many Updates find that another process wrote just before.
-	interfere int
+	meddler func() // runs once, before the next Update: what another process does meanwhile
 }
 
 func (s *shelf[T]) fail(err error) {
@@ -81,16 +80,15 @@ func (s *shelf[T]) List(_ context.Context, after string, limit int) ([]T, error)
 }
 
 func (s *shelf[T]) Update(_ context.Context, item T) (T, error) {
+	if meddle := s.meddler; meddle != nil {
+		s.meddler = nil
+		meddle()
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	at, found := s.find(s.id(item))
 	if !found {
 		return item, s.named(s.id(item), audience.ErrNotFound)
-	}
-	if s.interfere > 0 {
-		s.interfere--
-		s.writes++
-		s.meta(&s.items[at]).Etag = strconv.Itoa(s.writes)
 	}
 	before := *s.meta(&s.items[at])
 	if etag := s.meta(&item).Etag; etag != "" && etag != before.Etag {
