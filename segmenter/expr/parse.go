@@ -114,7 +114,7 @@ func reword(message string) (reworded, name, hint string) {
 		return fmt.Sprintf("the expression is nested deeper than %d levels", maxNesting), "", nestingHint
 	}
 	if found := undeclaredName.FindStringSubmatch(message); found != nil {
-		candidates := slices.Concat(slices.Sorted(maps.Keys(usage)), variables)
+		candidates := slices.Concat(slices.Sorted(maps.Keys(usage)), variables, []string{"true", "false"})
 		if hint = didYouMean(found[1], candidates); hint == "" {
 			hint = "there are " + strings.Join(candidates, ", ")
 		}
