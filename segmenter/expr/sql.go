@@ -12,11 +12,14 @@ import (
 
 // The query has one shape, whatever the segments are:
 //
-//	events, users, profiles, scores     only the types, times, columns and model versions needed
-//	  → UNION ALL                       one row of few columns each
-//	  → GROUP BY user_id                every distinct aggregate once
-//	  → one SELECT per level            the segments that refer to no other, then those that refer to them, …
-//	  → the answer                      segments per user, or the figures of a preview
+//	everybody, or the given users
+//	  LEFT JOIN events, every distinct aggregate once a user; only the types, times and columns needed
+//	  LEFT JOIN profiles, each needed attribute
+//	  LEFT JOIN scores of each needed model
+//	→ one SELECT a level: the segments that refer to no other, then those that refer to them, …
+//	→ the answer: segments of each user, or the figures of a preview
+//
+// A user without a row on the right gets zeros and empty texts, which is what no events, no profile and no score mean here.
 
 // statement is a query but for its time of evaluation and users.
 type statement struct {
@@ -68,18 +71,18 @@ type composer struct {
 	texts      map[string]string // parameter of each text
 	params     map[string]any
 	reach      map[string]int64 // longest window of each event type in milliseconds; 0 is all history
-	carried    []carried
-	aggregates []column
+	tables     []*joined
+	columns    int
+}
+
+// joined is a table to join, with the columns to take from it.
+type joined struct {
+	name    string // as in FROM
+	columns []column
 }
 
 // column is an expression under an alias.
 type column struct{ alias, sql string }
-
-// carried is a column that one table brings into the union; the others give its type's default.
-type carried struct {
-	column
-	from, zero string
-}
 
 func newComposer(p *Program, restricted bool) *composer {
 	return &composer{program: p, restricted: restricted, texts: map[string]string{}, params: map[string]any{}, reach: map[string]int64{}}
@@ -118,28 +121,23 @@ func (c *composer) textList(list []string) string {
 	return "{" + name + ":Array(String)}"
 }
 
-// carry adds a column to the union, once.
-func (c *composer) carry(from, sql, zero string) string {
-	for _, known := range c.carried {
-		if known.from == from && known.sql == sql {
-			return known.alias
-		}
+// column takes an expression from a table, once, and returns its alias.
+func (c *composer) column(from, sql string) string {
+	at := slices.IndexFunc(c.tables, func(t *joined) bool { return t.name == from })
+	if at < 0 {
+		at = len(c.tables)
+		c.tables = append(c.tables, &joined{name: from})
 	}
-	name := fmt.Sprintf("c%d", len(c.carried))
-	c.carried = append(c.carried, carried{column{name, sql}, from, zero})
-	return name
-}
-
-// aggregate adds an aggregate over the rows of a user, once.
-func (c *composer) aggregate(sql string) string {
-	for _, known := range c.aggregates {
+	table := c.tables[at]
+	for _, known := range table.columns {
 		if known.sql == sql {
 			return known.alias
 		}
 	}
-	name := fmt.Sprintf("a%d", len(c.aggregates))
-	c.aggregates = append(c.aggregates, column{name, sql})
-	return name
+	alias := fmt.Sprintf("c%d", c.columns)
+	c.columns++
+	table.columns = append(table.columns, column{alias, sql})
+	return alias
 }
 
 // statement writes the query around the levels; answer selects from their columns.
@@ -147,10 +145,12 @@ func (c *composer) statement(answer string, levels [][]column) statement {
 	var b strings.Builder
 	fmt.Fprintf(&b, "SELECT %s\nFROM ", answer)
 	for _, level := range slices.Backward(levels) {
-		fmt.Fprintf(&b, "(\nSELECT *, %s\nFROM ", list(level))
+		fmt.Fprintf(&b, "(\nSELECT *,\n  %s\nFROM ", list(level))
 	}
-	fmt.Fprintf(&b, "(\nSELECT %s\nFROM (\n%s\n)\nGROUP BY user_id", list(append([]column{{"user_id", "user_id"}}, c.aggregates...)), c.union())
-	b.WriteString(strings.Repeat("\n)", len(levels)+1))
+	fmt.Fprintf(&b, "(\n%s%s\n)", c.users(), strings.Repeat("\n)", len(levels)))
+	// Whoever embeds this query may have settings of its own: nothing may turn the zeros of a missing row into NULL, and both sides are too
+	// wide to be sorted.
+	b.WriteString("\nSETTINGS join_use_nulls = 0, join_algorithm = 'parallel_hash,hash'")
 	return statement{b.String(), c.params}
 }
 
@@ -158,10 +158,7 @@ func (c *composer) statement(answer string, levels [][]column) statement {
 func list(columns []column) string {
 	written := make([]string, len(columns))
 	for i, col := range columns {
-		written[i] = col.sql
-		if col.sql != col.alias {
-			written[i] += " AS " + col.alias
-		}
+		written[i] = col.sql + " AS " + col.alias
 	}
 	return strings.Join(written, ",\n  ")
 }

@@ -166,25 +166,12 @@ func (w writer) numberField(f field) string {
 		return fmt.Sprintf("if(mapContains(numbers, %s), numbers[%s], nan)", key, key)
 	case attribute:
 		key := w.composer.text(f.name)
-		return fmt.Sprintf("if(%s, %s, nan)", w.profile("mapContains(numbers, "+key+")", "0"), w.profile("numbers["+key+"]", "toFloat64(0)"))
+		return fmt.Sprintf("if(%s, %s, nan)", w.profile("mapContains(numbers, "+key+")"), w.profile("numbers["+key+"]"))
 	default:
-		return w.scoreNumber(f)
-	}
-}
-
-func (w writer) scoreNumber(f field) string {
-	present := w.present(f)
-	switch f.name {
-	case "recency_days":
-		return fmt.Sprintf("if(%s, toFloat64(%s), nan)", present, w.score(f.model, "recency_days", "toInt32(0)"))
-	case "frequency":
-		return fmt.Sprintf("if(%s, toFloat64(%s), nan)", present, w.score(f.model, "frequency", "toUInt32(0)"))
-	case "monetary":
-		return fmt.Sprintf("if(%s, %s / 1e6, nan)", present, w.score(f.model, "monetary_micros", "toInt64(0)"))
-	case "label":
-		return fmt.Sprintf("if(%s, toFloat64(%s), nan)", present, w.score(f.model, "label", "toUInt16(0)"))
-	default: // r, f, m
-		return fmt.Sprintf("if(%s, toFloat64(%s), nan)", present, w.score(f.model, f.name, "toUInt8(0)"))
+		if f.name == "monetary" {
+			return fmt.Sprintf("if(%s, %s / 1e6, nan)", w.present(f), w.score(f.model, "monetary_micros"))
+		}
+		return fmt.Sprintf("if(%s, toFloat64(%s), nan)", w.present(f), w.score(f.model, f.name))
 	}
 }
 
@@ -198,11 +185,11 @@ func (w writer) text(v value) string {
 	case ofEvent:
 		return "texts[" + w.composer.text(f.name) + "]"
 	case attribute:
-		return w.profile("texts["+w.composer.text(f.name)+"]", "''")
+		return w.profile("texts[" + w.composer.text(f.name) + "]")
 	case ofProfile:
-		return w.profile("country", "toLowCardinality('')")
+		return w.profile("country")
 	default:
-		return w.score(f.model, "segment", "toLowCardinality('')")
+		return w.score(f.model, "segment")
 	}
 }
 
@@ -220,7 +207,7 @@ func (w writer) present(f field) string {
 	for _, properties := range in {
 		has := fmt.Sprintf("mapContains(%s, %s)", properties, key)
 		if f.from == attribute {
-			has = w.profile(has, "0")
+			has = w.profile(has)
 		}
 		parts = append(parts, has)
 	}
@@ -233,13 +220,9 @@ func (w writer) presentScore(f field) string {
 	case "segment":
 		return fmt.Sprintf("(%s != '')", w.text(f))
 	case "label", "r", "f", "m":
-		zero := "toUInt8(0)"
-		if f.name == "label" {
-			zero = "toUInt16(0)"
-		}
-		return fmt.Sprintf("(%s > 0)", w.score(f.model, f.name, zero))
-	default:
-		return fmt.Sprintf("(%s > 0)", w.score(f.model, "r", "toUInt8(0)"))
+		return fmt.Sprintf("(%s > 0)", w.score(f.model, f.name))
+	default: // recency_days, frequency and monetary may be 0
+		return fmt.Sprintf("(%s > 0)", w.score(f.model, "r"))
 	}
 }
 

@@ -9,57 +9,51 @@ import (
 	"github.com/kohorta/kohorta/internal/audience"
 )
 
-// Tables whose rows are united. A scores table stands for each model, see scoreRows.
+// Tables to join. The scores of each model are one of their own, see scoreRows.
 const (
 	eventRows   = "events"
-	userRows    = "users"
 	profileRows = "profiles FINAL"
 )
 
 // at is the time of evaluation in milliseconds.
 const at = "{at:Int64}"
 
-// union writes the rows of all tables the query needs: everybody, and what carries a column.
-func (c *composer) union() string {
-	sources := []string{userRows}
-	for _, column := range c.carried {
-		if !slices.Contains(sources, column.from) {
-			sources = append(sources, column.from)
+// users writes the users with every column the conditions need.
+func (c *composer) users() string {
+	names := []string{"everybody.user_id AS user_id"}
+	var joins strings.Builder
+	for i, table := range c.tables {
+		fmt.Fprintf(&joins, "\nLEFT ANY JOIN (\nSELECT user_id,\n  %s\nFROM %s%s", list(table.columns), table.name, c.where(table.name))
+		if table.name == eventRows {
+			joins.WriteString("\nGROUP BY user_id")
+		}
+		fmt.Fprintf(&joins, "\n) AS t%d USING (user_id)", i)
+		for _, column := range table.columns {
+			names = append(names, column.alias)
 		}
 	}
-	selects := make([]string, len(sources))
-	for i, source := range sources {
-		columns := []column{{"user_id", "user_id"}}
-		for _, column := range c.carried {
-			if column.from != source {
-				column.sql = column.zero
-			}
-			columns = append(columns, column.column)
-		}
-		selects[i] = fmt.Sprintf("SELECT %s\nFROM %s", list(columns), source)
-		if where := c.where(source); where != "" {
-			selects[i] += "\nWHERE " + where
-		}
-	}
-	return strings.Join(selects, "\nUNION ALL\n")
+	return fmt.Sprintf("SELECT %s\nFROM (SELECT DISTINCT user_id FROM users%s) AS everybody%s", strings.Join(names, ", "), c.where("users"), joins.String())
 }
 
 // where restricts a table to what the query needs of it.
-func (c *composer) where(source string) string {
+func (c *composer) where(table string) string {
 	var conditions []string
-	if model, isScores := c.modelOf(source); isScores {
-		conditions = append(conditions, fmt.Sprintf("model = %d AND version = %d", model.Number, model.Version))
-	}
-	if source == eventRows {
+	if table == eventRows {
 		conditions = append(conditions, c.eventRange())
+	}
+	if model, isScores := c.modelOf(table); isScores {
+		conditions = append(conditions, fmt.Sprintf("model = %d AND version = %d", model.Number, model.Version))
 	}
 	if c.restricted {
 		conditions = append(conditions, "user_id IN {users:Array(String)}")
 	}
-	return strings.Join(conditions, " AND ")
+	if len(conditions) == 0 {
+		return ""
+	}
+	return "\nWHERE " + strings.Join(conditions, " AND ")
 }
 
-// eventRange holds for events of the needed types as far back as the longest window of each; both lead the table's key.
+// eventRange holds for events of the needed types as far back as the longest window of each; type and time lead key and partitions.
 func (c *composer) eventRange() string {
 	types := make(map[int64][]string)
 	for event, reach := range c.reach {
@@ -70,12 +64,16 @@ func (c *composer) eventRange() string {
 		slices.Sort(types[reach])
 		events := "type IN " + c.textList(types[reach])
 		if reach > 0 {
-			// Events begin in 1970; the engine's times do not go back as far as windows do.
-			events += fmt.Sprintf(" AND time > fromUnixTimestamp64Milli(greatest(%s - %d, -1), 'UTC')", at, reach)
+			events += " AND " + since(reach)
 		}
 		ranges = append(ranges, "("+events+")")
 	}
 	return fmt.Sprintf("time <= fromUnixTimestamp64Milli(%s, 'UTC') AND (%s)", at, strings.Join(ranges, " OR "))
+}
+
+// since holds for events within a window. Events begin in 1970; the engine's times do not go back as far as windows do.
+func since(lengthMillis int64) string {
+	return fmt.Sprintf("time > fromUnixTimestamp64Milli(greatest(%s - %d, -1), 'UTC')", at, lengthMillis)
 }
 
 // extend makes events of the type reach back as far as the window.
@@ -86,54 +84,44 @@ func (c *composer) extend(event string, w window) {
 	}
 }
 
-// summary is the aggregate's column of a user. Times are one millisecond on, so that 0 is none.
+// summary is the aggregate's column. Times are one millisecond on, so that 0 is none.
 func (c *composer) summary(a aggregate) string {
 	c.extend(a.event, a.window)
-	counts := []string{fmt.Sprintf("%s = %s", c.carry(eventRows, "type", "toLowCardinality('')"), c.text(a.event))}
-	millis := c.carry(eventRows, "toUnixTimestamp64Milli(time)", "toInt64(0)")
+	counts := "type = " + c.text(a.event)
 	if !a.window.all() {
-		counts = append(counts, fmt.Sprintf("%s > %s - %d", millis, at, a.window.lengthMillis))
+		counts += " AND " + since(a.window.lengthMillis)
 	}
 	if a.where != nil {
-		counts = append(counts, c.carry(eventRows, c.ofEvent().condition(a.where), "0"))
+		counts += " AND " + c.ofEvent().condition(a.where)
 	}
-	when := strings.Join(counts, " AND ")
+	const after = "toUnixTimestamp64Milli(time) + 1"
 	switch a.function {
 	case sum:
-		return c.aggregate(fmt.Sprintf("sumIf(%s, %s)", c.carry(eventRows, "value_micros", "toInt64(0)"), when))
+		return c.column(eventRows, fmt.Sprintf("sumIf(value_micros, %s)", counts))
 	case last, daysSince:
-		return c.aggregate(fmt.Sprintf("maxIf(%s + 1, %s)", millis, when))
+		return c.column(eventRows, fmt.Sprintf("maxIf(%s, %s)", after, counts))
 	case first:
-		return c.aggregate(fmt.Sprintf("minIf(%s + 1, %s)", millis, when))
+		return c.column(eventRows, fmt.Sprintf("minIf(%s, %s)", after, counts))
 	default:
-		return c.aggregate(fmt.Sprintf("countIf(%s)", when))
+		return c.column(eventRows, fmt.Sprintf("countIf(%s)", counts))
 	}
 }
 
-// profile is a column of the user's profile, the default of its type without a profile.
-func (c *composer) profile(sql, zero string) string {
-	is := c.carry(profileRows, "1", "0")
-	return c.aggregate(fmt.Sprintf("anyIf(%s, %s)", c.carry(profileRows, sql, zero), is))
+// profile is a column of the user's profile.
+func (c *composer) profile(sql string) string { return c.column(profileRows, sql) }
+
+// score is a column of the user's score in a model; without a trained version nobody has one.
+func (c *composer) score(model audience.ModelID, name string) string {
+	return c.column(scoreRows(c.program.scores[model]), name)
 }
 
-// score is a column of the user's score, the default of its type without one.
-func (c *composer) score(model audience.ModelID, sql, zero string) string {
-	scores := c.program.scores[model]
-	if scores.Version == 0 {
-		return zero
-	}
-	from := scoreRows(scores)
-	is := c.carry(from, "1", "0")
-	return c.aggregate(fmt.Sprintf("anyIf(%s, %s)", c.carry(from, sql, zero), is))
-}
-
-// scoreRows names the scores of a model among the sources.
+// scoreRows names the scores of a model among the tables.
 func scoreRows(s Scores) string { return fmt.Sprintf("scores AS scores_%d", s.Number) }
 
-// modelOf is the model whose scores the source is.
-func (c *composer) modelOf(source string) (Scores, bool) {
+// modelOf is the model whose scores the table is.
+func (c *composer) modelOf(table string) (Scores, bool) {
 	for _, s := range c.program.scores {
-		if source == scoreRows(s) {
+		if table == scoreRows(s) {
 			return s, true
 		}
 	}
