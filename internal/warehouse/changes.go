@@ -102,17 +102,19 @@ func (s *Store) ChangesAfter(ctx context.Context, version uint64) iter.Seq2[audi
 		SQL: `SELECT user_id, segments, version, entered, left, time, cause FROM membership_changes FINAL
 			WHERE version > {version:UInt64} ORDER BY version, user_id`,
 		Params: map[string]any{"version": version},
-	}, func(rows driver.Rows) (change audience.Change, err error) {
-		var (
-			user                    string
-			segments, entered, left []uint32
-			at                      time.Time
-		)
-		err = rows.Scan(&user, &segments, &change.Version, &entered, &left, &at, &change.Cause)
-		change.User, change.Time = audience.UserID(user), at.UTC()
-		change.Segments, change.Entered, change.Left = numbers(segments), numbers(entered), numbers(left)
-		return change, err
-	})
+	}, scanChange)
+}
+
+func scanChange(rows driver.Rows) (change audience.Change, err error) {
+	var (
+		user                    string
+		segments, entered, left []uint32
+		at                      time.Time
+	)
+	err = rows.Scan(&user, &segments, &change.Version, &entered, &left, &at, &change.Cause)
+	change.User, change.Time = audience.UserID(user), at.UTC()
+	change.Segments, change.Entered, change.Left = numbers(segments), numbers(entered), numbers(left)
+	return change, err
 }
 
 func uint32s(numbers []audience.Number) []uint32 {

@@ -9,8 +9,8 @@ import (
 // never falling, even when the system's clock is set back.
 type clock struct{ last atomic.Uint64 }
 
-// startAfter makes every version larger than one that is in use already.
-func (c *clock) startAfter(version uint64) { c.last.Store(version) }
+// startAfter makes every version larger than one that is in use already. It is for the start, before any is given.
+func (c *clock) startAfter(version uint64) { c.last.Store(max(version, c.last.Load())) }
 
 func (c *clock) next() uint64 {
 	for {

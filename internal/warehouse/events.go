@@ -37,7 +37,7 @@ type eventColumns struct {
 	hashes            []uint64
 }
 
-const eventsInto = "events (user_id, event_id, type, time, value_micros, texts, numbers)"
+const eventsInto = "events (user_id, event_id, type, time, value_micros, texts, numbers, batch)"
 
 func newEventColumns(n int) *eventColumns {
 	return &eventColumns{

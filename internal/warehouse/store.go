@@ -26,6 +26,8 @@ type Store struct {
 	writer    *eventWriter
 	resources sync.Mutex // read-modify-write of resources
 	profiles  sync.Mutex // of profiles
+	moves     sync.Mutex // held through each move
+	byUser    byUser
 }
 
 // Open connects, brings the schema up to date, and heals what a crash may have left half-done.
@@ -58,6 +60,8 @@ func (s *Store) start(ctx context.Context) error {
 		{"migrate", s.migrate},
 		{"read the newest version", s.readVersions},
 		{"bring members up to the log", s.healMembers},
+		{"bring events_by_user in step with events", s.healEvents},
+		{"drop evaluations of an earlier process", s.dropStaged},
 		{"start the event writer", s.startWriter},
 	} {
 		if err := step.do(ctx); err != nil {
@@ -103,7 +107,8 @@ func (s *Store) readVersions(ctx context.Context) error {
 			SELECT max(version) AS version FROM profiles
 			UNION ALL SELECT max(version) FROM resources
 			UNION ALL SELECT max(version) FROM runs
-			UNION ALL SELECT max(version) FROM deliveries)`,
+			UNION ALL SELECT max(version) FROM deliveries
+			UNION ALL SELECT max(version) FROM stops)`,
 	}, scanUint64)
 	s.versions.startAfter(newest)
 	return err

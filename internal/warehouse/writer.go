@@ -134,6 +134,9 @@ func (w *eventWriter) writeRows(rows *eventColumns) (duplicate []bool, err error
 	if err := w.store.settle(ctx); err != nil {
 		return nil, err
 	}
+	if err := w.store.completeEvents(ctx); err != nil {
+		return nil, err
+	}
 	duplicate, err = w.repeats(ctx, rows)
 	if err != nil {
 		return nil, err
@@ -149,8 +152,13 @@ func (w *eventWriter) writeRows(rows *eventColumns) (duplicate []bool, err error
 	if err := w.store.insert(ctx, "users (user_id)", rows.distinctUsers()); err != nil {
 		return nil, err
 	}
-	return duplicate, w.store.insert(ctx, eventsInto,
-		rows.users, rows.ids, rows.types, rows.times, rows.values, rows.texts, rows.numbers)
+	batch := w.store.versions.next()
+	if err := w.store.insert(ctx, eventsInto,
+		rows.users, rows.ids, rows.types, rows.times, rows.values, rows.texts, rows.numbers, slices.Repeat([]uint64{batch}, rows.len())); err != nil {
+		w.store.batchFailed(batch)
+		return nil, err
+	}
+	return duplicate, nil
 }
 
 // fillHistory learns the events from before the start. Until it has, every row is looked up in ClickHouse.
