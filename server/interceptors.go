@@ -63,18 +63,20 @@ func rescue(handle func() error) (err error) {
 // logged at Debug. The cause of a status is logged where the service is at fault; elsewhere it may repeat the caller's words.
 func (c *calls) report(ctx context.Context, call string, took time.Duration, answer *status.Status, err error) {
 	level := slog.LevelInfo
-	facts := append(make([]slog.Attr, 0, 5), slog.String("call", call), slog.String("code", answer.Code().String()), slog.Duration("took", took))
+	var cause []slog.Attr
 	switch code := answer.Code(); {
 	case code == codes.OK && c.reads[call]:
 		level = slog.LevelDebug
 	case code == codes.Internal:
-		level = slog.LevelError
-		facts = append(facts, slog.String("request", requestID(answer)), slog.Any("error", err))
+		level, cause = slog.LevelError, []slog.Attr{slog.String("request", requestID(answer)), slog.Any("error", err)}
 	case code == codes.Unavailable:
-		level = slog.LevelWarn
-		facts = append(facts, slog.Any("error", err))
+		level, cause = slog.LevelWarn, []slog.Attr{slog.Any("error", err)}
 	}
-	c.log.LogAttrs(ctx, level, "call answered", facts...)
+	if !c.log.Enabled(ctx, level) {
+		return // before anything is built: a lookup is worth less than its line
+	}
+	facts := []slog.Attr{slog.String("call", call), slog.String("code", answer.Code().String()), slog.Duration("took", took)}
+	c.log.LogAttrs(ctx, level, "call answered", append(facts, cause...)...)
 }
 
 // requestID is the id by which the caller of an INTERNAL status and the log can find each other.

@@ -3,12 +3,14 @@ package server_test
 import (
 	"errors"
 	"fmt"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 	"google.golang.org/grpc/codes"
+	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
 
 	"github.com/kohorta/kohorta/internal/audience"
 	audiencev1 "github.com/kohorta/kohorta/proto/audience/v1"
@@ -111,4 +113,36 @@ func users(n int) []string {
 		out[i] = fmt.Sprintf("u%05d", i)
 	}
 	return out
+}
+
+// BenchmarkGetMembership is the cost of the door, beside an empty call on the same server: the memberships behind it are a
+// map. 50 callers.
+func BenchmarkGetMembership(b *testing.B) {
+	h := start(b, server.Config{})
+	_, err := h.segments.Create(b.Context(), audience.Segment{ID: "vip"})
+	require.NoError(b, err)
+	h.memberships["u1"] = []audience.Number{1}
+	calls := map[string]func() error{
+		"empty": func() error {
+			_, err := healthv1.NewHealthClient(h.conn).Check(b.Context(), &healthv1.HealthCheckRequest{})
+			return err
+		},
+		"lookup": func() error {
+			_, err := h.membership.GetMembership(b.Context(), &audiencev1.GetMembershipRequest{UserId: "u1"})
+			return err
+		},
+	}
+	for _, name := range []string{"empty", "lookup", "empty", "lookup", "empty", "lookup"} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			b.SetParallelism(50 / runtime.GOMAXPROCS(0))
+			b.RunParallel(func(pb *testing.PB) {
+				for pb.Next() {
+					if err := calls[name](); err != nil {
+						b.Error(err)
+					}
+				}
+			})
+		})
+	}
 }

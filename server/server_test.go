@@ -78,7 +78,11 @@ func start(t testing.TB, config server.Config) *harness {
 	h := &harness{world: newWorld(), log: &logBuffer{}}
 	deps := h.deps()
 	deps.Config = config
-	deps.Log = slog.New(slog.NewJSONHandler(h.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	level := slog.LevelDebug
+	if _, benchmark := t.(*testing.B); benchmark {
+		level = slog.LevelInfo // as in service
+	}
+	deps.Log = slog.New(slog.NewJSONHandler(h.log, &slog.HandlerOptions{Level: level}))
 	require.NoError(t, config.Validate())
 
 	listener := bufconn.Listen(1 << 20)
