@@ -58,12 +58,30 @@ type Limits struct {
 	Bytes             int     // of a request's body
 	Audiences         int     // of the account
 	RequestsPerSecond float64 // at which to start; Pace corrects it
+	Replace           ReplaceLimits
+	Files             FileLimits
+}
+
+// ReplaceLimits are those of a Replacer, zero for others.
+type ReplaceLimits struct {
+	Rows   int64         // fewer than so many
+	Within time.Duration // from the first batch to the last
+}
+
+// FileLimits are those of a Bulk, zero for others.
+type FileLimits struct {
+	Bytes   int           // of a file
+	PerCall int           // files that one call names
+	Locked  time.Duration // at most, after each call, before the next
 }
 
 // Row is a user with the identifiers to send. Identifiers of other destinations' schemes are passed over.
 type Row struct {
 	User        audience.UserID
 	Identifiers []audience.Identifier
+	Value       float64 // relative worth to the advertiser, 0 or more, in one currency for all; if HasValue
+	HasValue    bool    // in a value-based audience every row to add has a value; removals need none
+	Limited     bool    // the platform may use the row only as laws on limited data use allow
 }
 
 // Batch is one request's worth of rows. A batch with a part of its Rows is a valid batch: that is how delivery halves
@@ -99,4 +117,6 @@ type Pace struct {
 type AudienceSpec struct {
 	Key  audience.AudienceID // by which it is found again; stable for its life
 	Name string              // shown on the platform, where it must tell nothing about the people in it; "" means Key
+	// ValueBased makes an audience whose rows have values. It cannot be switched later.
+	ValueBased bool
 }

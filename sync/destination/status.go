@@ -8,6 +8,7 @@ type Status struct {
 	Low      int64  // bounds of the size; -1 while the platform has no figure
 	High     int64  //
 	Reason   string // why it is not ready, in the platform's words
+	Remedy   string // what a person can do, one sentence; "" when nobody need act
 }
 
 // State is what advertisers can do with an audience.
