@@ -12,14 +12,14 @@ import (
 
 // The query has one shape, whatever the segments are:
 //
-//	everybody, or the given users
-//	  LEFT JOIN events, every distinct aggregate once a user; only the types, times and columns needed
+//	events, every distinct aggregate once a user; only the types, times and columns needed
+//	  FULL JOIN everybody, or the given users
 //	  LEFT JOIN profiles, each needed attribute
 //	  LEFT JOIN scores of each needed model
 //	→ one SELECT a level: the segments that refer to no other, then those that refer to them, …
 //	→ the answer: segments of each user, or the figures of a preview
 //
-// A user without a row on the right gets zeros and empty texts, which is what no events, no profile and no score mean here.
+// A user without a row in a table gets zeros and empty texts, which is what no events, no profile and no score mean here.
 
 // statement is a query but for its time of evaluation and users.
 type statement struct {
@@ -148,8 +148,8 @@ func (c *composer) statement(answer string, levels [][]column) statement {
 		fmt.Fprintf(&b, "(\nSELECT *,\n  %s\nFROM ", list(level))
 	}
 	fmt.Fprintf(&b, "(\n%s%s\n)", c.users(), strings.Repeat("\n)", len(levels)))
-	// Whoever embeds this query may have settings of its own: nothing may turn the zeros of a missing row into NULL, and both sides are too
-	// wide to be sorted.
+	// Whoever embeds this query may have settings of its own: nothing may turn the zeros of a missing row into NULL, and the aggregates are
+	// too wide to be sorted.
 	b.WriteString("\nSETTINGS join_use_nulls = 0, join_algorithm = 'parallel_hash,hash'")
 	return statement{b.String(), c.params}
 }

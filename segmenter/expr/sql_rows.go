@@ -18,21 +18,30 @@ const (
 // at is the time of evaluation in milliseconds.
 const at = "{at:Int64}"
 
-// users writes the users with every column the conditions need.
+// users writes the users with every column the conditions need. The events' columns are many: they stand on the left of their join, where rows
+// pass through while the right side, here the narrow list of users, is held in memory.
 func (c *composer) users() string {
-	names := []string{"everybody.user_id AS user_id"}
-	var joins strings.Builder
-	for i, table := range c.tables {
-		fmt.Fprintf(&joins, "\nLEFT ANY JOIN (\nSELECT user_id,\n  %s\nFROM %s%s", list(table.columns), table.name, c.where(table.name))
-		if table.name == eventRows {
-			joins.WriteString("\nGROUP BY user_id")
-		}
-		fmt.Fprintf(&joins, "\n) AS t%d USING (user_id)", i)
+	from := "(SELECT DISTINCT user_id FROM users" + c.where("users") + ") AS everybody"
+	names := []string{"user_id"}
+	for _, table := range c.tables {
 		for _, column := range table.columns {
 			names = append(names, column.alias)
 		}
+		if table.name == eventRows {
+			from = fmt.Sprintf("%s\nGROUP BY user_id\n) AS active FULL JOIN %s USING (user_id)", c.rows(table), from)
+		}
 	}
-	return fmt.Sprintf("SELECT %s\nFROM (SELECT DISTINCT user_id FROM users%s) AS everybody%s", strings.Join(names, ", "), c.where("users"), joins.String())
+	for i, table := range c.tables {
+		if table.name != eventRows {
+			from = fmt.Sprintf("%s\nLEFT ANY JOIN %s\n) AS t%d USING (user_id)", from, c.rows(table), i)
+		}
+	}
+	return fmt.Sprintf("SELECT %s\nFROM %s", strings.Join(names, ", "), from)
+}
+
+// rows writes the select of a table's columns, but for its end.
+func (c *composer) rows(table *joined) string {
+	return fmt.Sprintf("(\nSELECT user_id,\n  %s\nFROM %s%s", list(table.columns), table.name, c.where(table.name))
 }
 
 // where restricts a table to what the query needs of it.
