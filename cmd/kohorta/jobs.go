@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/kohorta/kohorta/internal/audience"
@@ -50,6 +52,9 @@ func (j jobs) Sync(ctx context.Context, target audience.Audience, approved bool)
 		for _, reason := range report.Plan.Hold {
 			task.Note("%s", reason)
 		}
+		for _, reason := range slices.Sorted(maps.Keys(report.Rejected)) {
+			task.Note("%d users rejected: %s", report.Rejected[reason], reason)
+		}
 		if err == nil && report.Held {
 			return run.ErrHeld
 		}
@@ -68,6 +73,10 @@ func (p planner) Plan(ctx context.Context, id audience.AudienceID) (audience.Syn
 
 // syncCatalogue is the store as delivery sees it.
 type syncCatalogue struct{ store *warehouse.Store }
+
+func (c syncCatalogue) Audiences(ctx context.Context) ([]audience.Audience, error) {
+	return c.store.Audiences().All(ctx)
+}
 
 func (c syncCatalogue) Audience(ctx context.Context, id audience.AudienceID) (audience.Audience, error) {
 	return c.store.Audiences().Get(ctx, string(id))

@@ -35,6 +35,7 @@ type service struct {
 	live      *live.Store
 	segmenter *segmenter.Segmenter
 	runner    *run.Runner
+	deliverer *delivery.Deliverer
 	server    *server.Server
 	listener  net.Listener
 }
@@ -62,7 +63,7 @@ func newService(ctx context.Context, config Config, log *slog.Logger) (_ *servic
 	s.segmenter = segmenter.New(segmenter.Deps{
 		Database: s.store, Log: s.store, Projection: s.live, Catalogue: warehouse.Catalogue{Store: s.store}, Logger: log, Now: time.Now,
 	})
-	deliverer := delivery.New(delivery.Deps{
+	s.deliverer = delivery.New(delivery.Deps{
 		Ledger: s.store, Catalogue: syncCatalogue{s.store}, Connect: s.connect, Log: log,
 	})
 	identify, err := newIdentify(config.PhoneCountry)
@@ -72,9 +73,9 @@ func newService(ctx context.Context, config Config, log *slog.Logger) (_ *servic
 	s.server = server.New(server.Deps{
 		Config: server.Config{Currency: config.Currency, Grace: config.ShutdownGrace}, Log: log,
 		Segments: s.store.Segments(), Models: s.store.Models(), Destinations: s.store.Destinations(), Audiences: s.store.Audiences(),
-		Events: s.store, Profiles: s.store, Answers: s.store, Identify: identify, Segmenter: s.segmenter,
-		Memberships: s.live, Members: s.store, Scores: s.store, Planner: planner{deliverer},
-		Jobs: jobs{s.runner, s.segmenter, deliverer}, Runs: s.runner,
+		Events: s.store, Profiles: profiles{s.store, s.deliverer}, Answers: s.store, Identify: identify, Segmenter: s.segmenter,
+		Memberships: s.live, Members: s.store, Scores: s.store, Planner: planner{s.deliverer},
+		Jobs: jobs{s.runner, s.segmenter, s.deliverer}, Runs: s.runner,
 	})
 	return s, nil
 }
@@ -128,6 +129,7 @@ func (s *service) run(ctx context.Context) error {
 		return errors.Join(err, s.runner.Run(serving))
 	})
 	group.Go(func() error { return s.segmenter.Run(working) })
+	group.Go(func() error { return s.deliverer.Run(working) })
 	if s.engines != nil {
 		group.Go(func() error { return s.engines.Run(working) })
 	}

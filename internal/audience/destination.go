@@ -37,6 +37,7 @@ type Audience struct {
 	PlatformID      string  // set by the first sync
 	Purpose         string  // consent purpose a member must have granted; default "advertising"
 	MaxRemovalShare float64 // a plan removing more than this share of what is held waits for approval; default 0.3
+	ExclusiveGroup  string  // of the audiences of one group, on whatever platforms, at most one holds a user at any instant; "": none
 	Disabled        bool
 }
 
@@ -72,8 +73,19 @@ type Delivery struct {
 type SyncRow struct {
 	User       UserID
 	Wanted     []Identifier // usable at this destination, of a member who may be sent; empty otherwise
-	Suppressed string       // why a member may not be sent: "no_consent", "unidentifiable"; "" for others
+	Suppressed string       // why a member may not be sent: "no_consent", "unidentifiable", "held_elsewhere", the reason of a stop; "" for others
+	Stop       bool         // is or may be held although consent was withdrawn or a Stop stands: must go before all else
 	Held       Delivery     // State "" when the ledger has no row
+}
+
+// Stop takes a user off platforms at once: where it holds, nothing of him is sent, and what is held is removed before all
+// other work. The newest of a user and audience stands.
+type Stop struct {
+	User     UserID
+	Audience Number    // 0: every audience
+	Reason   string    // a word for plans and reports: "erased", "crm", "purchase"; "" lifts the stop
+	Until    time.Time // zero: until it is lifted
+	Time     time.Time
 }
 
 // SyncScope says whose target is compared with which ledger.
@@ -83,6 +95,14 @@ type SyncScope struct {
 	Purpose     string // for which a member must have granted consent
 	Destination DestinationID
 	Schemes     []Scheme // identifiers the destination carries
+	Rivals      []Number // ledgers of the other audiences of the exclusive group
+}
+
+// SyncRange narrows the rows of a scope. The zero value narrows nothing.
+type SyncRange struct {
+	Users []UserID // only these; nil: everybody
+	After UserID   // only users behind this one
+	Stops bool     // only rows with Stop
 }
 
 // SyncTotals counts everybody a sync concerns, also those about whom target and ledger agree.
@@ -98,7 +118,8 @@ type SyncPlan struct {
 	Members    int64            // of the segment
 	Unchanged  int64            // held as they are
 	Additions  int64            // members to add
-	Removals   int64            // held, but no members any more or not to be sent any more
+	Removals   int64            // held, but no members any more or not to be sent any more; Stops are among them
+	Stops      int64            // removals that wait for nobody: consent withdrawn, or stopped
 	Changes    int64            // members whose identifiers have changed: remove the old, add the new
 	Suppressed map[string]int64 // members not sent, by reason
 	Requests   int64

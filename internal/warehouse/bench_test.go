@@ -130,7 +130,7 @@ func BenchmarkSyncRows(b *testing.B) {
 	var peakOurs, peakAntijoins int64
 	for b.Loop() {
 		began, rows := time.Now(), 0
-		for _, err := range store.SyncRows(peakMemory(b.Context(), &peakOurs), scope) {
+		for _, err := range store.SyncRows(peakMemory(b.Context(), &peakOurs), scope, audience.SyncRange{}) {
 			require.NoError(b, err)
 			rows++
 		}

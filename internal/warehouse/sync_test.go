@@ -1,6 +1,7 @@
 package warehouse
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -25,6 +26,7 @@ type syncCase struct {
 	member     bool
 	consents   []audience.Consent // without user
 	profile    []audience.Identifier
+	stops      []audience.Stop // without user
 	held       audience.Delivery
 	row        audience.SyncRow // without user; Held is held
 	passedOver bool
@@ -58,7 +60,7 @@ func TestSyncRowsInEveryState(t *testing.T) {
 		{name: "the latest word stands though it came first", member: true, profile: []audience.Identifier{email},
 			consents: []audience.Consent{word("", false, 2), word("", true, 1)}, row: audience.SyncRow{Suppressed: "no_consent"}},
 		{name: "consent withdrawn while held", member: true, profile: []audience.Identifier{email}, consents: []audience.Consent{word("", false, 1)},
-			held: held(audience.DeliveryDelivered, email), row: audience.SyncRow{Suppressed: "no_consent"}},
+			held: held(audience.DeliveryDelivered, email), row: audience.SyncRow{Suppressed: "no_consent", Stop: true}},
 		{name: "delivered as wanted", member: true, consents: granted, profile: []audience.Identifier{email, phone},
 			held: held(audience.DeliveryDelivered, phone, email), passedOver: true},
 		{name: "delivered with an old identifier", member: true, consents: granted, profile: []audience.Identifier{other},
@@ -78,18 +80,85 @@ func TestSyncRowsInEveryState(t *testing.T) {
 		{name: "rejected, new identifier", member: true, consents: granted, profile: []audience.Identifier{other},
 			held: held(audience.DeliveryRejected, email), row: wants(other)},
 		{name: "rejected and gone", held: held(audience.DeliveryRejected, email), passedOver: true},
+		{name: "stopped member", member: true, consents: granted, profile: []audience.Identifier{email}, stops: []audience.Stop{{Reason: "crm"}},
+			held: held(audience.DeliveryDelivered, email), row: audience.SyncRow{Suppressed: "crm", Stop: true}},
+		{name: "stopped before he was sent", member: true, consents: granted, profile: []audience.Identifier{email},
+			stops: []audience.Stop{{Audience: 4, Reason: "purchase", Until: time.Now().Add(time.Hour)}}, row: audience.SyncRow{Suppressed: "purchase"}},
+		{name: "stopped and left", consents: granted, stops: []audience.Stop{{Reason: "erased"}},
+			held: held(audience.DeliverySending, email), row: audience.SyncRow{Stop: true}},
+		{name: "consent withdrawn and left", consents: []audience.Consent{word("", false, 1)},
+			held: held(audience.DeliveryRemoving, email), row: audience.SyncRow{Stop: true}},
+		{name: "stop lifted", member: true, consents: granted, profile: []audience.Identifier{email},
+			stops: []audience.Stop{{Reason: "crm"}, {}}, held: held(audience.DeliveryDelivered, email), passedOver: true},
+		{name: "stop ended", member: true, consents: granted, profile: []audience.Identifier{email},
+			stops: []audience.Stop{{Reason: "crm", Until: time.Now().Add(-time.Hour)}}, held: held(audience.DeliveryDelivered, email), passedOver: true},
+		{name: "stopped in another audience", member: true, consents: granted, profile: []audience.Identifier{email},
+			stops: []audience.Stop{{Audience: 5, Reason: "crm"}}, held: held(audience.DeliveryDelivered, email), passedOver: true},
 		{name: "neither member nor held", profile: []audience.Identifier{email}, consents: granted, passedOver: true},
 	}
 	store := open(t)
 	want := putSyncCases(t, store, cases)
 
-	got, err := all(store.SyncRows(t.Context(), scope))
+	got, err := all(store.SyncRows(t.Context(), scope, audience.SyncRange{}))
 	require.NoError(t, err)
 	require.Empty(t, cmp.Diff(want, got))
 
 	totals, err := store.SyncTotals(t.Context(), scope)
 	require.NoError(t, err)
-	require.Equal(t, audience.SyncTotals{Members: 17, Held: 8, Unchanged: 1, Rejected: 1}, totals)
+	require.Equal(t, audience.SyncTotals{Members: 22, Held: 14, Unchanged: 4, Rejected: 1}, totals)
+
+	for name, within := range map[string]audience.SyncRange{
+		"after": {After: "h"}, "users": {Users: []audience.UserID{"a", "j", "k", "nobody"}}, "stops": {Stops: true}, "stops of users": {Users: []audience.UserID{"j", "k"}, Stops: true},
+	} {
+		var part []audience.SyncRow
+		for _, row := range want {
+			if row.User > within.After && (within.Users == nil || slices.Contains(within.Users, row.User)) && (row.Stop || !within.Stops) {
+				part = append(part, row)
+			}
+		}
+		require.NotEmpty(t, part)
+		got, err := all(store.SyncRows(t.Context(), scope, within))
+		require.NoError(t, err)
+		require.Empty(t, cmp.Diff(part, got), name)
+	}
+}
+
+// Whom another audience of the group may hold is not wanted here, unless he is held here, too.
+func TestSyncRowsOfAnExclusiveGroup(t *testing.T) {
+	store := open(t)
+	rivals := scope
+	rivals.Rivals = []audience.Number{5, 6}
+	member := syncCase{member: true, consents: granted, profile: []audience.Identifier{email}}
+	held := member
+	held.held = audience.Delivery{State: audience.DeliveryDelivered, Identifiers: []audience.Identifier{other}, Time: noon}
+	member.row, held.row = audience.SyncRow{Wanted: []audience.Identifier{email}}, audience.SyncRow{Wanted: []audience.Identifier{email}}
+	want := putSyncCases(t, store, []syncCase{member, member, member, held}) // a to d
+	require.NoError(t, store.RecordDeliveries(t.Context(), 5, []audience.Delivery{
+		{User: "a", State: audience.DeliveryRemoving}, {User: "b", State: audience.DeliveryRemoved}, {User: "c", State: audience.DeliveryRejected}, {User: "d", State: audience.DeliveryDelivered}}))
+	want[0].Wanted, want[0].Suppressed = nil, "held_elsewhere"
+
+	got, err := all(store.SyncRows(t.Context(), rivals, audience.SyncRange{}))
+	require.NoError(t, err)
+	require.Empty(t, cmp.Diff(want, got))
+	users, err := store.HeldBy(t.Context(), rivals.Rivals, []audience.UserID{"a", "b", "c", "d", "e"})
+	require.NoError(t, err)
+	require.ElementsMatch(t, []audience.UserID{"a", "d"}, users)
+}
+
+func TestSharers(t *testing.T) {
+	store := open(t)
+	row := func(user audience.UserID, state audience.DeliveryState, identifiers ...audience.Identifier) audience.Delivery {
+		return audience.Delivery{User: user, State: state, Identifiers: identifiers, Time: noon}
+	}
+	require.NoError(t, store.RecordDeliveries(t.Context(), 4, []audience.Delivery{row("moved", audience.DeliveryDelivered, phone)}))
+	shares, both := row("shares", audience.DeliveryDelivered, email, phone), row("shares both", audience.DeliveryDelivered, phone, other)
+	require.NoError(t, store.RecordDeliveries(t.Context(), 4, []audience.Delivery{
+		row("moved", audience.DeliveryDelivered, email), shares, both, row("gone", audience.DeliveryRemoved, phone),
+		row("same value, other scheme", audience.DeliveryDelivered, audience.Identifier{Scheme: "meta:EMAIL", Value: phone.Value})}))
+	require.NoError(t, store.RecordDeliveries(t.Context(), 5, []audience.Delivery{row("of another audience", audience.DeliveryDelivered, phone)}))
+	got, err := all(store.Sharers(t.Context(), 4, []audience.Identifier{phone, other}))
+	require.NoError(t, err)
+	require.Empty(t, cmp.Diff([]audience.Delivery{shares, both}, got, cmp.Transformer("order", func(ids []audience.Identifier) []audience.Identifier { return inOrder(ids) })))
 }
 
 // putSyncCases stores the cases, each as a user of its own, and gives the rows they must become, by user.
@@ -102,6 +171,7 @@ func putSyncCases(t *testing.T, store *Store, cases []syncCase) (want []audience
 		updates  []audience.ProfileUpdate
 		intents  []audience.Delivery
 		ledger   []audience.Delivery
+		stops    []audience.Stop
 	)
 	for i, c := range cases {
 		user := audience.UserID(rune('a' + i))
@@ -114,6 +184,10 @@ func putSyncCases(t *testing.T, store *Store, cases []syncCase) (want []audience
 		}
 		if c.profile != nil {
 			updates = append(updates, audience.ProfileUpdate{User: user, Identifiers: c.profile})
+		}
+		for _, stop := range c.stops {
+			stop.User = user
+			stops = append(stops, stop)
 		}
 		if c.held.State != "" {
 			c.held.User = user
@@ -128,6 +202,9 @@ func putSyncCases(t *testing.T, store *Store, cases []syncCase) (want []audience
 	require.NoError(t, store.AppendChanges(ctx, changes))
 	require.NoError(t, store.SetConsents(ctx, consents))
 	require.NoError(t, store.UpsertProfiles(ctx, updates))
+	for _, stop := range stops { // in order: a later one supersedes
+		require.NoError(t, store.RecordStops(ctx, []audience.Stop{stop}))
+	}
 	require.NoError(t, store.RecordDeliveries(ctx, scope.Audience, intents)) // superseded by what follows
 	require.NoError(t, store.RecordDeliveries(ctx, scope.Audience, ledger))
 	require.NoError(t, store.RecordDeliveries(ctx, scope.Audience+1, intents)) // of another audience, newer

@@ -14,18 +14,23 @@ import (
 
 // Ledger compares targets with what platforms hold, and remembers what they hold.
 type Ledger interface {
-	// SyncRows yields, in UserID order, every user for whom plan.Of is not Keep, every member who may not be sent, and
-	// perhaps others.
-	SyncRows(ctx context.Context, scope audience.SyncScope) iter.Seq2[audience.SyncRow, error]
+	// SyncRows yields, in UserID order, of the users of the range every one for whom plan.Of is not Keep, every member who
+	// may not be sent, and perhaps others.
+	SyncRows(ctx context.Context, scope audience.SyncScope, within audience.SyncRange) iter.Seq2[audience.SyncRow, error]
 	SyncTotals(ctx context.Context, scope audience.SyncScope) (audience.SyncTotals, error)
-	// Deliveries yields the ledger of an audience.
-	Deliveries(ctx context.Context, audience audience.Number) iter.Seq2[audience.Delivery, error]
+	// Sharers yields the rows of an audience's ledger that are delivered and hold one of the identifiers.
+	Sharers(ctx context.Context, audience audience.Number, identifiers []audience.Identifier) iter.Seq2[audience.Delivery, error]
+	// HeldBy names those of the users whom one of the ledgers holds or may hold.
+	HeldBy(ctx context.Context, audiences []audience.Number, users []audience.UserID) ([]audience.UserID, error)
+	// RecordStops is durable when it returns; from then on SyncRows heeds the stops.
+	RecordStops(ctx context.Context, stops []audience.Stop) error
 	// RecordDeliveries is durable when it returns.
 	RecordDeliveries(ctx context.Context, audience audience.Number, deliveries []audience.Delivery) error
 }
 
 // Catalogue is where audiences, segments and destinations are kept.
 type Catalogue interface {
+	Audiences(ctx context.Context) ([]audience.Audience, error)
 	Audience(ctx context.Context, id audience.AudienceID) (audience.Audience, error)
 	Segment(ctx context.Context, id audience.SegmentID) (audience.Segment, error)
 	Destination(ctx context.Context, id audience.DestinationID) (audience.Destination, error)
@@ -47,18 +52,22 @@ type Deliverer struct {
 	Deps
 	pageUsers int
 
-	mu       sync.Mutex
-	syncing  map[audience.AudienceID]bool
-	accounts map[audience.DestinationID]*account
+	mu         sync.Mutex
+	lines      map[audience.AudienceID]*line
+	groups     map[string]*sync.Mutex
+	accounts   map[audience.DestinationID]*account
+	connectors map[audience.DestinationID]connector
+	stopped    chan struct{} // holds a token when a line has somebody to look at; see Run
 }
 
 // pageUsers is how many users are read from the ledger before sending begins: sending may take hours, and a query cannot
 // wait for it. About 50 MB.
 const pageUsers = 100_000
 
-// New makes a Deliverer.
+// New makes a Deliverer. Its Run must run for stops to leave while no sync is under way.
 func New(deps Deps) *Deliverer {
-	return &Deliverer{Deps: deps, pageUsers: pageUsers, syncing: map[audience.AudienceID]bool{}, accounts: map[audience.DestinationID]*account{}}
+	return &Deliverer{Deps: deps, pageUsers: pageUsers, lines: map[audience.AudienceID]*line{}, groups: map[string]*sync.Mutex{},
+		accounts: map[audience.DestinationID]*account{}, connectors: map[audience.DestinationID]connector{}, stopped: make(chan struct{}, 1)}
 }
 
 // Plan says what a sync would do now. It changes nothing and asks no platform.
@@ -76,6 +85,8 @@ type target struct {
 	scope       audience.SyncScope
 	destination destination.Destination
 	account     *account
+	line        *line
+	group       *sync.Mutex // of the exclusive group, for intents to add; nil without rivals
 }
 
 func (d *Deliverer) target(ctx context.Context, id audience.AudienceID) (target, error) {
@@ -91,20 +102,66 @@ func (d *Deliverer) target(ctx context.Context, id audience.AudienceID) (target,
 	if err != nil {
 		return target{}, fmt.Errorf("audience %s: %w", id, err)
 	}
-	connector, err := d.Connect(account)
+	connected, err := d.connect(account)
 	if err != nil {
 		return target{}, fmt.Errorf("destination %s: %w", account.ID, err)
 	}
 	if a.Purpose == "" {
 		a.Purpose = "advertising"
 	}
-	return target{
+	t := target{
 		audience: a,
 		scope: audience.SyncScope{Audience: a.Number, Segment: segment.Number, Purpose: a.Purpose,
-			Destination: account.ID, Schemes: connector.Schemes()},
-		destination: connector,
-		account:     d.account(account.ID, connector.Limits().RequestsPerSecond),
-	}, nil
+			Destination: account.ID, Schemes: connected.Schemes()},
+		destination: connected,
+		account:     d.account(account.ID, connected.Limits().RequestsPerSecond),
+		line:        d.lineOf(id),
+	}
+	return t, d.setRivals(ctx, &t)
+}
+
+// setRivals finds the other audiences of the exclusive group.
+func (d *Deliverer) setRivals(ctx context.Context, t *target) error {
+	if t.audience.ExclusiveGroup == "" {
+		return nil
+	}
+	all, err := d.Catalogue.Audiences(ctx)
+	if err != nil {
+		return fmt.Errorf("list the audiences of group %s: %w", t.audience.ExclusiveGroup, err)
+	}
+	for _, other := range all {
+		if other.ExclusiveGroup == t.audience.ExclusiveGroup && other.ID != t.audience.ID {
+			t.scope.Rivals = append(t.scope.Rivals, other.Number)
+		}
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if t.group = d.groups[t.audience.ExclusiveGroup]; t.group == nil {
+		t.group = new(sync.Mutex)
+		d.groups[t.audience.ExclusiveGroup] = t.group
+	}
+	return nil
+}
+
+// connector is a destination's, made from one version of it.
+type connector struct {
+	etag string
+	destination.Destination
+}
+
+// connect makes the connector of a destination, anew only when the destination was edited: connections are kept, and what
+// a connector has learned of its platform.
+func (d *Deliverer) connect(account audience.Destination) (destination.Destination, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if known, ok := d.connectors[account.ID]; ok && account.Etag != "" && known.etag == account.Etag {
+		return known, nil
+	}
+	made, err := d.Connect(account)
+	if err == nil {
+		d.connectors[account.ID] = connector{account.Etag, made}
+	}
+	return made, err
 }
 
 // plan counts the steps, and the requests that they become.
@@ -117,7 +174,7 @@ func (d *Deliverer) plan(ctx context.Context, t target) (plan.Plan, error) {
 		requests += int64(len(batches))
 		pages[op] = pages[op][:0]
 	}
-	for row, err := range d.Ledger.SyncRows(ctx, t.scope) {
+	for row, err := range d.Ledger.SyncRows(ctx, t.scope, audience.SyncRange{}) {
 		if err != nil {
 			return plan.Plan{}, fmt.Errorf("plan audience %s: %w", t.audience.ID, err)
 		}

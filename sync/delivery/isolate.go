@@ -23,52 +23,55 @@ const mostSuspects = 8
 func isolationRequests(rows int) int { return mostSuspects * 2 * bits.Len(uint(rows)) }
 
 // batch sends a batch and whatever parts of it finding its bad rows takes.
-func (s *sending) batch(ctx context.Context, b destination.Batch) error {
-	s.accepted, s.spare = false, isolationRequests(len(b.Rows))
-	err := s.deliver(ctx, b)
-	if s.accepted {
-		s.convict()
+func (r *round) batch(ctx context.Context, b destination.Batch) error {
+	r.accepted, r.spare = false, isolationRequests(len(b.Rows))
+	err := r.deliver(ctx, b)
+	if r.accepted {
+		r.convict()
 	}
 	return err
 }
 
 // deliver sends a batch and settles its rows; those it leaves open are unknown. The error is one that ends the sync.
-func (s *sending) deliver(ctx context.Context, b destination.Batch) error {
+func (r *round) deliver(ctx context.Context, b destination.Batch) error {
 	var result destination.Result
-	err := s.try(ctx, s.Log, func() (destination.Pace, error) {
-		s.report.Requests++
-		var err error
-		result, err = s.destination.Apply(ctx, s.audience.PlatformID, b)
+	err := r.try(ctx, r.Log, func() (destination.Pace, error) {
+		err := r.overtake(ctx)
+		if b.Rows = r.remaining(b.Rows); err != nil || len(b.Rows) == 0 {
+			return destination.Pace{}, err
+		}
+		r.report.Requests++
+		result, err = r.destination.Apply(ctx, r.audience.PlatformID, b)
 		return result.Pace, err
 	})
 	var failure *destination.Error
 	switch {
 	case err == nil:
-		return s.hear(ctx, b, result)
+		return r.hear(ctx, b, result)
 	case !errors.As(err, &failure):
 		return err
 	case failure.Kind == destination.TooLarge && len(b.Rows) == 1:
-		s.refuse(s.fates[b.Rows[0].User], "too large for a request of its own")
+		r.refuse(r.fates[b.Rows[0].User], "too large for a request of its own")
 		return nil
 	case failure.Kind == destination.Rejected && len(b.Rows) == 1:
-		s.suspects = append(s.suspects, suspect{s.fates[b.Rows[0].User], failure})
-		if !s.accepted && len(s.suspects) >= mostSuspects {
-			return s.acquit()
+		r.suspects = append(r.suspects, suspect{r.fates[b.Rows[0].User], failure})
+		if !r.accepted && len(r.suspects) >= mostSuspects {
+			return r.acquit()
 		}
 		return nil
 	case failure.Kind == destination.TooLarge, failure.Kind == destination.Rejected:
-		return s.halve(ctx, b)
+		return r.halve(ctx, b)
 	}
 	return err
 }
 
 // hear settles the rows of a batch the platform took.
-func (s *sending) hear(ctx context.Context, b destination.Batch, result destination.Result) error {
+func (r *round) hear(ctx context.Context, b destination.Batch, result destination.Result) error {
 	refused := make(map[int]bool, len(result.Rejected))
-	for _, r := range result.Rejected {
-		if !refused[r.Row] {
-			refused[r.Row] = true
-			s.refuse(s.fates[b.Rows[r.Row].User], r.Reason)
+	for _, rejected := range result.Rejected {
+		if !refused[rejected.Row] {
+			refused[rejected.Row] = true
+			r.refuse(r.fates[b.Rows[rejected.Row].User], rejected.Reason)
 		}
 	}
 	rest := make([]destination.Row, 0, len(b.Rows)-len(refused))
@@ -80,29 +83,29 @@ func (s *sending) hear(ctx context.Context, b destination.Batch, result destinat
 	switch {
 	case len(rest) == 0:
 	case result.Unnamed == 0:
-		s.accepted = true
+		r.accepted = true
 		for _, row := range rest {
-			s.confirm(row)
+			r.confirm(row)
 		}
 	case len(rest) == 1:
-		s.refuse(s.fates[rest[0].User], "refused by count, without a reason")
+		r.refuse(r.fates[rest[0].User], "refused by count, without a reason")
 	default:
 		b.Rows = rest
-		return s.halve(ctx, b)
+		return r.halve(ctx, b)
 	}
 	return nil
 }
 
 // halve sends the halves of a batch, as long as requests are left for that.
-func (s *sending) halve(ctx context.Context, b destination.Batch) error {
+func (r *round) halve(ctx context.Context, b destination.Batch) error {
 	middle := len(b.Rows) / 2
 	for _, rows := range [][]destination.Row{b.Rows[:middle], b.Rows[middle:]} {
-		if s.spare--; s.spare < 0 {
+		if r.spare--; r.spare < 0 {
 			return nil
 		}
 		half := b
 		half.Rows = rows
-		if err := s.deliver(ctx, half); err != nil {
+		if err := r.deliver(ctx, half); err != nil {
 			return err
 		}
 	}
@@ -110,41 +113,41 @@ func (s *sending) halve(ctx context.Context, b destination.Batch) error {
 }
 
 // convict rejects the suspects: the platform took another row of their batch, or of a later one, so they are at fault.
-func (s *sending) convict() {
-	for _, suspect := range s.suspects {
+func (r *round) convict() {
+	for _, suspect := range r.suspects {
 		cause := *suspect.cause
 		cause.Remedy = "" // it is for the audience's owner, and the audience is well
-		s.refuse(suspect.fate, cause.Error())
+		r.refuse(suspect.fate, cause.Error())
 	}
-	s.suspects = nil
+	r.suspects = nil
 }
 
 // judge decides on the suspects left at the end of a pass: too few for a proof, and no row was taken beside them. If the
 // platform says that members can be added and removed now, the rows are at fault.
-func (s *sending) judge(ctx context.Context) error {
-	if len(s.suspects) == 0 {
+func (r *round) judge(ctx context.Context) error {
+	if len(r.suspects) == 0 {
 		return nil
 	}
 	var status destination.Status
-	err := s.try(ctx, s.Log, func() (destination.Pace, error) {
+	err := r.try(ctx, r.Log, func() (destination.Pace, error) {
 		var err error
-		status, err = s.destination.Audience(ctx, s.audience.PlatformID)
+		status, err = r.destination.Audience(ctx, r.audience.PlatformID)
 		return destination.Pace{}, err
 	})
 	if err != nil {
 		return fmt.Errorf("ask the platform about the audience: %w", err)
 	}
 	if !status.Writable {
-		return s.acquit()
+		return r.acquit()
 	}
-	s.convict()
-	return s.record(ctx)
+	r.convict()
+	return r.record(ctx)
 }
 
 // acquit blames the audience for what its rows were suspected of. They stay unknown.
-func (s *sending) acquit() error {
-	cause := *s.suspects[0].cause
-	s.suspects = nil
+func (r *round) acquit() error {
+	cause := *r.suspects[0].cause
+	r.suspects = nil
 	cause.Scope = destination.OfAudience
 	if cause.Remedy == "" {
 		cause.Remedy = "the platform refused every row sent; check the audience and the account on the platform"

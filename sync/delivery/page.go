@@ -37,36 +37,45 @@ type fate struct {
 	open      int  // rows the platform has not spoken on yet
 	confirmed int
 	refusals  []string // reasons, each once
+	dropped   bool     // not this round's any more: stopped, or held by a rival
 }
 
 // page sends one page of users.
-func (s *sending) page(ctx context.Context, op destination.Op, page []audience.SyncRow) error {
+func (r *round) page(ctx context.Context, page []audience.SyncRow) error {
+	op := r.op
 	rows := make([]destination.Row, len(page))
-	s.fates = make(map[audience.UserID]*fate, len(page))
+	r.fates = make(map[audience.UserID]*fate, len(page))
 	for i, row := range page {
 		rows[i] = toSend(row, op)
-		s.fates[row.User] = &fate{kind: s.kindOf(row, op), op: op, user: row.User, sent: rows[i].Identifiers}
+		r.fates[row.User] = &fate{kind: r.kindOf(row, op), op: op, user: row.User, sent: rows[i].Identifiers}
 	}
 	if op == destination.Remove {
-		if err := s.unsettleSharers(ctx, rows); err != nil {
+		if err := r.unsettleSharers(ctx, rows); err != nil {
 			return err
 		}
 	}
-	batches, unsendable := s.destination.Split(rows, op)
+	batches, unsendable := r.destination.Split(rows, op)
 	for _, b := range batches {
 		for _, row := range b.Rows {
-			s.fates[row.User].open++
+			r.fates[row.User].open++
 		}
 	}
-	if err := s.setUnsendable(ctx, rows, unsendable); err != nil {
+	err := r.setUnsendable(ctx, rows, unsendable)
+	if err != nil {
 		return err
 	}
 	for _, b := range batches {
-		if err := s.intend(ctx, b); err != nil {
+		if err := r.overtake(ctx); err != nil {
 			return err
 		}
-		failure := s.batch(ctx, b)
-		if err := errors.Join(failure, s.record(ctx)); err != nil {
+		if b.Rows = r.remaining(b.Rows); len(b.Rows) == 0 {
+			continue
+		}
+		if b, err = r.intend(ctx, b); err != nil {
+			return err
+		}
+		failure := r.batch(ctx, b)
+		if err := errors.Join(failure, r.record(ctx)); err != nil {
 			return err
 		}
 	}
@@ -74,15 +83,15 @@ func (s *sending) page(ctx context.Context, op destination.Op, page []audience.S
 }
 
 // kindOf tells the second half of a change by the first, which this very run has done.
-func (s *sending) kindOf(row audience.SyncRow, op destination.Op) kind {
+func (r *round) kindOf(row audience.SyncRow, op destination.Op) kind {
 	switch {
 	case plan.Of(row) == plan.Change:
 		return change
 	case op == destination.Remove:
 		return removal
-	case row.Held.Run == s.run && !row.Held.State.MayHold() && strings.HasPrefix(row.Held.Reason, changing):
+	case row.Held.Run == r.run && !row.Held.State.MayHold() && strings.HasPrefix(row.Held.Reason, changing):
 		return change
-	case s.shares(row):
+	case r.shares(row):
 		return restoral
 	}
 	return addition
@@ -90,74 +99,101 @@ func (s *sending) kindOf(row audience.SyncRow, op destination.Op) kind {
 
 // setUnsendable settles the users no request can carry: they are refused. It cannot happen to a removal, which sends what
 // was sent before; if it did, the ledger would stay as it is.
-func (s *sending) setUnsendable(ctx context.Context, rows []destination.Row, unsendable []destination.Rejection) error {
-	for _, r := range unsendable {
-		f := s.fates[rows[r.Row].User]
-		s.countTried(f)
+func (r *round) setUnsendable(ctx context.Context, rows []destination.Row, unsendable []destination.Rejection) error {
+	for _, refused := range unsendable {
+		f := r.fates[rows[refused.Row].User]
+		r.countTried(f)
 		if f.op == destination.Add {
-			f.refusals = []string{r.Reason}
-			s.ended = append(s.ended, f)
+			f.refusals = []string{refused.Reason}
+			r.ended = append(r.ended, f)
 		}
 	}
-	return s.record(ctx)
+	return r.record(ctx)
 }
 
-// intend writes into the ledger that the users of a batch are being sent or removed.
-func (s *sending) intend(ctx context.Context, b destination.Batch) error {
+// remaining are the rows of users who are still this round's.
+func (r *round) remaining(rows []destination.Row) []destination.Row {
+	return slices.DeleteFunc(slices.Clone(rows), func(row destination.Row) bool { return r.fates[row.User].dropped })
+}
+
+// intend writes into the ledger that the users of a batch are being sent or removed, and gives the batch back without
+// users who must not be sent after all.
+func (r *round) intend(ctx context.Context, b destination.Batch) (destination.Batch, error) {
 	state := audience.DeliverySending
 	if b.Op == destination.Remove {
 		state = audience.DeliveryRemoving
+	} else if len(r.scope.Rivals) > 0 {
+		// No audience of the group may write an intent between the question and the answer in the ledger.
+		r.group.Lock()
+		defer r.group.Unlock()
+		if err := r.dropHeldElsewhere(ctx, b.Rows); err != nil {
+			return b, err
+		}
+		b.Rows = r.remaining(b.Rows)
 	}
 	var fates []*fate
 	var intents []audience.Delivery
 	for _, row := range b.Rows {
-		if f := s.fates[row.User]; !f.intended {
+		if f := r.fates[row.User]; !f.intended {
 			f.intended = true
 			fates = append(fates, f)
-			intents = append(intents, s.delivery(f, state))
+			intents = append(intents, r.delivery(f, state))
 		}
 	}
-	if err := s.Ledger.RecordDeliveries(ctx, s.audience.Number, intents); err != nil {
-		return fmt.Errorf("write intents: %w", err)
+	if err := r.Ledger.RecordDeliveries(ctx, r.audience.Number, intents); err != nil {
+		return b, fmt.Errorf("write intents: %w", err)
 	}
 	for _, f := range fates {
-		s.countTried(f)
+		r.countTried(f)
 	}
-	return nil
+	return b, nil
+}
+
+// dropHeldElsewhere leaves out users whom another audience of the exclusive group holds or may hold.
+func (r *round) dropHeldElsewhere(ctx context.Context, rows []destination.Row) error {
+	users := make([]audience.UserID, len(rows))
+	for i, row := range rows {
+		users[i] = row.User
+	}
+	held, err := r.Ledger.HeldBy(ctx, r.scope.Rivals, users)
+	for _, user := range held {
+		r.fates[user].dropped = true
+	}
+	return err
 }
 
 // countTried counts a user once, a change with its removal.
-func (s *sending) countTried(f *fate) {
+func (r *round) countTried(f *fate) {
 	if f.kind != change || f.op == destination.Remove {
-		s.tried[f.kind]++
+		r.tried[f.kind]++
 	}
 }
 
-func (s *sending) confirm(row destination.Row) {
-	f := s.fates[row.User]
+func (r *round) confirm(row destination.Row) {
+	f := r.fates[row.User]
 	f.confirmed++
-	s.spoken(f)
+	r.spoken(f)
 }
 
-func (s *sending) refuse(f *fate, reason string) {
+func (r *round) refuse(f *fate, reason string) {
 	if !slices.Contains(f.refusals, reason) {
 		f.refusals = append(f.refusals, reason)
 	}
-	s.spoken(f)
+	r.spoken(f)
 }
 
 // spoken takes in that the platform has spoken on one row of a user.
-func (s *sending) spoken(f *fate) {
-	if f.open--; f.open == 0 {
-		s.ended = append(s.ended, f)
+func (r *round) spoken(f *fate) {
+	if f.open--; f.open == 0 && !f.dropped {
+		r.ended = append(r.ended, f)
 	}
 }
 
 // record writes the fates that ended into the ledger, then counts them. An answer that is here is written down even if
 // the sync has been cancelled meanwhile.
-func (s *sending) record(ctx context.Context) error {
-	ended := s.ended
-	s.ended = nil
+func (r *round) record(ctx context.Context) error {
+	ended := r.ended
+	r.ended = nil
 	if len(ended) == 0 {
 		return nil
 	}
@@ -165,16 +201,16 @@ func (s *sending) record(ctx context.Context) error {
 	defer cancel()
 	deliveries := make([]audience.Delivery, len(ended))
 	for i, f := range ended {
-		deliveries[i] = s.delivery(f, f.state())
+		deliveries[i] = r.delivery(f, f.state())
 	}
-	if err := s.Ledger.RecordDeliveries(ctx, s.audience.Number, deliveries); err != nil {
+	if err := r.Ledger.RecordDeliveries(ctx, r.audience.Number, deliveries); err != nil {
 		return fmt.Errorf("write what the platform said: %w", err)
 	}
 	for _, f := range ended {
-		s.countEnded(f)
+		r.countEnded(f)
 	}
-	s.done += int64(len(ended))
-	s.progress(stages[ended[0].op], s.done, s.total)
+	r.done += int64(len(ended))
+	r.progress(stages[ended[0].op], r.done, r.total)
 	return nil
 }
 
@@ -192,28 +228,28 @@ func (f *fate) state() audience.DeliveryState {
 }
 
 // delivery is the ledger's row of a user.
-func (s *sending) delivery(f *fate, state audience.DeliveryState) audience.Delivery {
+func (r *round) delivery(f *fate, state audience.DeliveryState) audience.Delivery {
 	reasons := f.refusals
 	if f.kind == change && f.op == destination.Remove {
 		reasons = append([]string{changing}, reasons...)
 	}
 	return audience.Delivery{User: f.user, State: state, Identifiers: f.sent, Reason: strings.Join(reasons, "; "),
-		Run: s.run, Time: time.Now().UTC()}
+		Run: r.run, Time: time.Now().UTC()}
 }
 
 // countEnded counts a user the platform has spoken on. The removal of a change is half of it and counts nothing.
-func (s *sending) countEnded(f *fate) {
+func (r *round) countEnded(f *fate) {
 	if f.kind == change && f.op == destination.Remove {
 		return
 	}
-	o := s.report.outcomes()[f.kind]
+	o := r.report.outcomes()[f.kind]
 	if f.confirmed > 0 {
 		o.Confirmed++
 		return
 	}
 	o.Rejected++
-	if s.report.Rejected == nil {
-		s.report.Rejected = map[string]int64{}
+	if r.report.Rejected == nil {
+		r.report.Rejected = map[string]int64{}
 	}
-	s.report.Rejected[strings.Join(f.refusals, "; ")]++
+	r.report.Rejected[strings.Join(f.refusals, "; ")]++
 }

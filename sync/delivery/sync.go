@@ -19,10 +19,11 @@ type Progress func(stage string, done, total int64)
 // plan has reasons to wait. The report tells all, also beside an error. An error that is a *destination.Error is the
 // platform's and says what to do; everything left is part of the next sync.
 func (d *Deliverer) Sync(ctx context.Context, id audience.AudienceID, run audience.RunID, approved bool, progress Progress) (Report, error) {
-	if !d.begin(id) {
+	line := d.lineOf(id)
+	if !line.syncing.TryLock() {
 		return Report{}, fmt.Errorf("audience %s is being synced already: %w", id, audience.ErrConflict)
 	}
-	defer d.end(id)
+	defer line.syncing.Unlock()
 	t, err := d.target(ctx, id)
 	if err != nil {
 		return Report{}, err
@@ -39,35 +40,15 @@ func (d *Deliverer) Sync(ctx context.Context, id audience.AudienceID, run audien
 		total: p.Additions + p.Removals + 2*p.Changes}
 	s.report.Plan = p
 	s.report.Additions.Planned, s.report.Removals.Planned, s.report.Changes.Planned = p.Additions, p.Removals, p.Changes
-	if len(p.Hold) > 0 && !approved {
-		s.report.Held = true
-		s.close(false)
-		return s.report, nil
-	}
-	err = s.all(ctx)
-	s.close(err == nil)
-	d.Log.Info("audience synced", "audience", id, "run", run, "additions", s.report.Additions.Confirmed,
+	s.report.Held = len(p.Hold) > 0 && !approved
+	err = s.send(ctx)
+	s.close(err == nil && !s.report.Held)
+	d.Log.Info("audience synced", "audience", id, "run", run, "held", s.report.Held, "additions", s.report.Additions.Confirmed,
 		"removals", s.report.Removals.Confirmed, "changes", s.report.Changes.Confirmed, "requests", s.report.Requests, "took", time.Since(s.begun))
 	if err != nil {
 		return s.report, fmt.Errorf("sync audience %s: %w", id, err)
 	}
 	return s.report, nil
-}
-
-func (d *Deliverer) begin(id audience.AudienceID) bool {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.syncing[id] {
-		return false
-	}
-	d.syncing[id] = true
-	return true
-}
-
-func (d *Deliverer) end(id audience.AudienceID) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	delete(d.syncing, id)
 }
 
 // sending is one sync under way.
@@ -81,29 +62,57 @@ type sending struct {
 
 	tried       [kinds]int64 // users whose intent is in the ledger
 	done, total int64        // ledger rows settled, of so many
-	suspects    []suspect
+	unstopped   bool         // some stops could not be sent
+}
 
-	fates map[audience.UserID]*fate // of the page being sent
-	ended []*fate                   // not in the ledger yet
+// round is one operation of a sync for a stream of users.
+type round struct {
+	*sending
+	op     destination.Op
+	urgent bool // of stops: nothing overtakes it
+
+	suspects []suspect
+	fates    map[audience.UserID]*fate // of the page being sent
+	ended    []*fate                   // not in the ledger yet
 
 	accepted bool // the platform has taken a row of the batch being sent
 	spare    int  // requests left for finding its bad rows
 }
 
-// all removes, then adds.
-func (s *sending) all(ctx context.Context) error {
+// send stops, then, unless the plan is held, removes, then adds.
+func (s *sending) send(ctx context.Context) error {
+	select {
+	case s.line.sends <- struct{}{}:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	defer func() {
+		if s.unstopped {
+			s.line.put(nil)
+		}
+		s.leave(s.line)
+	}()
 	p := s.report.Plan
+	if p.Stops > 0 && s.audience.PlatformID != "" {
+		s.line.take() // all of them go now
+		if err := s.stopNow(ctx, nil); err != nil {
+			return err
+		}
+	}
+	if s.report.Held {
+		return nil
+	}
 	if s.audience.PlatformID == "" && p.Additions+p.Changes > 0 {
 		if err := s.ensureAudience(ctx); err != nil {
 			return err
 		}
 	}
 	// No more is removed than was planned, and approved if need be: what left since is the next sync's.
-	removing := s.pass(ctx, destination.Remove, p.Removals+p.Changes)
+	removing := s.pass(ctx, &round{sending: s, op: destination.Remove}, p.Removals-p.Stops+p.Changes)
 	if removing != nil && !busy(removing) {
 		return removing
 	}
-	if err := s.pass(ctx, destination.Add, math.MaxInt64); err != nil {
+	if err := s.pass(ctx, &round{sending: s, op: destination.Add}, math.MaxInt64); err != nil {
 		return err
 	}
 	return removing
@@ -133,17 +142,17 @@ func (s *sending) ensureAudience(ctx context.Context) error {
 
 // pass does one operation for up to most users, page by page. Each page is read anew, behind the one before: who was sent
 // meanwhile is no longer among the rows, or is left to the next sync.
-func (s *sending) pass(ctx context.Context, op destination.Op, most int64) error {
-	var last audience.UserID
+func (s *sending) pass(ctx context.Context, r *round, most int64) error {
+	within := audience.SyncRange{Stops: r.urgent}
 	for more := true; more && most > 0; {
 		var page []audience.SyncRow
 		size := int(min(most, int64(s.pageUsers)))
-		for row, err := range s.Ledger.SyncRows(ctx, s.scope) {
+		for row, err := range s.Ledger.SyncRows(ctx, s.scope, within) {
 			if err != nil {
 				return fmt.Errorf("read target and ledger: %w", err)
 			}
 			step := plan.Of(row)
-			if row.User <= last || !includes(step, op) || step == plan.Change && op == destination.Add {
+			if !includes(step, r.op) || step == plan.Change && r.op == destination.Add {
 				continue // a change that is still one has not been removed
 			}
 			if page = append(page, row); len(page) == size {
@@ -155,12 +164,12 @@ func (s *sending) pass(ctx context.Context, op destination.Op, most int64) error
 		if len(page) == 0 {
 			break
 		}
-		last = page[len(page)-1].User
-		if err := s.page(ctx, op, page); err != nil {
+		within.After = page[len(page)-1].User
+		if err := r.page(ctx, page); err != nil {
 			return err
 		}
 	}
-	return s.judge(ctx)
+	return r.judge(ctx)
 }
 
 // close completes the report.

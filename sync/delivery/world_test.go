@@ -26,11 +26,14 @@ const (
 // world is everything outside delivery: a catalogue of one audience, target and ledger, and a platform. Each thing
 // delivery does to it is a step, and at a chosen step the process dies: from there on nothing has an effect any more.
 type world struct {
-	audience audience.Audience
-	wanted   map[audience.UserID][]audience.Identifier
-	stopped  map[audience.UserID]string // members who may not be sent, and why
-	ledger   map[audience.UserID]audience.Delivery
-	platform *platform
+	audience  audience.Audience
+	others    []audience.Audience
+	wanted    map[audience.UserID][]audience.Identifier
+	stopped   map[audience.UserID]string // members who may not be sent, and why
+	elsewhere map[audience.UserID]bool   // held by a rival of the exclusive group, since the plan
+	rivals    []audience.Number          // asked about
+	ledger    map[audience.UserID]audience.Delivery
+	platform  *platform
 
 	pageUsers int // of delivery
 
@@ -72,6 +75,10 @@ func (w *world) Audience(context.Context, audience.AudienceID) (audience.Audienc
 	return w.audience, w.step()
 }
 
+func (w *world) Audiences(context.Context) ([]audience.Audience, error) {
+	return append([]audience.Audience{w.audience}, w.others...), w.step()
+}
+
 func (w *world) Segment(_ context.Context, id audience.SegmentID) (audience.Segment, error) {
 	return audience.Segment{ID: id, Meta: audience.Meta{Number: 7}}, w.step()
 }
@@ -97,15 +104,18 @@ func (w *world) rows() (rows []audience.SyncRow) {
 		}
 	}
 	for _, u := range slices.Sorted(maps.Keys(users)) {
-		rows = append(rows, audience.SyncRow{User: u, Wanted: w.wanted[u], Suppressed: w.stopped[u], Held: w.ledger[u]})
+		row := audience.SyncRow{User: u, Wanted: w.wanted[u], Suppressed: w.stopped[u], Held: w.ledger[u]}
+		row.Stop = row.Held.State.MayHold() && row.Suppressed != "" && row.Suppressed != "unidentifiable"
+		rows = append(rows, row)
 	}
 	return rows
 }
 
-func (w *world) SyncRows(context.Context, audience.SyncScope) iter.Seq2[audience.SyncRow, error] {
+func (w *world) SyncRows(_ context.Context, _ audience.SyncScope, within audience.SyncRange) iter.Seq2[audience.SyncRow, error] {
 	return func(yield func(audience.SyncRow, error) bool) {
 		for _, row := range w.rows() {
-			if plan.Of(row) == plan.Keep && row.Suppressed == "" {
+			if plan.Of(row) == plan.Keep && row.Suppressed == "" || row.User <= within.After || within.Stops && !row.Stop ||
+				within.Users != nil && !slices.Contains(within.Users, row.User) {
 				continue
 			}
 			if err := w.step(); !yield(row, err) || err != nil {
@@ -135,14 +145,34 @@ func (w *world) SyncTotals(context.Context, audience.SyncScope) (t audience.Sync
 	return t, w.step()
 }
 
-func (w *world) Deliveries(context.Context, audience.Number) iter.Seq2[audience.Delivery, error] {
+func (w *world) Sharers(_ context.Context, _ audience.Number, ids []audience.Identifier) iter.Seq2[audience.Delivery, error] {
 	return func(yield func(audience.Delivery, error) bool) {
 		for _, u := range slices.Sorted(maps.Keys(w.ledger)) {
-			if !yield(w.ledger[u], nil) {
+			row := w.ledger[u]
+			if row.State == audience.DeliveryDelivered && slices.ContainsFunc(row.Identifiers, func(id audience.Identifier) bool { return slices.Contains(ids, id) }) &&
+				!yield(row, nil) {
 				return
 			}
 		}
 	}
+}
+
+func (w *world) HeldBy(_ context.Context, rivals []audience.Number, users []audience.UserID) (held []audience.UserID, err error) {
+	w.rivals = rivals
+	for _, u := range users {
+		if w.elsewhere[u] {
+			held = append(held, u)
+		}
+	}
+	return held, w.step()
+}
+
+func (w *world) RecordStops(_ context.Context, stops []audience.Stop) error {
+	for _, stop := range stops {
+		w.stopped[stop.User] = stop.Reason
+		delete(w.wanted, stop.User)
+	}
+	return w.step()
 }
 
 func (w *world) RecordDeliveries(ctx context.Context, number audience.Number, deliveries []audience.Delivery) error {

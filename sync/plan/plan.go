@@ -32,7 +32,10 @@ func (t *Tally) Count(row audience.SyncRow) Step {
 		t.plan.Additions++
 	case Remove:
 		t.plan.Removals++
-		if row.Held.State != audience.DeliveryRemoving {
+		switch {
+		case row.Stop:
+			t.plan.Stops++
+		case row.Held.State != audience.DeliveryRemoving:
 			t.leavings++
 		}
 	case Change:
