@@ -21,58 +21,195 @@ type Evaluation struct {
 	Version uint64 // of the log after it
 }
 
-// Evaluate brings the membership of the users (nil: of everybody) to what it is at the instant at: computes it with one
-// query, compares, appends the differences to the log and projects them. When it returns without error, the log holds
-// the new membership; the projection does too, unless it was away, in which case Run heals it.
-// An evaluation that is cancelled halfway leaves whole users done and the others as they were: repeat it.
+// Evaluate brings the membership of the users (nil: of everybody) to what it is at an instant (zero: now): computes it
+// with one query, compares, appends the differences to the log and projects them. When it returns without error, the log
+// holds the new membership; the projection does too, unless it was away, in which case Run heals it.
+//
+// An evaluation of everybody brings the definitions of the catalogue into force; one of some users uses those in force.
+// One that is cancelled halfway leaves whole users done and the others as they were: repeat it. At an instant that was
+// named, it starts no timers: those of the present go on.
 func (s *Segmenter) Evaluate(ctx context.Context, users []audience.UserID, at time.Time, cause string, progress Progress) (Evaluation, error) {
+	progress("evaluating", 0, 0)
+	if users == nil {
+		return s.evaluateEverybody(ctx, at, cause, progress)
+	}
+	return s.evaluateSome(ctx, users, at, func(audience.UserID) string { return cause }, progress)
+}
+
+// evaluateSome evaluates users by the definitions in force. cause says why each is looked at.
+func (s *Segmenter) evaluateSome(ctx context.Context, users []audience.UserID, at time.Time, cause func(audience.UserID) string, progress Progress) (Evaluation, error) {
 	s.evaluating.Lock()
 	defer s.evaluating.Unlock()
-
-	program, segments, err := s.program(ctx)
-	if err != nil {
-		return Evaluation{}, fmt.Errorf("compile segments: %w", err)
-	}
-	last, err := s.Log.LastVersion(ctx)
-	if err != nil {
-		return Evaluation{}, fmt.Errorf("read the log's version: %w", err)
-	}
-	result := Evaluation{Entered: map[audience.SegmentID]int64{}, Left: map[audience.SegmentID]int64{}, Version: last}
-	ids := make(map[audience.Number]audience.SegmentID, len(segments))
-	for _, segment := range segments {
-		ids[segment.Number] = segment.ID
-	}
-
-	progress("evaluating", 0, 0)
-	batch := make([]audience.Change, 0, min(changesBatch, 1024))
-	commit := func() error {
-		if len(batch) == 0 {
-			return nil
+	d := s.inForce.Load()
+	switch {
+	case d == nil:
+		var err error
+		if d, err = s.definitions(ctx); err != nil {
+			return Evaluation{}, err
 		}
-		if err := s.Log.AppendChanges(ctx, batch); err != nil {
-			return fmt.Errorf("append %d changes to the log: %w", len(batch), err)
-		}
-		result.Version = last + 1
-		s.projector.apply(ctx, batch)
-		result.Changed += int64(len(batch))
-		progress("evaluating", result.Changed, 0)
-		batch = batch[:0]
-		return nil
+	case len(d.segments) == 0: // nobody is in any
+		return Evaluation{Version: s.version.Load()}, nil
 	}
-	for change, err := range s.Log.Diff(ctx, program.Query(at, users), users == nil) {
+	now := at.IsZero()
+	if now {
+		at = s.Now()
+	}
+	if s.overtaken != nil {
+		for _, user := range users {
+			s.overtaken[user] = struct{}{}
+		}
+	}
+	w := s.writer(d, at, cause, progress)
+	var timers []audience.Timer
+	for e, err := range s.Log.Evaluated(ctx, d.query(at, users)) {
 		if err != nil {
-			return result, fmt.Errorf("evaluate %d segments: %w", len(segments), err)
+			return w.result, fmt.Errorf("evaluate %d segments of %d users: %w", len(d.segments), len(users), err)
 		}
-		change.Version, change.Time, change.Cause = last+1, at, cause
-		count(result.Entered, ids, change.Entered)
-		count(result.Left, ids, change.Left)
-		if batch = append(batch, change); len(batch) == changesBatch {
-			if err := commit(); err != nil {
-				return result, err
+		if now && !e.Due.IsZero() {
+			timers = append(timers, audience.Timer{Due: e.Due, User: e.User})
+		}
+		if len(e.Entered)+len(e.Left) > 0 {
+			w.batch = append(w.batch, e.Change)
+		}
+	}
+	if err := s.timers.add(ctx, s.Log, timers); err != nil {
+		return w.result, err
+	}
+	err := w.commit(ctx)
+	return w.result, err
+}
+
+// evaluateEverybody stages the evaluation of everybody, during which others go on, and then commits the differences some
+// at a time. Who is evaluated in between is ahead of what was staged and passed over.
+func (s *Segmenter) evaluateEverybody(ctx context.Context, at time.Time, cause string, progress Progress) (_ Evaluation, err error) {
+	s.everybody.Lock()
+	defer s.everybody.Unlock()
+	d, err := s.definitions(ctx)
+	if err != nil {
+		return Evaluation{}, err
+	}
+	now := at.IsZero()
+	s.evaluating.Lock()
+	if now {
+		at = s.Now()
+	}
+	s.overtaken = map[audience.UserID]struct{}{}
+	s.evaluating.Unlock()
+	defer func() {
+		s.evaluating.Lock()
+		defer s.evaluating.Unlock()
+		s.overtaken = nil
+	}()
+
+	staged, err := s.Log.Stage(ctx, d.query(at, nil))
+	if err != nil {
+		return Evaluation{}, fmt.Errorf("evaluate %d segments: %w", len(d.segments), err)
+	}
+	defer func() {
+		if err := s.Log.Unstage(context.WithoutCancel(ctx), staged); err != nil {
+			s.Logger.Warn("staged evaluation not dropped", "table", staged, "error", err)
+		}
+	}()
+	if now {
+		if err := s.timers.addStaged(ctx, s.Log, staged, at); err != nil {
+			return Evaluation{}, err
+		}
+	}
+
+	s.evaluating.Lock()
+	s.inForce.Store(d)
+	s.halfway = true
+	behind := make([]audience.UserID, 0, len(s.overtaken)) // they were evaluated by the definitions before
+	for user := range s.overtaken {
+		behind = append(behind, user)
+	}
+	s.evaluating.Unlock()
+
+	w := s.writer(d, at, func(audience.UserID) string { return cause }, progress)
+	for change, err := range s.Log.StagedChanges(ctx, staged) {
+		if err != nil {
+			return w.result, fmt.Errorf("compare the membership of everybody: %w", err)
+		}
+		if w.batch = append(w.batch, change); len(w.batch) == changesBatch {
+			if err := s.commitStaged(ctx, w); err != nil {
+				return w.result, err
 			}
 		}
 	}
-	return result, commit()
+	if err := s.commitStaged(ctx, w); err != nil {
+		return w.result, err
+	}
+	for some := range slices.Chunk(behind, stepUsers) {
+		if _, err := s.evaluateSome(ctx, SortUsers(some), time.Time{}, w.cause, progress); err != nil {
+			return w.result, err
+		}
+	}
+	s.evaluating.Lock()
+	s.halfway = false
+	s.evaluating.Unlock()
+	return w.result, nil
+}
+
+// commitStaged commits changes that were staged, but for users evaluated since.
+func (s *Segmenter) commitStaged(ctx context.Context, w *changeWriter) error {
+	s.evaluating.Lock()
+	defer s.evaluating.Unlock()
+	w.batch = slices.DeleteFunc(w.batch, func(c audience.Change) bool {
+		_, overtaken := s.overtaken[c.User]
+		return overtaken
+	})
+	return w.commit(ctx)
+}
+
+// changeWriter commits the changes of one evaluation.
+type changeWriter struct {
+	*Segmenter
+	ids      map[audience.Number]audience.SegmentID
+	at       time.Time
+	cause    func(audience.UserID) string
+	progress Progress
+	batch    []audience.Change // by UserID
+	result   Evaluation
+}
+
+func (s *Segmenter) writer(d *definitions, at time.Time, cause func(audience.UserID) string, progress Progress) *changeWriter {
+	return &changeWriter{
+		Segmenter: s, ids: d.ids(), at: at, cause: cause, progress: progress,
+		result: Evaluation{Entered: map[audience.SegmentID]int64{}, Left: map[audience.SegmentID]int64{}},
+	}
+}
+
+// commit makes the batch durable as one version of the log, projects it and tells the watchers. evaluating is held.
+func (w *changeWriter) commit(ctx context.Context) error {
+	last, err := w.lastVersion(ctx)
+	if err != nil {
+		return fmt.Errorf("read the log's version: %w", err)
+	}
+	w.result.Version = last
+	if len(w.batch) == 0 {
+		return nil
+	}
+	for i := range w.batch {
+		change := &w.batch[i]
+		change.Version, change.Time, change.Cause = last+1, w.at, w.cause(change.User)
+		count(w.result.Entered, w.ids, change.Entered)
+		count(w.result.Left, w.ids, change.Left)
+	}
+	if err := w.Log.AppendChanges(ctx, w.batch); err != nil {
+		// The log may hold them all the same: everything that follows it must look again.
+		w.version.Store(0)
+		w.projector.missed(err)
+		w.watchers.missed()
+		return fmt.Errorf("append %d changes to the log: %w", len(w.batch), err)
+	}
+	w.version.Store(last + 1)
+	w.result.Version = last + 1
+	w.projector.apply(ctx, w.batch)
+	w.watchers.publish(w.batch)
+	w.result.Changed += int64(len(w.batch))
+	w.progress("evaluating", w.result.Changed, 0)
+	w.batch = w.batch[:0]
+	return nil
 }
 
 // count adds the segments to their counters; a segment that was deleted counts for nobody.

@@ -14,6 +14,9 @@ import (
 // followPause is how often the projector looks whether the projection is still there and in step.
 const followPause = time.Second
 
+// awaitAtMost is how long somebody waits for a projection that is away or being rebuilt.
+const awaitAtMost = 5 * time.Second
+
 // projector carries the log into the projection, in the log's order. While the projection is away, changes stay in the
 // log only; when it is back, it is caught up from its own version, or rebuilt when it came back empty.
 type projector struct {
@@ -25,6 +28,49 @@ type projector struct {
 	mu      sync.Mutex
 	applied uint64 // version up to which the projection is known to be in step
 	inStep  bool
+
+	told     sync.Mutex // guards what those who wait see of the above, also while mu is held for long
+	position uint64     // applied plus one; 0 while out of step
+	moved    chan struct{}
+}
+
+func newProjector(deps Deps) projector {
+	return projector{
+		log: deps.Log, projection: deps.Projection, logger: deps.Logger, wake: make(chan struct{}, 1), moved: make(chan struct{}),
+	}
+}
+
+// tell lets those who wait see how far the projection has come.
+func (p *projector) tell() {
+	p.told.Lock()
+	defer p.told.Unlock()
+	p.position = 0
+	if p.inStep {
+		p.position = p.applied + 1
+	}
+	close(p.moved)
+	p.moved = make(chan struct{})
+}
+
+// await returns once the projection has a version of the log, or an ErrUnavailable after a while in which it did not.
+func (p *projector) await(ctx context.Context, version uint64) error {
+	patience := time.NewTimer(awaitAtMost)
+	defer patience.Stop()
+	for {
+		p.told.Lock()
+		position, moved := p.position, p.moved
+		p.told.Unlock()
+		if position > version {
+			return nil
+		}
+		select {
+		case <-moved:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-patience.C:
+			return &audience.UnavailableError{What: "membership projection", RetryAfter: followPause}
+		}
+	}
 }
 
 // apply projects changes of one version that are durable already. A failure is not the caller's: it is healed by run.
@@ -39,10 +85,19 @@ func (p *projector) apply(ctx context.Context, changes []audience.Change) {
 		return
 	}
 	p.applied = changes[len(changes)-1].Version
+	p.tell()
+}
+
+// missed says that the log may hold changes that apply was not given.
+func (p *projector) missed(err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.lost(err)
 }
 
 func (p *projector) lost(err error) {
 	p.inStep = false
+	p.tell()
 	p.logger.Warn("membership projection is behind the log", "error", err)
 	select {
 	case p.wake <- struct{}{}:
@@ -51,7 +106,7 @@ func (p *projector) lost(err error) {
 }
 
 // run checks the projection each second, and at once when an apply failed, and brings it in step again.
-func (p *projector) run(ctx context.Context) error {
+func (p *projector) run(ctx context.Context) {
 	tick := time.NewTicker(followPause)
 	defer tick.Stop()
 	for {
@@ -60,7 +115,7 @@ func (p *projector) run(ctx context.Context) error {
 		}
 		select {
 		case <-ctx.Done():
-			return nil
+			return
 		case <-tick.C:
 		case <-p.wake:
 		}
@@ -71,6 +126,7 @@ func (p *projector) run(ctx context.Context) error {
 func (p *projector) follow(ctx context.Context) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	defer p.tell()
 	version, err := p.projection.Version(ctx)
 	switch {
 	case errors.Is(err, audience.ErrPrecondition): // empty: new or wiped
@@ -129,6 +185,7 @@ func (p *projector) replay(ctx context.Context, version uint64) error {
 func (p *projector) rebuild(ctx context.Context) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	defer p.tell()
 	return p.rebuildLocked(ctx)
 }
 

@@ -5,10 +5,10 @@ import (
 	"iter"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/kohorta/kohorta/internal/audience"
-	"github.com/kohorta/kohorta/segmenter/expr"
 )
 
 // Database runs the statements this room composes.
@@ -18,15 +18,30 @@ type Database interface {
 	Select(ctx context.Context, q audience.Query, each func(scan func(dest ...any) error) error) error
 }
 
-// Log is the durable log of membership.
+// Log is the durable log of membership, and what is kept beside it.
 type Log interface {
-	// Diff compares the membership q computes (user_id String, segments Array(UInt32)) with the one on record and yields
-	// the users where they differ, in UserID order. With everybody, users on record whom q does not know hold no segment.
-	Diff(ctx context.Context, q audience.Query, everybody bool) iter.Seq2[audience.Change, error]
+	// Evaluated runs an evaluation of some users (rows of user_id String, segments Array(UInt32), due Int64 in milliseconds)
+	// and yields each of them in UserID order.
+	Evaluated(ctx context.Context, q audience.Query) iter.Seq2[audience.Evaluated, error]
+	// Stage runs an evaluation of everybody into a table of its own, which Unstage drops.
+	Stage(ctx context.Context, q audience.Query) (staged string, err error)
+	Unstage(ctx context.Context, staged string) error
+	// StagedChanges yields the users, in UserID order, whose staged membership is not the one on record; users on record
+	// whom the evaluation does not name hold no segment.
+	StagedChanges(ctx context.Context, staged string) iter.Seq2[audience.Change, error]
+
 	AppendChanges(ctx context.Context, changes []audience.Change) error
 	LastVersion(ctx context.Context) (uint64, error)
 	ChangesAfter(ctx context.Context, version uint64) iter.Seq2[audience.Change, error]
 	Members(ctx context.Context) iter.Seq2[audience.Membership, error]
+
+	AddTimers(ctx context.Context, timers []audience.Timer) error
+	AddStagedTimers(ctx context.Context, staged string) error
+	// Timers yields the timers due after an instant and not after another.
+	Timers(ctx context.Context, after, until time.Time) iter.Seq2[audience.Timer, error]
+
+	// WriteMove makes a move durable as pins. A repeat of a request does not overtake what came after its first writing.
+	WriteMove(ctx context.Context, move audience.Move, numbers map[audience.SegmentID]audience.Number, now time.Time) (repeated bool, err error)
 }
 
 // Projection is what reads come from; it follows the log and may be lost at any time.
@@ -58,57 +73,46 @@ type Deps struct {
 	Now        func() time.Time
 }
 
-// Segmenter is the one writer of membership and scores. It is safe for concurrent use; evaluations run one at a time.
+// Segmenter is the one writer of membership and scores. It is safe for concurrent use.
 type Segmenter struct {
 	Deps
+	projector projector
+	queue     queue
+	timers    timers
+	watchers  watchers
+	version   atomic.Uint64               // the log's newest; 0 while unknown
+	epoch     int64                       // of freshness tokens: nanoseconds since 1970 at which this process began
+	started   chan struct{}               // closed once everybody was evaluated
+	inForce   atomic.Pointer[definitions] // nil before the first evaluation of everybody; set with evaluating held
+
+	everybody sync.Mutex // one evaluation of everybody at a time
+
+	// evaluating is held from reading the membership on record to having appended the changes, so that steps of one user
+	// follow one another. It guards what follows.
 	evaluating sync.Mutex
-	projector  projector
+	halfway    bool                         // an evaluation of everybody failed after its definitions came into force
+	overtaken  map[audience.UserID]struct{} // evaluated while everybody is; nil while everybody is not
 }
 
-// New makes a Segmenter. Run keeps its projection in step.
+// New makes a Segmenter. Run keeps membership live and its projection in step.
 func New(deps Deps) *Segmenter {
-	return &Segmenter{Deps: deps, projector: projector{log: deps.Log, projection: deps.Projection, logger: deps.Logger, wake: make(chan struct{}, 1)}}
+	return &Segmenter{
+		Deps: deps, projector: newProjector(deps), queue: newQueue(), watchers: newWatchers(),
+		epoch: time.Now().UnixNano(), started: make(chan struct{}),
+	}
 }
 
-// Run brings the projection in step with the log and keeps it so until ctx ends.
-func (s *Segmenter) Run(ctx context.Context) error { return s.projector.run(ctx) }
+// Run keeps membership live, and its projection in step with the log, until ctx ends.
+func (s *Segmenter) Run(ctx context.Context) error {
+	var running sync.WaitGroup
+	running.Go(func() { s.projector.run(ctx) })
+	running.Go(func() { s.live(ctx) })
+	running.Wait()
+	return nil
+}
 
 // Rebuild writes the projection anew from the log's state.
 func (s *Segmenter) Rebuild(ctx context.Context) error { return s.projector.rebuild(ctx) }
 
 // Progress hears how far long work has come: done of total units, total 0 while unknown.
 type Progress func(stage string, done, total int64)
-
-// program compiles the enabled segments, with the scores that are published.
-func (s *Segmenter) program(ctx context.Context) (*expr.Program, []audience.Segment, error) {
-	segments, err := s.Catalogue.Segments(ctx)
-	if err != nil {
-		return nil, nil, err
-	}
-	var enabled []audience.Segment
-	var sources []expr.Segment
-	for _, segment := range segments {
-		if !segment.Disabled {
-			enabled = append(enabled, segment)
-			sources = append(sources, expr.Segment{ID: segment.ID, Number: segment.Number, Expression: segment.Expression})
-		}
-	}
-	scores, err := s.scores(ctx)
-	if err != nil {
-		return nil, nil, err
-	}
-	program, err := expr.Compile(sources, scores)
-	return program, enabled, err
-}
-
-func (s *Segmenter) scores(ctx context.Context) ([]expr.Scores, error) {
-	models, err := s.Catalogue.Models(ctx)
-	if err != nil {
-		return nil, err
-	}
-	scores := make([]expr.Scores, 0, len(models))
-	for _, m := range models {
-		scores = append(scores, expr.Scores{Model: m.ID, Kind: m.Kind, Number: m.Number, Version: m.Version})
-	}
-	return scores, nil
-}

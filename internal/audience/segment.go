@@ -18,6 +18,8 @@ type Segment struct {
 	Description string
 	Expression  string // CEL, see docs/expressions.md
 	Disabled    bool   // keeps no members
+	Group       string // exclusive group: of its segments a user is in the first by Priority only; "" is none
+	Priority    int    // within Group, the lowest first; equal ones by Number
 }
 
 // Membership is all segments of a user at a version of the membership log.

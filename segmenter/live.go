@@ -1,0 +1,179 @@
+package segmenter
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/kohorta/kohorta/internal/audience"
+)
+
+const (
+	// stepPause is the least time between the beginnings of two steps: what is touched meanwhile is evaluated together.
+	stepPause = 250 * time.Millisecond
+	// stepUsers bounds the users of one step.
+	stepUsers = 20_000
+	// mostLag is the lag from which on writers are slowed down, and slowed how long each of their calls waits.
+	mostLag = 30 * time.Second
+	slowed  = time.Second
+	// retryPause is how long the loop waits after a failure; it doubles up to retryAtMost.
+	retryPause  = 250 * time.Millisecond
+	retryAtMost = 10 * time.Second
+)
+
+// What the log names as the cause of a change that nobody's run has made.
+const (
+	CauseStart   = "start"   // everybody is evaluated when the service starts
+	CauseEvent   = "event"   // an event came in
+	CauseProfile = "profile" // a profile changed
+	CauseTime    = "time"    // time passed
+)
+
+// Touch says that what is known of the users has changed, and is durable. They are evaluated within the next steps; the
+// token answers Wait. Users may repeat.
+func (s *Segmenter) Touch(users []audience.UserID, cause string) (token string) {
+	return s.token(s.queue.touch(users, cause))
+}
+
+// Admit slows a writer down for a moment while evaluation lags by more than half a minute. It never refuses.
+func (s *Segmenter) Admit(ctx context.Context) {
+	if s.Lag().Oldest < mostLag {
+		return
+	}
+	select {
+	case <-ctx.Done():
+	case <-time.After(slowed):
+	}
+}
+
+// Lag is how far membership is behind what is known.
+type Lag struct {
+	Users  int           // who wait to be evaluated
+	Oldest time.Duration // how long the first of them has waited
+}
+
+// Lag reports it as of now.
+func (s *Segmenter) Lag() Lag {
+	_, _, since := s.queue.state()
+	s.queue.mu.Lock()
+	lag := Lag{Users: len(s.queue.waiting)}
+	s.queue.mu.Unlock()
+	if !since.IsZero() {
+		lag.Oldest = time.Since(since)
+	}
+	return lag
+}
+
+// live evaluates everybody, which makes good whatever happened while the service was down, and from then on whoever was
+// touched, and whose time has come, until ctx ends.
+func (s *Segmenter) live(ctx context.Context) {
+	s.untilDone(ctx, "evaluate everybody", func() error { return s.start(ctx) })
+	if ctx.Err() != nil {
+		return
+	}
+	close(s.started)
+	var next time.Time // of a step with those who wait
+	for ctx.Err() == nil {
+		s.completeHalfway(ctx)
+		s.fire(ctx)
+		hurry, waiting, _ := s.queue.state()
+		turn := waiting > 0 && !time.Now().Before(next)
+		if !hurry && !turn {
+			s.rest(ctx, next, waiting > 0)
+			continue
+		}
+		if turn {
+			next = time.Now().Add(stepPause)
+		}
+		s.step(ctx, s.queue.take(stepUsers, turn))
+	}
+}
+
+// start evaluates everybody now; timers are followed from that instant on.
+func (s *Segmenter) start(ctx context.Context) error {
+	at, began := s.Now(), time.Now()
+	result, err := s.evaluateEverybody(ctx, time.Time{}, CauseStart, func(string, int64, int64) {})
+	if err != nil {
+		return err
+	}
+	s.timers.begin(at)
+	s.Logger.Info("membership is live", "changed", result.Changed, "took", time.Since(began))
+	return nil
+}
+
+// completeHalfway repeats an evaluation of everybody that failed with some users done.
+func (s *Segmenter) completeHalfway(ctx context.Context) {
+	s.evaluating.Lock()
+	halfway := s.halfway
+	s.evaluating.Unlock()
+	if !halfway || !s.everybody.TryLock() {
+		return
+	}
+	s.everybody.Unlock()
+	s.untilDone(ctx, "complete an evaluation of everybody", func() error {
+		_, err := s.evaluateEverybody(ctx, time.Time{}, CauseStart, func(string, int64, int64) {})
+		return err
+	})
+}
+
+// fire queues the users whose time has come.
+func (s *Segmenter) fire(ctx context.Context) {
+	now := s.Now()
+	if err := s.timers.look(ctx, s.Log, now); err != nil && ctx.Err() == nil {
+		s.Logger.Warn("timers could not be read; trying again", "error", err)
+	}
+	if due := s.timers.take(now); len(due) > 0 {
+		s.queue.touch(due, CauseTime)
+	}
+}
+
+// rest waits until there may be something to do: a touch, the next turn, the next timer.
+func (s *Segmenter) rest(ctx context.Context, next time.Time, waiting bool) {
+	pause := s.timers.until(s.Now())
+	if waiting {
+		pause = min(pause, time.Until(next))
+	}
+	timer := time.NewTimer(min(max(pause, time.Millisecond), stepPause))
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-timer.C:
+	case <-s.queue.wake:
+	}
+}
+
+// step evaluates users, again and again until it succeeds: what is touched is never forgotten.
+func (s *Segmenter) step(ctx context.Context, taken step) {
+	users := slices.Sorted(maps.Keys(taken.causes))
+	s.untilDone(ctx, "evaluate touched users", func() error {
+		var err error
+		if len(users) > 0 {
+			_, err = s.evaluateSome(ctx, users, time.Time{}, func(user audience.UserID) string { return taken.causes[user] }, func(string, int64, int64) {})
+		}
+		for _, u := range taken.urgent {
+			u.done <- err
+		}
+		taken.urgent = nil
+		return err
+	})
+	if ctx.Err() == nil {
+		s.queue.finish(taken)
+	}
+}
+
+// untilDone repeats what fails, with growing pauses, until ctx ends.
+func (s *Segmenter) untilDone(ctx context.Context, doing string, do func() error) {
+	for pause := retryPause; ; pause = min(2*pause, retryAtMost) {
+		err := do()
+		if err == nil || ctx.Err() != nil {
+			return
+		}
+		s.Logger.Warn("membership falls behind; trying again", "doing", doing, "error", err, "pause", pause)
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(pause):
+		}
+	}
+}

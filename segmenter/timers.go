@@ -1,0 +1,132 @@
+package segmenter
+
+import (
+	"container/heap"
+	"context"
+	"sync"
+	"time"
+
+	"github.com/kohorta/kohorta/internal/audience"
+)
+
+const (
+	// timersAhead is how much of the future is in memory once it has been read; what is left of it when it is read on.
+	timersAhead = 30 * time.Second
+	timersLeft  = 20 * time.Second
+)
+
+// timers are the instants at which time alone may change somebody's membership. All are in the database; those of the
+// next half minute are here, so that their cost does not grow with their number.
+//
+// A timer is written before it is looked for here, and the horizon moves before the database is read up to it. So a timer
+// that the reading misses finds the new horizon, and none is lost between the two.
+type timers struct {
+	mu      sync.Mutex
+	near    timerHeap
+	horizon time.Time // timers after it are in the database only; zero while nobody follows
+}
+
+// begin follows timers from an instant on; those before it are history.
+func (t *timers) begin(at time.Time) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.horizon = at
+}
+
+// add keeps timers.
+func (t *timers) add(ctx context.Context, log Log, timers []audience.Timer) error {
+	if len(timers) == 0 {
+		return nil
+	}
+	if err := log.AddTimers(ctx, timers); err != nil {
+		return err
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, timer := range timers {
+		if !timer.Due.After(t.horizon) {
+			heap.Push(&t.near, timer)
+		}
+	}
+	return nil
+}
+
+// look reads on when what is in memory does not reach far enough.
+func (t *timers) look(ctx context.Context, log Log, now time.Time) error {
+	t.mu.Lock()
+	from, until := t.horizon, now.Add(timersAhead)
+	if from.IsZero() || from.After(now.Add(timersLeft)) {
+		t.mu.Unlock()
+		return nil
+	}
+	t.horizon = until
+	t.mu.Unlock()
+	err := t.read(ctx, log, from, until)
+	if err != nil {
+		t.mu.Lock()
+		t.horizon = from
+		t.mu.Unlock()
+	}
+	return err
+}
+
+// addStaged keeps the timers of an evaluation of everybody, made at an instant.
+func (t *timers) addStaged(ctx context.Context, log Log, staged string, at time.Time) error {
+	if err := log.AddStagedTimers(ctx, staged); err != nil {
+		return err
+	}
+	t.mu.Lock()
+	horizon := t.horizon
+	t.mu.Unlock()
+	if !horizon.After(at) {
+		return nil
+	}
+	return t.read(ctx, log, at, horizon)
+}
+
+func (t *timers) read(ctx context.Context, log Log, after, until time.Time) error {
+	for timer, err := range log.Timers(ctx, after, until) {
+		if err != nil {
+			return err
+		}
+		t.mu.Lock()
+		heap.Push(&t.near, timer)
+		t.mu.Unlock()
+	}
+	return nil
+}
+
+// take removes the timers that are due and names their users.
+func (t *timers) take(now time.Time) (users []audience.UserID) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for len(t.near) > 0 && !t.near[0].Due.After(now) {
+		users = append(users, heap.Pop(&t.near).(audience.Timer).User)
+	}
+	return users
+}
+
+// until is how long it takes to the next timer, or to the next reading.
+func (t *timers) until(now time.Time) time.Duration {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	pause := timersAhead - timersLeft
+	if len(t.near) > 0 {
+		pause = min(pause, t.near[0].Due.Sub(now))
+	}
+	return pause
+}
+
+// timerHeap has the timer due first in front.
+type timerHeap []audience.Timer
+
+func (h timerHeap) Len() int           { return len(h) }
+func (h timerHeap) Less(i, j int) bool { return h[i].Due.Before(h[j].Due) }
+func (h timerHeap) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
+func (h *timerHeap) Push(x any)        { *h = append(*h, x.(audience.Timer)) }
+func (h *timerHeap) Pop() any {
+	old := *h
+	last := old[len(old)-1]
+	*h = old[:len(old)-1]
+	return last
+}
