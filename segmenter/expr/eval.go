@@ -261,16 +261,11 @@ func (v evaluation) aggregate(a aggregate) fact {
 		return numeric(float64(events))
 	case sum:
 		return numeric(float64(micros) / 1e6)
-	}
-	if events == 0 {
-		return nothing
-	}
-	switch a.function {
 	case last:
-		return numeric(float64(newest))
+		return fact{number: float64(newest), missing: events == 0}
 	case first:
-		return numeric(float64(oldest))
+		return fact{number: float64(oldest), missing: events == 0}
 	default:
-		return numeric(float64((v.atMillis - newest) / dayMillis))
+		return fact{number: float64((v.atMillis - newest) / dayMillis), missing: events == 0}
 	}
 }

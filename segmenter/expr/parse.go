@@ -26,29 +26,8 @@ type Expr struct {
 	mentions []mention
 }
 
-// clause is one operand of the && or || an expression consists of.
-type clause struct {
-	Clause
-	condition condition
-}
-
-// Clause is where an operand of the outermost && or || stands in the source; an expression without them is its own only clause.
-type Clause struct {
-	Text         string
-	Line, Column int // of its first character, both from 1
-}
-
 // String is the source.
 func (e *Expr) String() string { return e.source }
-
-// Clauses are the operands of the outermost && or ||, in the order of the source.
-func (e *Expr) Clauses() []Clause {
-	clauses := make([]Clause, len(e.clauses))
-	for i, c := range e.clauses {
-		clauses[i] = c.Clause
-	}
-	return clauses
-}
 
 // Parse checks an expression. What is wrong with it is said by an *Error, the first fault of the source.
 func Parse(source string) (*Expr, error) {

@@ -110,19 +110,20 @@ func (o *ordering) place(id audience.SegmentID) error {
 	defer func() { o.path = o.path[:len(o.path)-1] }()
 
 	for _, m := range u.expr.mentions {
-		switch m.of {
-		case anRFM, aClustering:
+		if m.of == anRFM || m.of == aClustering {
 			if err := o.checkModel(u, m); err != nil {
 				return err
 			}
-		case aSegment:
-			if err := o.placeReferred(u, m); err != nil {
-				return err
-			}
-			u.level = max(u.level, 1+o.program.units[o.program.byID[audience.SegmentID(m.name)]].level)
-			if u.level >= maxChain {
-				return u.errorAt(m, "repeat the condition instead", "segments refer to one another over more than %d steps", maxChain)
-			}
+		}
+		if m.of != aSegment {
+			continue
+		}
+		if err := o.placeReferred(u, m); err != nil {
+			return err
+		}
+		u.level = max(u.level, 1+o.program.units[o.program.byID[audience.SegmentID(m.name)]].level)
+		if u.level >= maxChain {
+			return u.errorAt(m, "repeat the condition instead", "segments refer to one another over more than %d steps", maxChain)
 		}
 	}
 	o.program.byID[id] = len(o.program.units)

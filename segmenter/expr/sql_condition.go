@@ -2,6 +2,7 @@ package expr
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -72,16 +73,22 @@ func (w writer) comparedNumbers(c comparison) string {
 	}
 }
 
+// comparedTexts asks whether a field is present unless equality with a text that is not empty says so.
 func (w writer) comparedTexts(c comparison) string {
-	var parts []string
-	parts = append(parts, fmt.Sprintf("%s %s %s", w.text(c.left), strings.Replace(string(c.op), "==", "=", 1), w.text(c.right)))
-	for _, side := range [2][2]value{{c.left, c.right}, {c.right, c.left}} {
-		f, isField := side[0].(field)
-		if other, constant := side[1].(literal); isField && (c.op != equal || !constant || other.text == "") {
-			parts = append(parts, w.present(f))
+	op := string(c.op)
+	if c.op == equal {
+		op = "="
+	}
+	compared := fmt.Sprintf("(%s %s %s", w.text(c.left), op, w.text(c.right))
+	for _, pair := range [][2]value{{c.left, c.right}, {c.right, c.left}} {
+		f, isField := pair[0].(field)
+		other, isConstant := pair[1].(literal)
+		impliesPresence := c.op == equal && isConstant && other.text != ""
+		if isField && !impliesPresence {
+			compared += " AND " + w.present(f)
 		}
 	}
-	return "(" + strings.Join(parts, " AND ") + ")"
+	return compared + ")"
 }
 
 func (w writer) oneOf(c oneOf) string {
@@ -89,17 +96,15 @@ func (w writer) oneOf(c oneOf) string {
 		return "0"
 	}
 	if c.needle.kind() == text {
-		var texts []string
-		needsPresence := false
-		for _, l := range c.list {
-			texts = append(texts, l.text)
-			needsPresence = needsPresence || l.text == ""
+		texts := make([]string, len(c.list))
+		for i, l := range c.list {
+			texts[i] = l.text
 		}
-		among := fmt.Sprintf("%s IN %s", w.text(c.needle), w.textList(texts))
-		if f, isField := c.needle.(field); isField && needsPresence {
+		among := fmt.Sprintf("(%s IN %s", w.text(c.needle), w.textList(texts))
+		if f, isField := c.needle.(field); isField && slices.Contains(texts, "") {
 			among += " AND " + w.present(f)
 		}
-		return "(" + among + ")"
+		return among + ")"
 	}
 	numbers := make([]string, len(c.list))
 	for i, l := range c.list {
@@ -110,17 +115,15 @@ func (w writer) oneOf(c oneOf) string {
 }
 
 func (w writer) match(c match) string {
-	found := ""
-	switch subject, part := w.text(c.text), w.composer.text(c.part); c.how {
-	case contains:
-		found = fmt.Sprintf("position(%s, %s) > 0", subject, part)
-	default:
-		found = fmt.Sprintf("%s(%s, %s)", c.how, subject, part)
+	subject, part := w.text(c.text), w.composer.text(c.part)
+	found := fmt.Sprintf("(%s(%s, %s)", c.how, subject, part)
+	if c.how == contains {
+		found = fmt.Sprintf("(position(%s, %s) > 0", subject, part)
 	}
 	if f, isField := c.text.(field); isField && c.part == "" {
 		found += " AND " + w.present(f)
 	}
-	return "(" + found + ")"
+	return found + ")"
 }
 
 // number writes a value that is no text.
@@ -195,34 +198,30 @@ func (w writer) text(v value) string {
 
 // present writes that a field has a value. A property of unknown kind has one as a text or as a number.
 func (w writer) present(f field) string {
-	switch f.from {
-	case ofProfile:
-		return fmt.Sprintf("(%s != '')", w.text(f))
-	case score:
-		return w.presentScore(f)
+	if f.from == ofProfile || f.from == score {
+		return w.presentColumn(f)
 	}
 	key := w.composer.text(f.name)
 	in := map[kind][]string{text: {"texts"}, number: {"numbers"}, unknown: {"texts", "numbers"}}[f.of]
-	var parts []string
-	for _, properties := range in {
-		has := fmt.Sprintf("mapContains(%s, %s)", properties, key)
+	parts := make([]string, len(in))
+	for i, properties := range in {
+		parts[i] = fmt.Sprintf("mapContains(%s, %s)", properties, key)
 		if f.from == attribute {
-			has = w.profile(has)
+			parts[i] = w.profile(parts[i])
 		}
-		parts = append(parts, has)
 	}
 	return "(" + strings.Join(parts, " OR ") + ")"
 }
 
-// presentScore writes that the user is scored: scores and labels begin at 1, names of segments are not empty.
-func (w writer) presentScore(f field) string {
+// presentColumn writes that a column holds something: scores and labels begin at 1, names are not empty.
+func (w writer) presentColumn(f field) string {
 	switch f.name {
-	case "segment":
+	case "country", "segment":
 		return fmt.Sprintf("(%s != '')", w.text(f))
-	case "label", "r", "f", "m":
-		return fmt.Sprintf("(%s > 0)", w.score(f.model, f.name))
-	default: // recency_days, frequency and monetary may be 0
+	case "recency_days", "frequency", "monetary": // may be 0
 		return fmt.Sprintf("(%s > 0)", w.score(f.model, "r"))
+	default:
+		return fmt.Sprintf("(%s > 0)", w.score(f.model, f.name))
 	}
 }
 
