@@ -23,10 +23,19 @@ func (c *Client) EnsureAudience(ctx context.Context, spec destination.AudienceSp
 	if err != nil || id != "" {
 		return id, err
 	}
-	body, err := json.Marshal(map[string]any{
+	fields := map[string]any{
 		"name": cmp.Or(spec.Name, string(spec.Key)), "description": mark(spec.Key),
 		"subtype": "CUSTOM", "customer_file_source": "USER_PROVIDED_ONLY",
-	})
+	}
+	if spec.ValueBased {
+		fields["is_value_based"] = true
+	}
+	return c.create(ctx, fields)
+}
+
+// create makes an audience of either kind.
+func (c *Client) create(ctx context.Context, fields map[string]any) (string, error) {
+	body, err := json.Marshal(fields)
 	if err != nil {
 		return "", err
 	}
@@ -45,15 +54,16 @@ func (c *Client) EnsureAudience(ctx context.Context, spec destination.AudienceSp
 
 // listed is an audience as the list edge shows it.
 type listed struct {
-	ID          string `json:"id"`
-	Description string `json:"description"`
-	Subtype     string `json:"subtype"`
+	ID          string        `json:"id"`
+	Description string        `json:"description"`
+	Subtype     string        `json:"subtype"`
+	Lookalike   lookalikeSpec `json:"lookalike_spec"`
 }
 
 // find walks the account's audiences, 20 a page as 2.2 advises, and gives the id of the first that matches, or "".
 func (c *Client) find(ctx context.Context, match func(listed) bool) (string, error) {
 	const mostPages = 1000 // 20 000 audiences, more than all kinds together may be
-	query := url.Values{"fields": {"id,description,subtype"}, "limit": {"20"}}
+	query := url.Values{"fields": {"id,description,subtype,lookalike_spec"}, "limit": {"20"}}
 	for range mostPages {
 		var page struct {
 			Data   *[]listed `json:"data"`
@@ -84,68 +94,6 @@ func (c *Client) find(ctx context.Context, match func(listed) bool) (string, err
 		query.Set("after", page.Paging.Cursors.After)
 	}
 	return "", &destination.Error{Kind: destination.Transient, Scope: destination.OfAccount, Err: errors.New("the list of audiences does not end")}
-}
-
-// code is a status as the API gives it.
-type code struct {
-	Code        int    `json:"code"`
-	Description string `json:"description"`
-}
-
-// Audience reads an audience's size bounds and its two statuses.
-func (c *Client) Audience(ctx context.Context, id string) (destination.Status, error) {
-	var a struct {
-		ID        string `json:"id"`
-		Low       *int64 `json:"approximate_count_lower_bound"`
-		High      *int64 `json:"approximate_count_upper_bound"`
-		Operation code   `json:"operation_status"`
-		Delivery  code   `json:"delivery_status"`
-	}
-	query := url.Values{"fields": {"id,approximate_count_lower_bound,approximate_count_upper_bound,operation_status,delivery_status"}}
-	if _, err := c.call(ctx, http.MethodGet, url.PathEscape(id), query, nil, &a); err != nil {
-		return destination.Status{}, c.aboutAudience(id, err)
-	}
-	if a.ID != id {
-		return destination.Status{}, &destination.Error{Kind: destination.Transient, Scope: destination.OfAudience, Err: errors.New("the answer is about no audience, or another")}
-	}
-	status := statusOf(a.Operation, a.Delivery)
-	status.Low, status.High = sizeOf(a.Low), sizeOf(a.High)
-	return status, nil
-}
-
-func sizeOf(n *int64) int64 {
-	if n == nil || *n < 0 {
-		return -1
-	}
-	return *n
-}
-
-// statusOf puts the two status codes (2.8) into the words of the contract. What stops work outranks what is merely not
-// usable in advertisements yet.
-func statusOf(operation, delivery code) destination.Status {
-	s := destination.Status{State: destination.Ready, Writable: true, Reason: destination.Clean(operation.Description)}
-	switch operation.Code {
-	case 100:
-		s.State, s.Reason = destination.Expiring, "used by no active ad set for two years; Meta deletes it within 90 days"
-	case 300, 414, 441:
-		s.State, s.Writable = destination.Processing, false
-	case 412, 470, 471, 500:
-		s.State, s.Writable = destination.Blocked, false
-	case 421, 422, 423, 431, 432, 433, 434, 442:
-		s.State = destination.Blocked
-	case 450:
-		s.State = destination.Expired
-	default:
-		switch {
-		case delivery.Code == 300:
-			s.State, s.Reason = destination.TooSmall, destination.Clean(delivery.Description)
-		case delivery.Code >= 400:
-			s.State, s.Reason = destination.Blocked, destination.Clean(delivery.Description)
-		case operation.Code == 200 || operation.Code == 0:
-			s.Reason = ""
-		}
-	}
-	return s
 }
 
 // DeleteAudience deletes for good. Where the API only says that it sees no such audience, the list decides whether it is gone.

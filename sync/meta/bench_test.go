@@ -38,7 +38,7 @@ func BenchmarkPayload(b *testing.B) {
 	body := make([]byte, 0, 1<<20)
 	build := func() {
 		batches, _ := c.Split(rows, destination.Add)
-		body = appendPayload(body[:0], 1, &batches[0])
+		body = appendPayload(body[:0], wholeSession(maxRows), layoutOf(&batches[0]), batches[0].Rows)
 	}
 	b.Run("raw", func(b *testing.B) {
 		var ours, sha time.Duration

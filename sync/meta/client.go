@@ -24,24 +24,31 @@ const freshFor = 10 * time.Minute
 
 // Client speaks for one ad account. It is safe for concurrent use.
 type Client struct {
-	account       string
-	root          string // base URL and version
-	version       string
-	tokenFile     string
-	appSecretFile string
-	schemes       []audience.Scheme
-	batchRows     int
-	perSecond     float64
-	http          *http.Client
-	log           *slog.Logger
+	account   string
+	root      string // base URL and version
+	version   string
+	token     *destination.SecretFile
+	appSecret *destination.SecretFile // nil: requests carry no proof
+	schemes   []audience.Scheme
+	batchRows int
+	perSecond float64
+	http      *http.Client
+	log       *slog.Logger
+	now       func() time.Time
 
-	creating sync.Mutex // one EnsureAudience at a time: two would not see each other's audience
-	mu       sync.Mutex
-	fresh    map[string]time.Time // audiences created here, by id, until they are freshFor old
-	warned   string               // the version last warned about
+	creating  sync.Mutex // one EnsureAudience or EnsureLookalike at a time: two would not see each other's audience
+	mu        sync.Mutex
+	fresh     map[string]time.Time // audiences created here, by id, until they are freshFor old
+	replacing map[string]claim     // audiences being rebuilt by this client
+	warned    string               // the version last warned about
 }
 
-var _ destination.Destination = (*Client)(nil)
+var (
+	_ destination.Destination = (*Client)(nil)
+	_ destination.Replacer    = (*Client)(nil)
+	_ destination.Eraser      = (*Client)(nil)
+	_ destination.Lookalikes  = (*Client)(nil)
+)
 
 // New makes a client. It opens no file and sends nothing; Check does.
 func New(cfg Config, log *slog.Logger) (*Client, error) {
@@ -49,19 +56,28 @@ func New(cfg Config, log *slog.Logger) (*Client, error) {
 		return nil, err
 	}
 	version := cmp.Or(cfg.Version, "v26.0")
-	return &Client{
-		account:       cfg.Account,
-		root:          strings.TrimRight(cmp.Or(cfg.BaseURL, "https://graph.facebook.com"), "/") + "/" + version,
-		version:       version,
-		tokenFile:     cfg.TokenFile,
-		appSecretFile: cfg.AppSecretFile,
-		schemes:       cfg.schemes(),
-		batchRows:     cmp.Or(cfg.BatchRows, maxRows),
-		perSecond:     cmp.Or(cfg.RequestsPerSecond, 20),
-		http:          destination.NewHTTPClient(2 * time.Minute),
-		log:           log.With("platform", "meta", "account", cfg.Account),
-		fresh:         map[string]time.Time{},
-	}, nil
+	log = log.With("platform", "meta", "account", cfg.Account)
+	c := &Client{
+		account:   cfg.Account,
+		root:      strings.TrimRight(cmp.Or(cfg.BaseURL, "https://graph.facebook.com"), "/") + "/" + version,
+		version:   version,
+		token:     destination.NewSecretFile("token_file", cfg.TokenFile, log),
+		schemes:   cfg.schemes(),
+		batchRows: cmp.Or(cfg.BatchRows, maxRows),
+		perSecond: cmp.Or(cfg.RequestsPerSecond, 20),
+		http:      destination.NewHTTPClient(2 * time.Minute),
+		log:       log,
+		now:       cfg.Now,
+		fresh:     map[string]time.Time{},
+		replacing: map[string]claim{},
+	}
+	if c.now == nil {
+		c.now = time.Now
+	}
+	if cfg.AppSecretFile != "" {
+		c.appSecret = destination.NewSecretFile("app_secret_file", cfg.AppSecretFile, log)
+	}
+	return c, nil
 }
 
 // Schemes lists the identifiers the configured columns carry.
@@ -69,20 +85,21 @@ func (c *Client) Schemes() []audience.Scheme { return c.schemes }
 
 // Limits are those of 2.9; Meta states none on bytes.
 func (c *Client) Limits() destination.Limits {
-	return destination.Limits{Rows: c.batchRows, Audiences: 500, RequestsPerSecond: c.perSecond}
+	return destination.Limits{Rows: c.batchRows, Audiences: 500, RequestsPerSecond: c.perSecond,
+		Replace: destination.ReplaceLimits{Rows: replaceRows, Within: replaceTime}}
 }
 
 // call sends one request to a node or edge and decodes what it says into out. The pace holds beside an error too.
 func (c *Client) call(ctx context.Context, method, path string, query url.Values, body []byte, out any) (destination.Pace, error) {
-	token, err := destination.ReadSecret("token_file", c.tokenFile)
+	token, err := c.token.Read()
 	if err != nil {
 		return destination.Pace{}, err
 	}
 	if query == nil {
 		query = url.Values{}
 	}
-	if c.appSecretFile != "" {
-		secret, err := destination.ReadSecret("app_secret_file", c.appSecretFile)
+	if c.appSecret != nil {
+		secret, err := c.appSecret.Read()
 		if err != nil {
 			return destination.Pace{}, err
 		}
@@ -108,7 +125,7 @@ func (c *Client) call(ctx context.Context, method, path string, query url.Values
 	answer.Body = bytes.ReplaceAll(answer.Body, []byte(token), []byte("[token]"))
 	c.watchVersion(answer.Header)
 	budget := readBudget(answer.Header, c.account)
-	return budget.pace(), decode(answer, budget, out)
+	return budget.pace(), c.token.Outdated(token, decode(answer, budget, out))
 }
 
 // proof is the plain appsecret_proof (1.2): the HMAC-SHA256 of the token under the app's secret.
@@ -140,7 +157,7 @@ func (c *Client) watchVersion(h http.Header) {
 func (c *Client) remember(id string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.fresh[id] = time.Now()
+	c.fresh[id] = c.now()
 }
 
 // isFresh reports whether an audience was created here moments ago.
@@ -148,7 +165,7 @@ func (c *Client) isFresh(id string) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	created, ok := c.fresh[id]
-	if ok && time.Since(created) > freshFor {
+	if ok && c.now().Sub(created) > freshFor {
 		delete(c.fresh, id)
 		return false
 	}

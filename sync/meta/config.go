@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/kohorta/kohorta/internal/audience"
 	"github.com/kohorta/kohorta/sync/identity"
@@ -32,6 +33,8 @@ type Config struct {
 	BatchRows int `yaml:"batch_rows"`
 	// RequestsPerSecond is the pace to start at. 0 means 20; the API takes 100.
 	RequestsPerSecond float64 `yaml:"requests_per_second"`
+	// Now is the clock. Nil means time.Now.
+	Now func() time.Time `yaml:"-"`
 }
 
 // columns are the keys Meta takes, with the scheme of each, in our order of preference: first those that find a person.

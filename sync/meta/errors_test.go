@@ -135,7 +135,7 @@ func TestStatus(t *testing.T) {
 		"a status of tomorrow": {999, 200, destination.Ready, true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := statusOf(code{Code: c.operation}, code{Code: c.delivery})
+			s := statusOf(details{Operation: code{Code: c.operation}, Delivery: code{Code: c.delivery}})
 			require.Equal(t, c.state, s.State)
 			require.Equal(t, c.writable, s.Writable)
 		})
@@ -182,7 +182,7 @@ func FuzzAnswer(f *testing.F) {
 		if err := decode(destination.Answer{Status: status, Body: body}, budget{}, &out); err == nil {
 			require.Equal(t, http.StatusOK, status)
 			require.True(t, json.Valid(body))
-			namedRows(out.Samples, b)
+			namedRows(out.Samples, nil, b.Rows)
 		}
 	})
 }

@@ -61,6 +61,9 @@ func row(t testing.TB, user audience.UserID, inputs ...identity.Input) destinati
 func email(v identity.Raw) identity.Input { return identity.Input{Field: identity.Email, Value: v} }
 func phone(v identity.Raw) identity.Input { return identity.Input{Field: identity.Phone, Value: v} }
 
+// replaceAnswer serves as the answer of every call of a replace: the audience at rest, and rows received.
+const replaceAnswer = `{"id":"120210000000000001","subtype":"CUSTOM","operation_status":{"code":200},"audience_id":"120210000000000001","num_received":1}`
+
 // TestRequests holds every request the client makes against its golden file, word for word.
 func TestRequests(t *testing.T) {
 	rows := func(t *testing.T) []destination.Row {
@@ -96,7 +99,43 @@ func TestRequests(t *testing.T) {
 			require.NoError(t, err)
 		}},
 		"delete": {`{"success":true}`, func(t *testing.T, c *Client) { require.NoError(t, c.DeleteAudience(t.Context(), "120210000000000001")) }},
-		"check":  {`{"tos_accepted":{"custom_audience_tos":1}}`, func(t *testing.T, c *Client) { require.NoError(t, c.Check(t.Context())) }},
+		"erase": {`{"session_id":"1","num_received":4,"num_invalid_entries":0,"invalid_entry_samples":{}}`, func(t *testing.T, c *Client) {
+			batches, _ := c.Split(rows(t), destination.Remove)
+			_, err := c.Erase(t.Context(), batches[0])
+			require.NoError(t, err)
+		}},
+		"replace": {replaceAnswer, func(t *testing.T, c *Client) {
+			r, err := c.BeginReplace(t.Context(), "120210000000000001", destination.ReplaceSpec{Rows: 10})
+			require.NoError(t, err)
+			batches, _ := c.Split(rows(t), destination.Add)
+			for i, last := range []bool{false, false, true} {
+				part := batches[0]
+				part.Rows = part.Rows[i : i+1]
+				_, err = r.Send(t.Context(), part, last)
+				require.NoError(t, err)
+			}
+			require.NoError(t, r.Finish(t.Context()))
+		}},
+		"value": {replaceAnswer, func(t *testing.T, c *Client) {
+			valued := rows(t)[:2]
+			valued[0].Value, valued[0].HasValue, valued[0].Limited = 44.5, true, true
+			valued[1].HasValue = true
+			batches, left := c.Split(valued, destination.Add)
+			require.Empty(t, left)
+			_, err := c.Apply(t.Context(), "120210000000000001", batches[0])
+			require.NoError(t, err)
+			valued[0].HasValue, valued[0].Limited = false, false
+			batches, left = c.Split(valued, destination.Remove)
+			require.Empty(t, left)
+			_, err = c.Apply(t.Context(), "120210000000000001", batches[0])
+			require.NoError(t, err)
+		}},
+		"lookalike": {`{"data":[],"id":"120210000000000001"}`, func(t *testing.T, c *Client) {
+			_, err := c.EnsureLookalike(t.Context(), destination.LookalikeSpec{Key: "vip-like", Name: "Audience 8", Seed: "120210000000000001",
+				Places: []string{"DE"}, Ratio: 0.03, StartingRatio: 0.01})
+			require.NoError(t, err)
+		}},
+		"check": {`{"tos_accepted":{"custom_audience_tos":1}}`, func(t *testing.T, c *Client) { require.NoError(t, c.Check(t.Context())) }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var got strings.Builder
@@ -126,6 +165,9 @@ func fixedSession(t *testing.T, body []byte) string {
 	}
 	assert.True(t, json.Valid(body), "bodies are valid JSON")
 	_ = json.Unmarshal(body, &request)
+	if request.Session.ID == "" {
+		return string(body)
+	}
 	return strings.Replace(string(body), `"session_id":`+request.Session.ID.String(), `"session_id":1`, 1)
 }
 
@@ -147,15 +189,20 @@ func TestProof(t *testing.T) {
 		proof("EAATESTTOKEN123", "0123456789abcdef0123456789abcdef"))
 }
 
-// TestRenewedToken: the token file is read for each request.
+// TestRenewedToken: a token is in force as soon as its file has changed.
 func TestRenewedToken(t *testing.T) {
 	var seen []string
-	c, _ := serve(t, func(w http.ResponseWriter, r *http.Request) {
+	old, _ := serve(t, func(w http.ResponseWriter, r *http.Request) {
 		seen = append(seen, r.Header.Get("Authorization")+" "+r.URL.Query().Get("appsecret_proof")[:4])
 		_, _ = w.Write([]byte(`{"tos_accepted":{"custom_audience_tos":1}}`))
 	})
+	token, secret := filepath.Join(t.TempDir(), "token"), filepath.Join(t.TempDir(), "secret")
+	require.NoError(t, os.WriteFile(token, []byte(canaryToken), 0o600))
+	require.NoError(t, os.WriteFile(secret, []byte(canarySecret), 0o600))
+	c, err := New(Config{Account: "1122334455", TokenFile: token, AppSecretFile: secret, BaseURL: strings.TrimSuffix(old.root, "/v26.0")}, slog.New(slog.DiscardHandler))
+	require.NoError(t, err)
 	require.NoError(t, c.Check(t.Context()))
-	require.NoError(t, os.WriteFile(c.tokenFile, []byte("renewed"), 0o600))
+	require.NoError(t, os.WriteFile(token, []byte("renewed"), 0o600))
 	require.NoError(t, c.Check(t.Context()))
 	require.Equal(t, []string{"Bearer " + canaryToken + " " + proof(canaryToken, canarySecret)[:4], "Bearer renewed " + proof("renewed", canarySecret)[:4]}, seen)
 }
@@ -192,7 +239,7 @@ func TestSplit(t *testing.T) {
 func TestSamples(t *testing.T) {
 	b := &destination.Batch{Op: destination.Add, Schema: []audience.Scheme{identity.MetaEmail, identity.MetaPhone},
 		Rows: []destination.Row{row(t, "u1", email("a@example.com")), row(t, "u2", email("b@example.com")), row(t, "u3", email("b@example.com"))}}
-	text := func(i int) string { return string(appendRow(nil, b.Schema, b.Rows[i].Identifiers)) }
+	text := func(i int) string { return string(layout{schemes: b.Schema}.appendRow(nil, &b.Rows[i])) }
 	spaced := strings.ReplaceAll(text(1), ",", ", ")
 	sample := func(v any) json.RawMessage {
 		encoded, err := json.Marshal(v)
@@ -215,7 +262,7 @@ func TestSamples(t *testing.T) {
 		"a reason that is no text": {sample(map[string]int{text(0): 7}), []destination.Rejection{{Row: 0, Reason: "7"}}},
 		"something else":           {json.RawMessage(`"x"`), nil},
 	} {
-		t.Run(name, func(t *testing.T) { require.Empty(t, cmp.Diff(c.want, namedRows(c.samples, b))) })
+		t.Run(name, func(t *testing.T) { require.Empty(t, cmp.Diff(c.want, namedRows(c.samples, b.Schema, b.Rows))) })
 	}
 }
 
@@ -285,6 +332,21 @@ func TestCanary(t *testing.T) {
 		fmt.Fprintln(&shown, err)
 		s, err := c.Audience(t.Context(), "1")
 		fmt.Fprintln(&shown, s, err, c.DeleteAudience(t.Context(), "1"), c.Check(t.Context()))
+		r := &replacement{client: c, audience: "1", session: 1, number: 1}
+		for range 2 {
+			result, err = r.Send(t.Context(), batches[0], false)
+			fmt.Fprintf(&shown, "%+v %v %v\n", result, err, r.Finish(t.Context()))
+		}
+		c.endReplacing("1", r)
+		_, err = c.BeginReplace(t.Context(), "1", destination.ReplaceSpec{})
+		like, likeErr := c.Lookalike(t.Context(), "1")
+		fmt.Fprintln(&shown, err, like, likeErr)
+		_, err = c.EnsureLookalike(t.Context(), destination.LookalikeSpec{Key: "like", Seed: "1", Places: []string{"PL"}, Ratio: 0.01})
+		fmt.Fprintln(&shown, err)
+		removal := batches[0]
+		removal.Op = destination.Remove
+		result, err = c.Erase(t.Context(), removal)
+		fmt.Fprintln(&shown, result, err)
 	}
 	try()
 	for code := range verdicts {

@@ -1,6 +1,7 @@
 package meta
 
 import (
+	"slices"
 	"strconv"
 
 	"github.com/kohorta/kohorta/internal/audience"
@@ -8,33 +9,79 @@ import (
 	"github.com/kohorta/kohorta/sync/identity"
 )
 
-// appendPayload appends the body of a request to the users edge (2.4): always the array schema, is_raw true, blanks as "".
-// Digests become lower-case hex; the device ids beside them are letters, digits and dashes and need no escaping.
-func appendPayload(dst []byte, session int64, b *destination.Batch) []byte {
+// part is where a request stands in its session (2.4).
+type part struct {
+	session int64
+	number  int // from 1
+	last    bool
+	total   int64 // rows of the session, about
+}
+
+// layout is the columns of a request: a cell for each scheme, then what Meta takes beside identifiers (3.6).
+type layout struct {
+	schemes []audience.Scheme
+	valued  bool // LOOKALIKE_VALUE
+	limited bool // the three of limited data use
+}
+
+// layoutOf is what the rows of a batch made by Split need.
+func layoutOf(b *destination.Batch) layout {
+	return layout{schemes: b.Schema, valued: b.Rows[0].HasValue,
+		limited: slices.ContainsFunc(b.Rows, func(r destination.Row) bool { return r.Limited })}
+}
+
+// appendPayload appends the body of a request (2.4): always the array schema, is_raw true, blanks as "". Digests become
+// lower-case hex; the device ids beside them are letters, digits and dashes and need no escaping.
+func appendPayload(dst []byte, p part, l layout, rows []destination.Row) []byte {
 	dst = append(dst, `{"session":{"session_id":`...)
-	dst = strconv.AppendInt(dst, session, 10)
-	dst = append(dst, `,"batch_seq":1,"last_batch_flag":true,"estimated_num_total":`...)
-	dst = strconv.AppendInt(dst, int64(len(b.Rows)), 10)
+	dst = strconv.AppendInt(dst, p.session, 10)
+	dst = append(dst, `,"batch_seq":`...)
+	dst = strconv.AppendInt(dst, int64(p.number), 10)
+	dst = append(dst, `,"last_batch_flag":`...)
+	dst = strconv.AppendBool(dst, p.last)
+	dst = append(dst, `,"estimated_num_total":`...)
+	dst = strconv.AppendInt(dst, p.total, 10)
 	dst = append(dst, `},"payload":{"schema":[`...)
-	for i, s := range b.Schema {
+	for i, s := range l.schemes {
 		if i > 0 {
 			dst = append(dst, ',')
 		}
 		dst = append(append(append(dst, '"'), columnOf(s)...), '"')
 	}
+	if l.valued {
+		dst = append(dst, `,"LOOKALIKE_VALUE"`...)
+	}
+	if l.limited {
+		dst = append(dst, `,"DATA_PROCESSING_OPTIONS","DATA_PROCESSING_OPTIONS_COUNTRY","DATA_PROCESSING_OPTIONS_STATE"`...)
+	}
 	dst = append(dst, `],"is_raw":true,"data":[`...)
-	for i := range b.Rows {
+	for i := range rows {
 		if i > 0 {
 			dst = append(dst, ',')
 		}
-		dst = appendRow(dst, b.Schema, b.Rows[i].Identifiers)
+		dst = l.appendRow(dst, &rows[i])
 	}
 	return append(dst, `]}}`...)
 }
 
-// appendRow appends one row: a cell for each scheme, ids being in the same order.
-func appendRow(dst []byte, schema []audience.Scheme, ids []audience.Identifier) []byte {
-	for i, s := range schema {
+// appendRow appends one row; its identifiers stand in the order of the schemes.
+func (l layout) appendRow(dst []byte, row *destination.Row) []byte {
+	dst = append(appendCells(dst, l.schemes, row.Identifiers), '"')
+	if l.valued {
+		dst = strconv.AppendFloat(append(dst, ','), row.Value, 'f', -1, 64)
+	}
+	switch {
+	case l.limited && row.Limited:
+		dst = append(dst, `,["LDU"],1,1000`...) // the United States, California: the one pair the sheet confirms
+	case l.limited:
+		dst = append(dst, `,[],0,0`...)
+	}
+	return append(dst, ']')
+}
+
+// appendCells appends the cells of the schemes, up to the closing quote of the last.
+func appendCells(dst []byte, schemes []audience.Scheme, ids []audience.Identifier) []byte {
+	for i, s := range schemes {
 		if i == 0 {
 			dst = append(dst, `["`...)
 		} else {
@@ -50,11 +97,18 @@ func appendRow(dst []byte, schema []audience.Scheme, ids []audience.Identifier) 
 		}
 		ids = ids[1:]
 	}
-	return append(dst, `"]`...)
+	return dst
 }
 
-// payloadBytes is an upper bound of the size of a body.
-func payloadBytes(b *destination.Batch) int {
-	const envelope, cell, row = 512, 2*32 + 3, 3
-	return envelope + len(b.Rows)*(len(b.Schema)*cell+row)
+// payloadBytes is an upper bound of the size of a body, values of many digits aside.
+func payloadBytes(l layout, rows int) int {
+	const envelope, cell, row, value, options = 1024, 2*32 + 3, 3, 20, 16
+	size := len(l.schemes)*cell + row
+	if l.valued {
+		size += value
+	}
+	if l.limited {
+		size += options
+	}
+	return envelope + rows*size
 }

@@ -1,6 +1,7 @@
 package meta
 
 import (
+	"math"
 	"slices"
 
 	"github.com/kohorta/kohorta/internal/audience"
@@ -8,7 +9,8 @@ import (
 )
 
 // Split packs rows into requests of one schema each: the columns that any of the rows fills. A user with two values of a
-// key becomes two rows. A row that no key finds is named instead.
+// key becomes two rows. A row that no key finds is named instead, and so is one without a value among rows with values: the
+// audience must be value-based then (3.6). A removal only has to fill that column, and is never refused for it.
 func (c *Client) Split(rows []destination.Row, op destination.Op) ([]destination.Batch, []destination.Rejection) {
 	carried := c.schemes
 	if op == destination.Remove {
@@ -17,7 +19,17 @@ func (c *Client) Split(rows []destination.Row, op destination.Op) ([]destination
 	var ids []audience.Identifier // of the rows that cannot go as they are, one after the other
 	packed := make([]destination.Row, 0, len(rows))
 	var left []destination.Rejection
+	valued := slices.ContainsFunc(rows, func(r destination.Row) bool { return r.HasValue })
 	for i, row := range rows {
+		if valued {
+			if reason := valueProblem(row); reason != "" && op == destination.Add {
+				left = append(left, destination.Rejection{Row: i, Reason: reason})
+				continue
+			} else if reason != "" {
+				row.Value = 0
+			}
+			row.HasValue = true
+		}
 		if fits(row.Identifiers, carried) {
 			packed = append(packed, row)
 			continue
@@ -36,7 +48,9 @@ func (c *Client) Split(rows []destination.Row, op destination.Op) ([]destination
 			}
 			taken += len(ids) - start
 			if found {
-				packed = append(packed, destination.Row{User: row.User, Identifiers: ids[start:len(ids):len(ids)]})
+				part := row
+				part.Identifiers = ids[start:len(ids):len(ids)]
+				packed = append(packed, part)
 			} else {
 				ids = ids[:start]
 			}
@@ -50,6 +64,17 @@ func (c *Client) Split(rows []destination.Row, op destination.Op) ([]destination
 		batches = append(batches, destination.Batch{Op: op, Schema: schemaOf(chunk, carried), Rows: chunk})
 	}
 	return batches, left
+}
+
+// valueProblem is why a row cannot go into a value-based audience, "" when it can.
+func valueProblem(row destination.Row) string {
+	switch {
+	case !row.HasValue:
+		return "has no value, which a value-based audience wants of everybody"
+	case !(row.Value >= 0) || math.IsInf(row.Value, 1):
+		return "has a value that is no number of 0 or more"
+	}
+	return ""
 }
 
 // fits reports whether a row can go as it is: a person is found by it, and its identifiers stand in the order of carried.

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"strings"
 
+	"github.com/kohorta/kohorta/internal/audience"
 	"github.com/kohorta/kohorta/sync/destination"
 )
 
@@ -22,30 +23,54 @@ type usersAnswer struct {
 
 // Apply sends one batch to the users edge.
 func (c *Client) Apply(ctx context.Context, audienceID string, b destination.Batch) (destination.Result, error) {
-	var method string
-	switch b.Op {
-	case destination.Add:
-		method = http.MethodPost
-	case destination.Remove:
-		method = http.MethodDelete
+	method := map[destination.Op]string{destination.Add: http.MethodPost, destination.Remove: http.MethodDelete}[b.Op]
+	if method == "" || !sendable(&b) || !accountShape.MatchString(audienceID) {
+		return destination.Result{}, malformed()
 	}
-	if method == "" || len(b.Rows) == 0 || len(b.Schema) == 0 || !accountShape.MatchString(audienceID) {
-		return destination.Result{}, &destination.Error{Kind: destination.Misconfigured, Scope: destination.OfRequest,
-			Err: errors.New("a batch needs an operation, a schema, rows and the number of an audience")}
+	if c.isReplacing(audienceID) {
+		return destination.Result{}, replaceRuns()
 	}
-	session := 1 + rand.Int64N(1<<62)
-	body := appendPayload(make([]byte, 0, payloadBytes(&b)), session, &b)
+	result, err := c.send(ctx, method, audienceID+"/users", wholeSession(len(b.Rows)), layoutOf(&b), &b)
+	return result, c.aboutAudience(audienceID, err)
+}
+
+// Erase removes people from all customer-file audiences of the ad account (2.7), those made elsewhere included.
+func (c *Client) Erase(ctx context.Context, b destination.Batch) (destination.Result, error) {
+	if b.Op != destination.Remove || !sendable(&b) {
+		return destination.Result{}, malformed()
+	}
+	return c.send(ctx, http.MethodDelete, "act_"+c.account+"/usersofanyaudience", wholeSession(len(b.Rows)), layout{schemes: b.Schema}, &b)
+}
+
+func sendable(b *destination.Batch) bool { return len(b.Rows) > 0 && len(b.Schema) > 0 }
+
+func malformed() error {
+	return &destination.Error{Kind: destination.Misconfigured, Scope: destination.OfRequest,
+		Err: errors.New("a batch needs an operation, a schema, rows and the number of an audience")}
+}
+
+// newSession is a fresh id; sessions are unique in an ad account by their 62 random bits.
+func newSession() int64 { return 1 + rand.Int64N(1<<62) }
+
+// wholeSession is a session of one request.
+func wholeSession(rows int) part {
+	return part{session: newSession(), number: 1, last: true, total: int64(rows)}
+}
+
+// send sends rows to an edge that takes them, and reads which were refused.
+func (c *Client) send(ctx context.Context, method, path string, p part, l layout, b *destination.Batch) (destination.Result, error) {
+	body := appendPayload(make([]byte, 0, payloadBytes(l, len(b.Rows))), p, l, b.Rows)
 	var answer usersAnswer
-	pace, err := c.call(ctx, method, audienceID+"/users", nil, body, &answer)
+	pace, err := c.call(ctx, method, path, nil, body, &answer)
 	result := destination.Result{Pace: pace}
 	if err != nil {
-		return result, c.aboutAudience(audienceID, err)
+		return result, err
 	}
 	if answer.AudienceID == nil && answer.Received == nil {
 		return result, &destination.Error{Kind: destination.Transient, Err: errors.New("the answer does not say what was received")}
 	}
-	result.RequestID = fmt.Sprintf("session %d", session)
-	result.Rejected = namedRows(answer.Samples, &b)
+	result.RequestID = fmt.Sprintf("session %d", p.session)
+	result.Rejected = namedRows(answer.Samples, l.schemes, b.Rows)
 	result.Unnamed = max(0, min(answer.Invalid, len(b.Rows))-len(result.Rejected))
 	return result, nil
 }
@@ -59,16 +84,23 @@ func (c *Client) aboutAudience(id string, err error) error {
 	return err
 }
 
-// namedRows leads the samples of refused rows back to the rows of the batch. Samples are an object from the row as JSON
-// text to the reason, or a list; each row in them is a list of cells. What is none of this stays unnamed.
-func namedRows(samples json.RawMessage, b *destination.Batch) []destination.Rejection {
-	reasons := map[string]string{} // by row as we wrote it
+// namedRows leads the samples of refused rows back to the rows of a request, by the cells of their identifiers. Samples are
+// an object from the row as JSON text to the reason, or a list; each row in them is a list of cells. What is none of this
+// stays unnamed.
+func namedRows(samples json.RawMessage, schemes []audience.Scheme, rows []destination.Row) []destination.Rejection {
+	reasons := map[string]string{} // by cells as we wrote them
 	note := func(row, reason string) {
-		var cells []string
-		if json.Unmarshal([]byte(row), &cells) != nil || len(cells) != len(b.Schema) {
+		var cells []json.RawMessage
+		if json.Unmarshal([]byte(row), &cells) != nil || len(cells) < len(schemes) {
 			return
 		}
-		reasons[`["`+strings.Join(cells, `","`)+`"]`] = destination.Clean(reason)
+		texts := make([]string, len(schemes))
+		for i := range texts {
+			if json.Unmarshal(cells[i], &texts[i]) != nil {
+				return
+			}
+		}
+		reasons[`["`+strings.Join(texts, `","`)] = destination.Clean(reason)
 	}
 	var object map[string]json.RawMessage
 	var list []json.RawMessage
@@ -87,8 +119,8 @@ func namedRows(samples json.RawMessage, b *destination.Batch) []destination.Reje
 	}
 	var rejected []destination.Rejection
 	var text []byte
-	for i := range b.Rows {
-		text = appendRow(text[:0], b.Schema, b.Rows[i].Identifiers)
+	for i := range rows {
+		text = appendCells(text[:0], schemes, rows[i].Identifiers)
 		if reason, ok := reasons[string(text)]; ok {
 			rejected = append(rejected, destination.Rejection{Row: i, Reason: reason})
 		}

@@ -42,6 +42,9 @@ type MetaConfig struct {
 	SamplesAsArray bool
 	// FreshMiss answers the first call on a new audience with 803, as if it had not spread yet.
 	FreshMiss bool
+	// AutoUpgrade serves calls on ended versions under the oldest living one, with a warning in a header, as for some apps,
+	// instead of refusing them.
+	AutoUpgrade bool
 	// RemovalFloor refuses removals that would leave fewer rows (200/1870047). 0 means no floor.
 	RemovalFloor int
 	// VisibleAfter is how long a change takes to show in the counts. 0 means 24 hours.

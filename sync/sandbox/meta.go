@@ -50,7 +50,8 @@ func (m *Meta) reset() {
 type metaCall struct {
 	*request
 	now      time.Time
-	version  string
+	version  string // that serves it
+	moved    bool   // the version asked for has ended
 	method   string // after the method override
 	edge     string // "" for the node itself
 	params   params
@@ -84,6 +85,9 @@ func (m *Meta) answer(req *request) reply {
 	}
 	if call.version != "" {
 		rep.header["Facebook-Api-Version"] = []string{call.version}
+	}
+	if call.moved {
+		rep.header["X-Ad-Api-Version-Warning"] = []string{"The call was made on a version that has ended; it was served by " + call.version}
 	}
 	m.usageHeaders(call, route, rep.header)
 	return rep
@@ -134,7 +138,11 @@ func (c *metaCall) parse() (route metaRoute, node string, err error) {
 
 // serve checks version, token, node, role, budgets and parameters, in this order, and hands over. It needs mu.
 func (m *Meta) serve(c *metaCall, route metaRoute, node string) (any, error) {
-	if err := checkVersion(c.version, c.now); err != nil {
+	err := checkVersion(c.version, c.now)
+	if ended := (*metaError)(nil); m.server.cfg.Meta.AutoUpgrade && errors.As(err, &ended) && ended.Code == 2635 {
+		c.version, c.moved, err = oldestLiving(c.now), true, nil
+	}
+	if err != nil {
 		return nil, err
 	}
 	granted, err := m.authorise(c)

@@ -20,6 +20,7 @@ const (
 	StateDeleted  AudienceState = "deleted"
 	StateUnshared AudienceState = "unshared" // no longer shared with the account
 	StateFlagged  AudienceState = "flagged"  // status 471: name or description suggest barred facts
+	StateExpiring AudienceState = "expiring" // status 100: deleted 90 days from now
 )
 
 // metaAudience is a customer list or a lookalike.
@@ -35,8 +36,9 @@ type metaAudience struct {
 	lookalike     *lookalikeSpec
 	origin        string // seed of a lookalike
 	state         AudienceState
-	fresh         bool   // the next call misses, see MetaConfig.FreshMiss
-	form          string // how it was first filled: "array" or "string" schema, "" when empty
+	deleteTime    time.Time // of an expiring one
+	fresh         bool      // the next call misses, see MetaConfig.FreshMiss
+	form          string    // how it was first filled: "array" or "string" schema, "" when empty
 	filled        bool
 	members       *rowSet
 	sizes         timeline
@@ -210,9 +212,12 @@ func (a *metaAudience) changed(now time.Time, showAfter time.Duration) {
 	a.sizes.note(now, now.Add(-showAfter), len(a.members.rows))
 }
 
-// settle lets time pass: a replace ends, members lapse.
+// settle lets time pass: a replace ends, members lapse, an expiring audience goes.
 func (a *metaAudience) settle(now time.Time) {
 	a.endReplace(now)
+	if a.state == StateExpiring && !now.Before(a.deleteTime) {
+		a.remove()
+	}
 	if a.retention == 0 {
 		return
 	}

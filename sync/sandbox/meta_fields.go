@@ -36,6 +36,7 @@ var metaFields = map[string]metaField{
 	"permission_for_actions": func(_ *Meta, a *metaAudience, _ time.Time) any {
 		return map[string]bool{"can_edit": a.state != StateFlagged, "can_see_insight": true}
 	},
+	"delete_time":                       deleteTime,
 	"fields_violating_integrity_policy": violatingFields,
 	"lookalike_spec":                    func(_ *Meta, a *metaAudience, _ time.Time) any { return a.readSpec() },
 	"lookalike_audience_ids":            func(m *Meta, a *metaAudience, _ time.Time) any { return m.lookalikesOf(a) },
@@ -76,6 +77,13 @@ func timeContentUpdated(_ *Meta, a *metaAudience, _ time.Time) any {
 	return a.contentChange.Unix()
 }
 
+func deleteTime(_ *Meta, a *metaAudience, _ time.Time) any {
+	if a.state != StateExpiring {
+		return nil
+	}
+	return a.deleteTime.Unix()
+}
+
 func violatingFields(_ *Meta, a *metaAudience, _ time.Time) any {
 	if a.state != StateFlagged {
 		return nil
@@ -88,6 +96,8 @@ func (a *metaAudience) operation() status {
 	switch {
 	case a.state == StateFlagged:
 		return status{471, "Flagged: the audience may suggest restricted content"}
+	case a.state == StateExpiring:
+		return status{100, "Expiring: in no active ad set for over two years"}
 	case a.replace.running():
 		return status{414, "A replace of the members is in progress"}
 	case a.replace.failed:

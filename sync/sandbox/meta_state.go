@@ -54,11 +54,14 @@ func (m *Meta) SetState(audienceID string, state AudienceState) error {
 	switch {
 	case a == nil:
 		return fmt.Errorf("audience %q: not found", audienceID)
-	case !slices.Contains([]AudienceState{StateNormal, StateDeleted, StateUnshared, StateFlagged}, state):
-		return fmt.Errorf("state %q: not one of normal, deleted, unshared, flagged", state)
+	case !slices.Contains([]AudienceState{StateNormal, StateDeleted, StateUnshared, StateFlagged, StateExpiring}, state):
+		return fmt.Errorf("state %q: not one of normal, deleted, unshared, flagged, expiring", state)
 	}
-	if a.state = state; state == StateDeleted {
+	switch a.state = state; state {
+	case StateDeleted:
 		a.remove()
+	case StateExpiring:
+		a.deleteTime = m.server.now().AddDate(0, 0, 90)
 	}
 	return nil
 }

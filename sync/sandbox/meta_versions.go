@@ -2,7 +2,9 @@ package sandbox
 
 import (
 	"fmt"
+	"maps"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -36,4 +38,15 @@ func checkVersion(version string, now time.Time) error {
 		return metaSyntax("Unknown path components: /" + version)
 	}
 	return nil
+}
+
+// oldestLiving is the version that calls on ended ones are moved up to.
+func oldestLiving(now time.Time) string {
+	today := now.Format(time.DateOnly)
+	for _, version := range slices.Sorted(maps.Keys(metaVersions)) {
+		if life := metaVersions[version]; (life.ends == "" || today < life.ends) && today >= life.released {
+			return version
+		}
+	}
+	return ""
 }
