@@ -1,6 +1,7 @@
 package tiktok
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -8,7 +9,6 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
-	"time"
 	"unicode/utf8"
 
 	"github.com/kohorta/kohorta/sync/destination"
@@ -36,30 +36,44 @@ func (c *Client) EnsureAudience(ctx context.Context, spec destination.AudienceSp
 	c.creating.Lock()
 	defer c.creating.Unlock()
 	name := title(spec)
-	id, err := c.find(ctx, name)
+	id, err := c.find(ctx, name, typeSegment)
 	if err != nil || id != "" {
 		return id, err
 	}
-	body, err := json.Marshal(map[string]string{"advertiser_id": c.account, "action": "create", "custom_audience_name": name})
+	return c.create(ctx, "segment/audience/", map[string]any{"advertiser_id": c.account, "action": "create", "custom_audience_name": name})
+}
+
+// Types of audience, as list and get name them (3.4).
+const (
+	typeSegment   = "Partner" // made by segment/audience/
+	typeFile      = "Customer File Audience"
+	typeLookalike = "Lookalike Audience"
+)
+
+// create makes an audience of any type; the segment endpoint names the new id otherwise than the others (0).
+func (c *Client) create(ctx context.Context, path string, fields map[string]any) (string, error) {
+	body, err := json.Marshal(fields)
 	if err != nil {
 		return "", err
 	}
 	var created struct {
-		ID string `json:"audience_id"`
+		Segment string `json:"audience_id"`
+		Custom  string `json:"custom_audience_id"`
 	}
-	said, err := c.call(ctx, http.MethodPost, "segment/audience/", nil, body, &created)
+	said, err := c.call(ctx, http.MethodPost, path, nil, body, &created)
 	if err != nil {
 		return "", err
 	}
-	if !idShape.MatchString(created.ID) {
+	id := cmp.Or(created.Custom, created.Segment)
+	if !idShape.MatchString(id) {
 		return "", &destination.Error{Kind: destination.Transient, Scope: destination.OfAudience, RequestID: said.requestID,
 			Err: errors.New("the answer has no id of the new audience")}
 	}
-	return created.ID, nil
+	return id, nil
 }
 
-// find walks the list of audiences, 100 a page, and gives the id of the segment audience with the name, or "".
-func (c *Client) find(ctx context.Context, name string) (string, error) {
+// find walks the list of audiences, 100 a page, and gives the id of the advertiser's own of a type with the name, or "".
+func (c *Client) find(ctx context.Context, name, kind string) (string, error) {
 	for page := 1; ; page++ {
 		var data struct {
 			List []struct {
@@ -83,7 +97,7 @@ func (c *Client) find(ctx context.Context, name string) (string, error) {
 		}
 		for _, a := range data.List {
 			received := a.Shared && !a.IsCreator
-			if a.Name == name && a.Type == "Partner" && !received {
+			if a.Name == name && a.Type == kind && !received {
 				return a.ID, nil
 			}
 		}
@@ -97,77 +111,6 @@ func (c *Client) find(ctx context.Context, name string) (string, error) {
 func (c *Client) query(q url.Values) url.Values {
 	q.Set("advertiser_id", c.account)
 	return q
-}
-
-// details are what the platform tells of an audience (3.4).
-type details struct {
-	ID       string  `json:"audience_id"`
-	Covered  int64   `json:"cover_num"`
-	Valid    bool    `json:"is_valid"`
-	Expiring bool    `json:"is_expiring"`
-	Message  *string `json:"error_msg"`
-	Created  string  `json:"create_time"`
-	Expires  string  `json:"expired_time"`
-}
-
-// Audience reads an audience's state.
-func (c *Client) Audience(ctx context.Context, id string) (destination.Status, error) {
-	ids, err := json.Marshal([]string{id}) // arrays stand in one parameter, as JSON (1.3)
-	if err != nil {
-		return destination.Status{}, err
-	}
-	var data struct {
-		List *[]struct {
-			Details details `json:"audience_details"`
-		} `json:"list"`
-	}
-	said, err := c.call(ctx, http.MethodGet, "dmp/custom_audience/get/", c.query(url.Values{"custom_audience_ids": {string(ids)}, "history_size": {"1"}}), nil, &data)
-	if err != nil {
-		return destination.Status{}, err
-	}
-	if data.List == nil {
-		return destination.Status{}, &destination.Error{Kind: destination.Transient, Scope: destination.OfAudience, RequestID: said.requestID,
-			Err: errors.New("the answer is about no audience")}
-	}
-	for _, a := range *data.List {
-		if a.Details.ID == id {
-			return statusOf(a.Details, time.Now()), nil
-		}
-	}
-	return destination.Status{}, &destination.Error{Kind: destination.Gone, Scope: destination.OfAudience, RequestID: said.requestID,
-		Remedy: verdicts[40007].remedy, Err: errors.New("TikTok lists no such audience")}
-}
-
-// statusOf is the derivation of 3.4. Members can be changed at any time but after the end.
-func statusOf(d details, now time.Time) destination.Status {
-	const slowest = 48 * time.Hour // until a new audience is usable
-	s := destination.Status{Writable: true, Low: d.Covered, High: d.Covered}
-	if d.Covered <= 0 {
-		s.Low, s.High = -1, -1
-	}
-	var failure string
-	if d.Message != nil {
-		failure = destination.Clean(*d.Message)
-	}
-	created, err := time.Parse(time.DateTime, d.Created)
-	young := err == nil && now.Sub(created) < slowest
-	expires, err := time.Parse(time.DateTime, d.Expires)
-	over := err == nil && now.After(expires)
-	switch {
-	case d.Valid && d.Expiring:
-		s.State, s.Reason = destination.Expiring, "expires on "+expires.Format(time.DateOnly)
-	case d.Valid:
-		s.State = destination.Ready
-	case young && failure == "":
-		s.State, s.Reason = destination.Processing, "new audiences take up to 48 hours"
-	case over:
-		s.State, s.Writable, s.Reason = destination.Expired, false, "expired on "+expires.Format(time.DateOnly)
-	case failure != "":
-		s.State, s.Reason = destination.Blocked, failure
-	default:
-		s.State, s.Reason = destination.TooSmall, "fewer than 1000 matched users"
-	}
-	return s
 }
 
 // DeleteAudience deletes for good.

@@ -21,34 +21,49 @@ import (
 type Client struct {
 	account   string
 	root      string // base URL and version
-	tokenFile string
+	token     *destination.SecretFile
 	schemes   []audience.Scheme
 	batchRows int
+	fileBytes int
 	perSecond float64
 	http      *http.Client
+	uploads   *http.Client
 	log       *slog.Logger
+	now       func() time.Time
 
-	creating sync.Mutex // one EnsureAudience at a time: two would not see each other's audience
+	creating sync.Mutex // one creation at a time: two would not see each other's audience
 	limit    ladder     // of waits while the app is over its quota
 }
 
-var _ destination.Destination = (*Client)(nil)
+var (
+	_ destination.Destination = (*Client)(nil)
+	_ destination.Bulk        = (*Client)(nil)
+	_ destination.Lookalikes  = (*Client)(nil)
+)
 
 // New makes a client. It opens no file and sends nothing; Check does.
 func New(cfg Config, log *slog.Logger) (*Client, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	return &Client{
+	log = log.With("platform", "tiktok", "account", cfg.Account)
+	c := &Client{
 		account:   cfg.Account,
 		root:      strings.TrimRight(cmp.Or(cfg.BaseURL, "https://business-api.tiktok.com"), "/") + "/open_api/v1.3/",
-		tokenFile: cfg.TokenFile,
+		token:     destination.NewSecretFile("token_file", cfg.TokenFile, log),
 		schemes:   []audience.Scheme{emailModes[cfg.EmailMode], identity.TikTokPhone, identity.TikTokIDFA, identity.TikTokAAID},
 		batchRows: min(cmp.Or(cfg.BatchRows, defaultRows), (maxBodyBytes-envelopeBytes)/rowBytes),
 		perSecond: cmp.Or(cfg.RequestsPerSecond, 8),
+		fileBytes: cmp.Or(cfg.FileBytes, fileBytes),
 		http:      destination.NewHTTPClient(2 * time.Minute),
-		log:       log.With("platform", "tiktok", "account", cfg.Account),
-	}, nil
+		uploads:   destination.NewHTTPClient(15 * time.Minute),
+		log:       log,
+		now:       cfg.Now,
+	}
+	if c.now == nil {
+		c.now = time.Now
+	}
+	return c, nil
 }
 
 // Schemes lists the identifiers of the configured e-mail mode, then phones and device ids.
@@ -56,37 +71,47 @@ func (c *Client) Schemes() []audience.Scheme { return c.schemes }
 
 // Limits are the safe ones of the sheet (10).
 func (c *Client) Limits() destination.Limits {
-	return destination.Limits{Rows: c.batchRows, Bytes: maxBodyBytes, Audiences: maxAudiences, RequestsPerSecond: c.perSecond}
+	return destination.Limits{Rows: c.batchRows, Bytes: maxBodyBytes, Audiences: maxAudiences, RequestsPerSecond: c.perSecond,
+		Files: destination.FileLimits{Bytes: c.fileBytes, PerCall: filesPerCall, Locked: slowest}}
 }
 
-// call sends one request and decodes the data of its answer into out. Paths end in a slash, or the platform does not know
-// them. The request id holds beside an error too.
+// call sends one request with a JSON body, or none, and decodes the data of its answer into out. Paths end in a slash, or the
+// platform does not know them. The request id holds beside an error too.
 func (c *Client) call(ctx context.Context, method, path string, query url.Values, body []byte, out any) (said, error) {
-	token, err := destination.ReadSecret("token_file", c.tokenFile)
-	if err != nil {
-		return said{}, err
-	}
 	target := c.root + path
 	if len(query) > 0 {
 		target += "?" + query.Encode()
 	}
 	req, err := http.NewRequestWithContext(ctx, method, target, bytes.NewReader(body))
 	if err != nil {
-		return said{}, &destination.Error{Kind: destination.Misconfigured, Scope: destination.OfAccount,
-			Remedy: "correct base_url", Err: errors.New("base_url cannot be called")}
+		return said{}, uncallable()
 	}
-	req.Header.Set("Access-Token", string(token))
 	if body != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}
-	answer, err := destination.Send(c.http, req)
+	return c.send(c.http, req, out)
+}
+
+func uncallable() error {
+	return &destination.Error{Kind: destination.Misconfigured, Scope: destination.OfAccount,
+		Remedy: "correct base_url", Err: errors.New("base_url cannot be called")}
+}
+
+// send adds the token to a request, and reads the answer.
+func (c *Client) send(client *http.Client, req *http.Request, out any) (said, error) {
+	token, err := c.token.Read()
+	if err != nil {
+		return said{}, err
+	}
+	req.Header.Set("Access-Token", string(token))
+	answer, err := destination.Send(client, req)
 	if err != nil {
 		return said{}, err
 	}
 	answer.Body = bytes.ReplaceAll(answer.Body, []byte(token), []byte("[token]"))
 	s, err := decode(answer, out)
 	if err != nil {
-		return s, c.limit.note(err, time.Now())
+		return s, c.limit.note(c.token.Outdated(token, err), c.now())
 	}
 	c.limit.clear()
 	return s, nil

@@ -3,6 +3,7 @@ package tiktok
 import (
 	"net/url"
 	"regexp"
+	"time"
 
 	"github.com/kohorta/kohorta/internal/audience"
 	"github.com/kohorta/kohorta/sync/identity"
@@ -13,6 +14,11 @@ const (
 	maxRows      = 10_000    // the highest that any source states
 	maxBodyBytes = 1_000_000 // 1 MB (2.2)
 	maxAudiences = 400       // of an advertiser
+
+	fileBytes    = 50_000_000     // of a file, valid under every reading of the sheet (3.1)
+	maxFileBytes = 250_000_000    // the highest the API's own page states
+	filesPerCall = 49             // fewer than 50 are recommended (3.2)
+	slowest      = 48 * time.Hour // until what was created or changed is usable (3.4)
 )
 
 // Config is one advertiser.
@@ -31,6 +37,10 @@ type Config struct {
 	// RequestsPerSecond is the pace to start at. 0 means 8: four fifths of what the API grants a new app. The app's quota is
 	// shared by all its advertisers.
 	RequestsPerSecond float64 `yaml:"requests_per_second"`
+	// FileBytes is how large a file of identifiers is. 0 means 50 000 000, which all of TikTok's texts allow.
+	FileBytes int `yaml:"file_bytes"`
+	// Now is the clock. Nil means time.Now.
+	Now func() time.Time `yaml:"-"`
 }
 
 // idSchemas are the types of identifier a request can carry (2.2), by the scheme of the value. MD5 is left out: TikTok
@@ -73,6 +83,9 @@ func (c *Config) Validate() error {
 	}
 	if c.BatchRows < 0 || c.BatchRows > maxRows {
 		v.Add("batch_rows", "is %d; 1 to %d are possible, 0 means %d", c.BatchRows, maxRows, defaultRows)
+	}
+	if c.FileBytes < 0 || c.FileBytes > maxFileBytes || (c.FileBytes > 0 && c.FileBytes < 1000) {
+		v.Add("file_bytes", "is %d; 1000 to %d are possible, 0 means %d", c.FileBytes, maxFileBytes, fileBytes)
 	}
 	if !(c.RequestsPerSecond >= 0 && c.RequestsPerSecond <= 50) {
 		v.Add("requests_per_second", "is %g; up to 50 are possible, 0 means 8", c.RequestsPerSecond)

@@ -77,6 +77,15 @@ var verdicts = map[int]verdict{
 	40700: {destination.Transient, destination.OfRequest, 0, stillBroken},
 	40201: {kind: destination.Busy, scope: destination.OfAudience, wait: 15 * time.Minute},
 	40202: {kind: destination.Busy, scope: destination.OfAudience, wait: time.Second}, // a write conflict
+	40900: {kind: destination.Transient},                                              // the file arrived changed
+	40905: {destination.Rejected, destination.OfRequest, 0, ""},                       // of files, see classify
+	40910: {destination.Rejected, destination.OfRequest, 0, ""},
+	40906: {destination.Misconfigured, destination.OfRequest, 0, reportBug},
+	40907: {kind: destination.TooLarge},
+	40908: {destination.Misconfigured, destination.OfRequest, 0, reportBug},
+	40909: {destination.Misconfigured, destination.OfRequest, 0, "files of an audience must be of the kind it was made with"},
+	40914: {destination.Misconfigured, destination.OfRequest, 0, reportBug},
+	40915: {destination.Misconfigured, destination.OfRequest, 0, reportBug},
 	40300: {destination.Misconfigured, destination.OfAccount, 0, wrongOwner},
 	40301: {destination.Misconfigured, destination.OfAccount, 0, wrongOwner},
 	40302: {destination.Misconfigured, destination.OfAccount, 0, wrongOwner},
@@ -97,9 +106,12 @@ func classify(s said, message string) error {
 	default:
 		v = verdict{kind: destination.Transient}
 	}
-	words := cmp.Or(destination.Clean(message), fmt.Sprintf("code %d without words", s.code))
+	err := errors.New(cmp.Or(destination.Clean(message), fmt.Sprintf("code %d without words", s.code)))
+	if s.code == 40905 || s.code == 40910 {
+		err = fmt.Errorf("%w: %w", destination.ErrFileGone, err)
+	}
 	return &destination.Error{Kind: v.kind, Scope: v.scope, RetryAfter: v.wait, Code: strconv.Itoa(s.code), RequestID: s.requestID,
-		Remedy: v.remedy, Err: errors.New(words)}
+		Remedy: v.remedy, Err: err}
 }
 
 // ofRows makes the codes that a mapping request gets for its rows or its audience mean so. A single bad row refuses its

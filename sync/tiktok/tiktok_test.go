@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"log/slog"
+	"mime"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -93,7 +94,37 @@ func TestRequests(t *testing.T) {
 			require.NoError(t, err)
 		}},
 		"delete": {ok + `}`, func(t *testing.T, c *Client) { require.NoError(t, c.DeleteAudience(t.Context(), "170000001")) }},
-		"check":  {ok + `,"data":{}}`, func(t *testing.T, c *Client) { require.NoError(t, c.Check(t.Context())) }},
+		"upload": {ok + `,"data":{"file_path":"0f3c9a77b1d24e60"}}`, func(t *testing.T, c *Client) {
+			list := func(yield func(destination.Row, error) bool) {
+				for _, r := range rows(t)[:2] {
+					if !yield(r, nil) {
+						return
+					}
+				}
+			}
+			for f, err := range c.Files(list, []audience.Scheme{identity.TikTokEmailBasic}) {
+				require.NoError(t, err)
+				ref, err := c.Upload(t.Context(), f)
+				require.NoError(t, err)
+				require.Equal(t, destination.FileRef{Path: "0f3c9a77b1d24e60", Kind: "EMAIL_SHA256"}, ref)
+			}
+		}},
+		"ensure_file": {ok + `,"data":{"list":[],"page_info":{"total_page":0},"custom_audience_id":"180000001"}}`, func(t *testing.T, c *Client) {
+			id, err := c.EnsureFileAudience(t.Context(), destination.AudienceSpec{Key: "seed"}, []destination.FileRef{{Path: "0f3c9a77b1d24e60", Kind: "EMAIL_SHA256"}})
+			require.NoError(t, err)
+			require.Equal(t, "180000001", id)
+		}},
+		"change_by_files": {ok + `,"data":{}}`, func(t *testing.T, c *Client) {
+			for _, change := range []destination.FileChange{destination.Append, destination.Cut, destination.Replace} {
+				require.NoError(t, c.ChangeByFiles(t.Context(), "180000001", change, []destination.FileRef{{Path: "0f3c9a77b1d24e62", Kind: "EMAIL_SHA256"}}))
+			}
+		}},
+		"delete_file_audience": {ok + `}`, func(t *testing.T, c *Client) { require.NoError(t, c.DeleteFileAudience(t.Context(), "180000001")) }},
+		"lookalike": {ok + `,"data":{"list":[],"page_info":{"total_page":0},"custom_audience_id":"190000001"}}`, func(t *testing.T, c *Client) {
+			_, err := c.EnsureLookalike(t.Context(), destination.LookalikeSpec{Key: "vip-like", Seed: "180000001", Places: []string{"2077456"}, Size: "NARROW"})
+			require.NoError(t, err)
+		}},
+		"check": {ok + `,"data":{}}`, func(t *testing.T, c *Client) { require.NoError(t, c.Check(t.Context())) }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var got strings.Builder
@@ -103,8 +134,14 @@ func TestRequests(t *testing.T) {
 				var body bytes.Buffer
 				_, err := body.ReadFrom(r.Body)
 				assert.NoError(t, err)
-				assert.True(t, body.Len() == 0 || json.Valid(body.Bytes()))
-				fmt.Fprintf(&got, "%s %s\n%s\n", r.Method, r.URL, body.String())
+				text := body.String()
+				if _, params, _ := mime.ParseMediaType(r.Header.Get("Content-Type")); params["boundary"] != "" {
+					text = strings.ReplaceAll(strings.ReplaceAll(text, params["boundary"], "boundary"), "\r\n", "\n")
+					assert.EqualValues(t, body.Len(), r.ContentLength)
+				} else {
+					assert.True(t, body.Len() == 0 || json.Valid(body.Bytes()))
+				}
+				fmt.Fprintf(&got, "%s %s\n%s\n", r.Method, r.URL, text)
 				_, _ = w.Write([]byte(c.answer))
 			})
 			c.do(t, client)
@@ -327,6 +364,15 @@ func TestCanary(t *testing.T) {
 		fmt.Fprintln(&shown, err)
 		s, err := c.Audience(t.Context(), "1")
 		fmt.Fprintln(&shown, s, err, c.DeleteAudience(t.Context(), "1"), c.Check(t.Context()))
+		file := destination.File{Name: "members-1.csv", Kind: "EMAIL_SHA256", Content: []byte(hash + "\n"), Rows: 1}
+		ref, err := c.Upload(t.Context(), file)
+		fmt.Fprintln(&shown, len(ref.Path), err, c.DeleteFileAudience(t.Context(), "1"))
+		refs := []destination.FileRef{{Path: "p", Kind: "EMAIL_SHA256"}}
+		_, err = c.EnsureFileAudience(t.Context(), destination.AudienceSpec{Key: "seed"}, refs)
+		fmt.Fprintln(&shown, err, c.ChangeByFiles(t.Context(), "1", destination.Append, refs))
+		like, likeErr := c.Lookalike(t.Context(), "1")
+		_, err = c.EnsureLookalike(t.Context(), destination.LookalikeSpec{Key: "like", Seed: "1", Places: []string{"1"}, Size: "BROAD"})
+		fmt.Fprintln(&shown, like, likeErr, err)
 	}
 	try()
 	for code := range verdicts {
