@@ -50,9 +50,9 @@ func TestRunInWords(t *testing.T) {
 		"a sync, without zeros": {
 			run(audiencev1.Run_KIND_SYNC, "audiences/vip", audiencev1.Run_STATE_SUCCEEDED, map[string]int64{
 				"members": 42, "unchanged": 0, "requests": 1, "suppressed.no_consent": 4,
-				"additions.planned": 38, "additions.confirmed": 37, "additions.rejected": 1, "additions.unknown": 0, "removals.not_tried": 0,
+				"additions.planned": 38, "additions.confirmed": 38, "additions.unknown": 0, "removals.not_tried": 0,
 			}),
-			"sync of audiences/vip: succeeded in 1.2 s\n  members 42, requests 1\n  additions: 38 planned, 37 confirmed, 1 rejected\n  suppressed: 4 no consent\n  runs/1\n",
+			"sync of audiences/vip: succeeded in 1.2 s\n  members 42, requests 1\n  additions: 38 planned, 38 confirmed\n  suppressed: 4 no consent\n  runs/1\n",
 		},
 		"a sync that waits": {held,
 			"sync of audiences/vip: held in 1.2 s\n  removes 9 of 10 users\n  removals: 9 planned\n  nothing was sent; to send it all the same: kohorta sync approve 1\n  runs/1\n"},

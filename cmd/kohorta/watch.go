@@ -104,11 +104,18 @@ func (p *printer) run(run *audiencev1.Run) error {
 }
 
 // countsInWords is a run's counts on a few lines, without zeros: those that stand alone ("users 793, version 2"), then each
-// group ("additions.planned", "entered/champions") on a line of its own ("entered: 42 champions"), the larger first.
+// group ("additions.planned", "entered/champions") on a line of its own ("entered: 42 champions"), the larger first, after
+// what was planned.
 func countsInWords(counts map[string]int64) []string {
+	unplanned := func(name string) int {
+		if strings.HasSuffix(name, ".planned") {
+			return 0
+		}
+		return 1
+	}
 	groups := map[string][]string{}
 	for _, name := range slices.SortedFunc(maps.Keys(counts), func(a, b string) int {
-		return cmp.Or(cmp.Compare(counts[b], counts[a]), cmp.Compare(a, b))
+		return cmp.Or(cmp.Compare(unplanned(a), unplanned(b)), cmp.Compare(counts[b], counts[a]), cmp.Compare(a, b))
 	}) {
 		if counts[name] == 0 {
 			continue
