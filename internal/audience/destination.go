@@ -37,6 +37,7 @@ type Audience struct {
 	PlatformID      string  // set by the first sync
 	Purpose         string  // consent purpose a member must have granted; default "advertising"
 	MaxRemovalShare float64 // a plan removing more than this share of what is held waits for approval; default 0.3
+	MaxSourceHours  float64 // a plan waits for approval when membership was last computed longer ago; default 48
 	ExclusiveGroup  string  // of the audiences of one group, on whatever platforms, at most one holds a user at any instant; "": none
 	Disabled        bool
 }
@@ -125,4 +126,42 @@ type SyncPlan struct {
 	Requests   int64
 	Duration   time.Duration // of sending at the pace the platform allows
 	Hold       []string      // why it would wait for approval, in words; empty when it would not
+}
+
+// HeldPlan is a plan that waits, or waited, for a person. An audience has at most one: the newest.
+type HeldPlan struct {
+	Run     RunID // the sync that was held
+	State   HeldState
+	Plan    SyncPlan
+	Time    time.Time
+	Expires time.Time // from then on it cannot be approved, and an approval covers nothing more
+}
+
+// HeldState is what was decided about a held plan.
+type HeldState string
+
+// The states. An approval covers all syncs until the plan expires that do no more than it.
+const (
+	HeldWaiting  HeldState = "waiting"
+	HeldApproved HeldState = "approved"
+	HeldDropped  HeldState = "dropped"
+)
+
+// Source is the state of what membership is computed from. The figures are of the seven days before.
+type Source struct {
+	Evaluated time.Time // when membership was last computed; zero: not known
+	Newest    time.Time // 99.9 % of the events are not later; zero: there are none
+	Events    int64
+	Distinct  int64 // events that differ in more than their id, about
+	Users     int64 // with an event, about
+}
+
+// SyncRecord is what a sync went by that was not held. Later plans are compared with it.
+type SyncRecord struct {
+	Run            RunID
+	Time           time.Time
+	Expression     string // a digest of the segment's
+	Members        int64
+	Unidentifiable int64 // of the members
+	Source         Source
 }

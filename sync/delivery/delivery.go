@@ -6,6 +6,7 @@ import (
 	"iter"
 	"log/slog"
 	"sync"
+	"time"
 
 	"github.com/kohorta/kohorta/internal/audience"
 	"github.com/kohorta/kohorta/sync/destination"
@@ -22,6 +23,14 @@ type Ledger interface {
 	Sharers(ctx context.Context, audience audience.Number, identifiers []audience.Identifier) iter.Seq2[audience.Delivery, error]
 	// HeldBy names those of the users whom one of the ledgers holds or may hold.
 	HeldBy(ctx context.Context, audiences []audience.Number, users []audience.UserID) ([]audience.UserID, error)
+	// Source is the state of what membership is computed from.
+	Source(ctx context.Context, at time.Time) (audience.Source, error)
+	// PastSyncs are the last records of each day since a time, newest first.
+	PastSyncs(ctx context.Context, audience audience.Number, since time.Time) ([]audience.SyncRecord, error)
+	RecordSync(ctx context.Context, audience audience.Number, record audience.SyncRecord) error
+	// HeldPlan is the newest that was put; one without State when there is none.
+	HeldPlan(ctx context.Context, audience audience.Number) (audience.HeldPlan, error)
+	PutHeldPlan(ctx context.Context, audience audience.Number, held audience.HeldPlan) error
 	// RecordStops is durable when it returns; from then on SyncRows heeds the stops.
 	RecordStops(ctx context.Context, stops []audience.Stop) error
 	// RecordDeliveries is durable when it returns.
@@ -76,12 +85,14 @@ func (d *Deliverer) Plan(ctx context.Context, id audience.AudienceID) (plan.Plan
 	if err != nil {
 		return plan.Plan{}, err
 	}
-	return d.plan(ctx, t)
+	p, _, err := d.plan(ctx, t)
+	return p, err
 }
 
 // target is an audience with all that syncing it takes.
 type target struct {
 	audience    audience.Audience
+	segment     audience.Segment
 	scope       audience.SyncScope
 	destination destination.Destination
 	account     *account
@@ -111,6 +122,7 @@ func (d *Deliverer) target(ctx context.Context, id audience.AudienceID) (target,
 	}
 	t := target{
 		audience: a,
+		segment:  segment,
 		scope: audience.SyncScope{Audience: a.Number, Segment: segment.Number, Purpose: a.Purpose,
 			Destination: account.ID, Schemes: connected.Schemes()},
 		destination: connected,
@@ -164,8 +176,15 @@ func (d *Deliverer) connect(account audience.Destination) (destination.Destinati
 	return made, err
 }
 
-// plan counts the steps, and the requests that they become.
-func (d *Deliverer) plan(ctx context.Context, t target) (plan.Plan, error) {
+// plan counts the steps, and the requests that they become, and judges them.
+func (d *Deliverer) plan(ctx context.Context, t target) (plan.Plan, plan.Evidence, error) {
+	failed := func(err error) (plan.Plan, plan.Evidence, error) {
+		return plan.Plan{}, plan.Evidence{}, fmt.Errorf("plan audience %s: %w", t.audience.ID, err)
+	}
+	evidence, err := d.evidence(ctx, t)
+	if err != nil {
+		return failed(err)
+	}
 	var tally plan.Tally
 	var requests int64
 	pages := map[destination.Op][]destination.Row{}
@@ -176,7 +195,7 @@ func (d *Deliverer) plan(ctx context.Context, t target) (plan.Plan, error) {
 	}
 	for row, err := range d.Ledger.SyncRows(ctx, t.scope, audience.SyncRange{}) {
 		if err != nil {
-			return plan.Plan{}, fmt.Errorf("plan audience %s: %w", t.audience.ID, err)
+			return failed(err)
 		}
 		step := tally.Count(row)
 		for _, op := range []destination.Op{destination.Remove, destination.Add} {
@@ -193,9 +212,9 @@ func (d *Deliverer) plan(ctx context.Context, t target) (plan.Plan, error) {
 	}
 	totals, err := d.Ledger.SyncTotals(ctx, t.scope)
 	if err != nil {
-		return plan.Plan{}, fmt.Errorf("plan audience %s: %w", t.audience.ID, err)
+		return failed(err)
 	}
-	return tally.Plan(totals, t.audience.MaxRemovalShare, requests, t.destination.Limits().RequestsPerSecond), nil
+	return tally.Plan(totals, evidence, requests, t.destination.Limits().RequestsPerSecond), evidence, nil
 }
 
 // includes reports whether a step has a part with the operation.

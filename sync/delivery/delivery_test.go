@@ -78,25 +78,6 @@ func TestPlanHasNoSideEffects(t *testing.T) {
 	require.Empty(t, w.platform.id)
 }
 
-func TestHeldPlanSendsNothingUntilApproved(t *testing.T) {
-	w := newWorld()
-	w.want(20, "a")
-	_, err := w.sync("1")
-	require.NoError(t, err)
-	clear(w.wanted)
-	w.platform.requests = nil
-	report, err := w.deliverer().Sync(t.Context(), "vip", "2", false, progress)
-	require.NoError(t, err)
-	require.True(t, report.Held)
-	require.Equal(t, []string{"the segment is empty while the platform may hold 20 users"}, report.Plan.Hold)
-	require.Equal(t, delivery.Outcome{Planned: 20, NotTried: 20}, report.Removals)
-	require.Empty(t, w.platform.requests)
-	report, err = w.sync("3")
-	require.NoError(t, err)
-	require.Equal(t, delivery.Outcome{Planned: 20, Confirmed: 20}, report.Removals)
-	w.requireLaw(t)
-}
-
 // A segment that empties while its sync is under way loses no more members than were planned to leave.
 func TestNoMoreIsRemovedThanWasPlanned(t *testing.T) {
 	w := newWorld()

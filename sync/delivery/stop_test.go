@@ -97,6 +97,9 @@ func TestStopsGoFirstAndAreNeverHeld(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld()
 			w.audience.MaxRemovalShare = 0.3
+			if !approved {
+				w.held = audience.HeldPlan{}
+			}
 			w.want(40, "a")
 			_, err := w.sync("1")
 			require.NoError(t, err)
@@ -127,7 +130,7 @@ func TestStopsGoFirstAndAreNeverHeld(t *testing.T) {
 // Withdrawals alone, however many, never hold a plan.
 func TestStopsAreNoReasonToHold(t *testing.T) {
 	w := newWorld()
-	w.audience.MaxRemovalShare = 0.3
+	w.audience.MaxRemovalShare, w.held = 0.3, audience.HeldPlan{}
 	w.want(40, "a")
 	_, err := w.sync("1")
 	require.NoError(t, err)

@@ -15,8 +15,8 @@ import (
 // Progress hears how far a sync has come: done of total users; total 0 while unknown.
 type Progress func(stage string, done, total int64)
 
-// Sync makes the platform hold what the audience should hold, as far as it can today; approved lets it do so although the
-// plan has reasons to wait. The report tells all, also beside an error. An error that is a *destination.Error is the
+// Sync makes the platform hold what the audience should hold, as far as it can today; approved says that a person
+// has approved the plan that was held. The report tells all, also beside an error. An error that is a *destination.Error is the
 // platform's and says what to do; everything left is part of the next sync.
 func (d *Deliverer) Sync(ctx context.Context, id audience.AudienceID, run audience.RunID, approved bool, progress Progress) (Report, error) {
 	line := d.lineOf(id)
@@ -32,15 +32,17 @@ func (d *Deliverer) Sync(ctx context.Context, id audience.AudienceID, run audien
 		return Report{}, fmt.Errorf("audience %s is disabled; enable it first: %w", id, audience.ErrPrecondition)
 	}
 	progress("planning", 0, 0)
-	p, err := d.plan(ctx, t)
+	p, evidence, err := d.plan(ctx, t)
 	if err != nil {
 		return Report{}, err
 	}
-	s := &sending{Deliverer: d, target: t, run: run, progress: progress, begun: time.Now(),
+	s := &sending{Deliverer: d, target: t, evidence: evidence, run: run, progress: progress, begun: time.Now(),
 		total: p.Additions + p.Removals + 2*p.Changes}
 	s.report.Plan = p
 	s.report.Additions.Planned, s.report.Removals.Planned, s.report.Changes.Planned = p.Additions, p.Removals, p.Changes
-	s.report.Held = len(p.Hold) > 0 && !approved
+	if s.report.Held, err = s.holds(ctx, approved); err != nil {
+		return s.report, fmt.Errorf("sync audience %s: %w", id, err)
+	}
 	err = s.send(ctx)
 	s.close(err == nil && !s.report.Held)
 	d.Log.Info("audience synced", "audience", id, "run", run, "held", s.report.Held, "additions", s.report.Additions.Confirmed,
@@ -55,6 +57,7 @@ func (d *Deliverer) Sync(ctx context.Context, id audience.AudienceID, run audien
 type sending struct {
 	*Deliverer
 	target
+	evidence plan.Evidence // the plan was judged by
 	run      audience.RunID
 	progress Progress
 	begun    time.Time
@@ -115,7 +118,10 @@ func (s *sending) send(ctx context.Context) error {
 	if err := s.pass(ctx, &round{sending: s, op: destination.Add}, math.MaxInt64); err != nil {
 		return err
 	}
-	return removing
+	if removing != nil {
+		return removing
+	}
+	return s.remember(ctx)
 }
 
 // busy reports whether the platform takes no such change of the audience now. It may take others: one that refuses

@@ -34,6 +34,9 @@ type world struct {
 	rivals    []audience.Number          // asked about
 	ledger    map[audience.UserID]audience.Delivery
 	platform  *platform
+	held      audience.HeldPlan // by default an approval of everything
+	past      []audience.SyncRecord
+	source    audience.Source
 
 	pageUsers int // of delivery
 
@@ -49,7 +52,9 @@ func newWorld() *world {
 		stopped:   map[audience.UserID]string{},
 		ledger:    map[audience.UserID]audience.Delivery{},
 		pageUsers: 10_000,
-		platform:  &platform{held: map[string][]audience.Identifier{}, rows: 5, random: rand.New(rand.NewPCG(1, 1))},
+		held: audience.HeldPlan{State: audience.HeldApproved, Expires: time.Date(2100, 1, 1, 0, 0, 0, 0, time.UTC),
+			Plan: audience.SyncPlan{Additions: 1e9, Removals: 1e9, Changes: 1e9}},
+		platform: &platform{held: map[string][]audience.Identifier{}, rows: 5, random: rand.New(rand.NewPCG(1, 1))},
 	}
 }
 
@@ -165,6 +170,34 @@ func (w *world) HeldBy(_ context.Context, rivals []audience.Number, users []audi
 		}
 	}
 	return held, w.step()
+}
+
+func (w *world) Source(context.Context, time.Time) (audience.Source, error) {
+	return w.source, w.step()
+}
+
+func (w *world) PastSyncs(context.Context, audience.Number, time.Time) ([]audience.SyncRecord, error) {
+	return w.past, w.step()
+}
+
+func (w *world) RecordSync(_ context.Context, _ audience.Number, record audience.SyncRecord) error {
+	if err := w.step(); err != nil {
+		return err
+	}
+	w.past = []audience.SyncRecord{record}
+	return nil
+}
+
+func (w *world) HeldPlan(context.Context, audience.Number) (audience.HeldPlan, error) {
+	return w.held, w.step()
+}
+
+func (w *world) PutHeldPlan(_ context.Context, _ audience.Number, held audience.HeldPlan) error {
+	if err := w.step(); err != nil {
+		return err
+	}
+	w.held = held
+	return nil
 }
 
 func (w *world) RecordStops(_ context.Context, stops []audience.Stop) error {

@@ -10,6 +10,9 @@ import (
 // they still have.
 const RejectedBefore = "rejected_before"
 
+// Unidentifiable is the reason of members without an identifier the destination carries.
+const Unidentifiable = "unidentifiable"
+
 // Plan is the sum of the steps.
 type Plan struct {
 	audience.SyncPlan
@@ -54,8 +57,9 @@ func (t *Tally) Count(row audience.SyncRow) Step {
 }
 
 // Plan is the sum with those about whom target and ledger agree, at so many requests. Its members add up: they are
-// unchanged, added, changed or suppressed. Only users with a step were counted; see SyncTotals for the others.
-func (t *Tally) Plan(totals audience.SyncTotals, maxRemovalShare float64, requests int64, requestsPerSecond float64) Plan {
+// unchanged, added, changed or suppressed. Only users with a step were counted; see SyncTotals for the others. Hold is
+// what the evidence says against it.
+func (t *Tally) Plan(totals audience.SyncTotals, evidence Evidence, requests int64, requestsPerSecond float64) Plan {
 	p := t.plan
 	if totals.Rejected > 0 {
 		if p.Suppressed == nil {
@@ -72,6 +76,6 @@ func (t *Tally) Plan(totals audience.SyncTotals, maxRemovalShare float64, reques
 	if requestsPerSecond > 0 {
 		p.Duration = time.Duration(float64(requests) / requestsPerSecond * float64(time.Second)).Round(time.Millisecond)
 	}
-	p.Hold = hold(p, t.leavings, maxRemovalShare)
+	p.Hold = evidence.hold(p, t.leavings)
 	return p
 }

@@ -87,7 +87,7 @@ func TestMembersAddUp(t *testing.T) {
 				totals.Rejected++
 			}
 		}
-		p := tally.Plan(totals, 0, 10, 4)
+		p := tally.Plan(totals, Evidence{}, 10, 4)
 		require.Equal(t, totals.Members, p.Members)
 		require.Equal(t, 2500*time.Millisecond, p.Duration)
 		require.LessOrEqual(t, p.Resends, p.Additions+p.Removals+p.Changes)
@@ -120,7 +120,7 @@ func TestHold(t *testing.T) {
 				require.Equal(t, Remove, tally.Count(test.row))
 			}
 			held := int64(test.removals) + test.unchanged
-			p := tally.Plan(audience.SyncTotals{Members: test.unchanged, Held: held, Unchanged: test.unchanged}, test.share, 0, 0)
+			p := tally.Plan(audience.SyncTotals{Members: test.unchanged, Held: held, Unchanged: test.unchanged}, Evidence{MaxRemovalShare: test.share}, 0, 0)
 			require.Equal(t, test.hold, p.Hold)
 		})
 	}
