@@ -4,9 +4,9 @@
 // It follows the Marketing API v26.0 as its contract sheet states it; section numbers in comments are those of the sheet.
 //
 // Choices the sheet leaves open:
-//   - Every request to the users edge is a session of its own, first batch and last at once, with a fresh id: the guide wants a session, and
-//     this way the counts in the answer are those of the request under either reading of them. A repeat opens a new session,
-//     because batches of a closed one are ignored.
+//   - Every request to the users edge is a session of its own, first batch and last at once, with a fresh id: the guide
+//     wants a session, and this way the counts in the answer are those of the request under either reading of them. A repeat
+//     opens a new session, because batches of a closed one are ignored.
 //   - A replace (2.5) is a session of many requests. Whether its first batch arrived is looked up before anything is sent
 //     again, because a second first batch would empty the audience once more. What was not confirmed in it goes by add.
 //   - A lookalike is made with custom_ratio, which serves plain and value-based seeds alike.

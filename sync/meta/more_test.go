@@ -211,3 +211,15 @@ func TestVersions(t *testing.T) {
 		require.Equal(t, 1, strings.Count(log.String(), "used=v25.0"))
 	}
 }
+
+// TestFirstLoad: with Meta's own figures everybody else is a replace, unless 90 minutes may not do.
+func TestFirstLoad(t *testing.T) {
+	_, c := start(t, sandbox.Config{})
+	load := destination.Load{Rows: 10_000_000, Additions: 10_000_000, Removals: 10_000_000, Held: 10_000_000}
+	require.Equal(t, destination.ByReplace, destination.FirstLoad(load, c.Limits()).Way)
+	load = destination.Load{Rows: 99_000_000, Additions: 99_000_000, Removals: 10_000_000, Held: 10_000_000}
+	require.Equal(t, destination.ByReplace, destination.FirstLoad(load, c.Limits()).Way, "9900 requests at 20 a second")
+	slow := c.Limits()
+	slow.RequestsPerSecond = 2
+	require.Equal(t, destination.ByDiff, destination.FirstLoad(load, slow).Way)
+}

@@ -1,5 +1,6 @@
-// Package tiktok keeps audiences of one TikTok advertiser, segments and files: configuration, requests, answers, and what each code
-// means. Rows come in as digests, one request goes out per call; waiting and retrying are delivery's.
+// Package tiktok keeps audiences of one TikTok advertiser, segments and those made of files: configuration, requests,
+// answers, and what each code means. Rows come in as digests, one request goes out per call; waiting and retrying are
+// delivery's.
 //
 // It follows the Business API v1.3 as its contract sheet states it; section numbers in comments are those of the sheet.
 //

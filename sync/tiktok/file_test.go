@@ -307,3 +307,14 @@ func TestLongNames(t *testing.T) {
 	require.Equal(t, id, again)
 	require.Len(t, s.TikTok().Audiences(), 1)
 }
+
+// TestFirstLoad: with TikTok's own figures a large static seed goes by file, whatever gets changes by diff.
+func TestFirstLoad(t *testing.T) {
+	_, c := start(t, sandbox.Config{}, "")
+	load := destination.Load{Rows: 10_000_000, Additions: 10_000_000, Static: true}
+	choice := destination.FirstLoad(load, c.Limits())
+	require.Equal(t, destination.ByFile, choice.Way)
+	require.EqualValues(t, 15, choice.Requests, "14 files and a creation (sheet, 5)")
+	load.Static = false
+	require.Equal(t, destination.ByDiff, destination.FirstLoad(load, c.Limits()).Way)
+}
