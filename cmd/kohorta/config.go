@@ -33,6 +33,8 @@ type Config struct {
 	Currency string `yaml:"currency"`
 	// PhoneCountry completes phone numbers without a country code, ISO 3166-1 alpha-2. "" leaves such numbers out.
 	PhoneCountry string `yaml:"phone_country"`
+	// Now is the instant at which the service's clock begins, for data of the past. Absent: the system's clock.
+	Now time.Time `yaml:"now"`
 	// ShutdownGrace is how long calls and runs under way may go on when the service is told to stop. 0 means 10 s.
 	ShutdownGrace time.Duration `yaml:"shutdown_grace"`
 	// Engines configures the embedded engines, for those that clickhouse and redis do not replace.

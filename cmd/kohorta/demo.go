@@ -92,6 +92,10 @@ func runDemo(ctx context.Context, demo demoConfig, show *stage) error {
 		}
 		defer c.conn.Close()
 		story := &story{demoConfig: demo, client: c, platforms: platforms, platformsURL: "http://" + listener.Addr().String(), show: show}
+		story.setClock = func(now time.Time) error {
+			s.clock.set(now)
+			return demo.writeNow(now)
+		}
 		return story.tell(ctx)
 	})
 	if err != nil {
@@ -145,6 +149,17 @@ func (d demoConfig) writeConfig() (Config, error) {
 	config, err := readConfig(file)
 	config.Listen = "127.0.0.1:0" // the demo itself must not be in the way of a service that runs
 	return config, err
+}
+
+// writeNow makes a service that is run over the demo's data begin when the orders end.
+func (d demoConfig) writeNow(now time.Time) error {
+	file := filepath.Join(d.dir, demoMark)
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	before, _, _ := strings.Cut(string(text), "now: ")
+	return os.WriteFile(file, fmt.Appendf(nil, "%snow: %s\n", before, now.Format(time.RFC3339)), 0o600)
 }
 
 // findUp looks for a file beside the working directory or the executable, or above them.

@@ -36,6 +36,9 @@ func (s *story) newEvents(ctx context.Context) error {
 	}
 
 	at := s.end.Add(12 * time.Hour)
+	if err := s.setClock(at); err != nil {
+		return err
+	}
 	request := &audiencev1.IngestEventsRequest{}
 	text := func(value string) *audiencev1.PropertyValue {
 		return &audiencev1.PropertyValue{Kind: &audiencev1.PropertyValue_Text{Text: value}}

@@ -24,6 +24,7 @@ type story struct {
 	platforms    *sandbox.Server
 	platformsURL string
 	show         *stage
+	setClock     func(time.Time) error // of the service, now and when it is run again
 
 	people []person  // everybody in the orders, by user id
 	end    time.Time // of the orders' last day
@@ -64,7 +65,10 @@ func (s *story) importOrders(ctx context.Context) error {
 	for _, reason := range result.topReasons(3) {
 		s.show.say("  refused: %s", reason)
 	}
-	return s.readPeople()
+	if err := s.readPeople(); err != nil {
+		return err
+	}
+	return s.setClock(s.end)
 }
 
 // readPeople finds everybody in the orders and when these end.

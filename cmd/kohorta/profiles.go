@@ -4,19 +4,18 @@ import (
 	"context"
 
 	"github.com/kohorta/kohorta/internal/audience"
-	"github.com/kohorta/kohorta/internal/warehouse"
 	"github.com/kohorta/kohorta/sync/delivery"
 )
 
 // profiles is the store, from which a withdrawn consent goes on to the platforms at once.
 type profiles struct {
-	*warehouse.Store
+	liveStore
 	deliverer *delivery.Deliverer
 }
 
 // SetConsents is durable when it returns, and the withdrawals are on their way.
 func (p profiles) SetConsents(ctx context.Context, consents []audience.Consent) error {
-	if err := p.Store.SetConsents(ctx, consents); err != nil {
+	if err := p.liveStore.SetConsents(ctx, consents); err != nil {
 		return err
 	}
 	var withdrawn []audience.UserID

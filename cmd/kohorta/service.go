@@ -8,7 +8,6 @@ import (
 	"net"
 	"path/filepath"
 	"sync"
-	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -33,6 +32,7 @@ type service struct {
 	engines   *engine.Engines // nil when both are servers
 	store     *warehouse.Store
 	live      *live.Store
+	clock     clock
 	segmenter *segmenter.Segmenter
 	runner    *run.Runner
 	deliverer *delivery.Deliverer
@@ -44,6 +44,9 @@ type service struct {
 // has begun when it fails is ended again.
 func newService(ctx context.Context, config Config, log *slog.Logger) (_ *service, err error) {
 	s := &service{config: config, log: log}
+	if !config.Now.IsZero() {
+		s.clock.set(config.Now)
+	}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.close())
@@ -61,8 +64,9 @@ func newService(ctx context.Context, config Config, log *slog.Logger) (_ *servic
 		return nil, err
 	}
 	s.segmenter = segmenter.New(segmenter.Deps{
-		Database: s.store, Log: s.store, Projection: s.live, Catalogue: warehouse.Catalogue{Store: s.store}, Logger: log, Now: time.Now,
+		Database: s.store, Log: s.store, Projection: s.live, Catalogue: warehouse.Catalogue{Store: s.store}, Logger: log, Now: s.clock.Now,
 	})
+	store := liveStore{s.store, s.segmenter}
 	s.deliverer = delivery.New(delivery.Deps{
 		Ledger: s.store, Catalogue: syncCatalogue{s.store}, Connect: s.connect, Log: log,
 	})
@@ -73,7 +77,7 @@ func newService(ctx context.Context, config Config, log *slog.Logger) (_ *servic
 	s.server = server.New(server.Deps{
 		Config: server.Config{Currency: config.Currency, Grace: config.ShutdownGrace}, Log: log,
 		Segments: s.store.Segments(), Models: s.store.Models(), Destinations: s.store.Destinations(), Audiences: s.store.Audiences(),
-		Events: s.store, Profiles: profiles{s.store, s.deliverer}, Answers: s.store, Identify: identify, Segmenter: s.segmenter,
+		Events: store, Profiles: profiles{store, s.deliverer}, Answers: s.store, Identify: identify, Segmenter: s.segmenter,
 		Memberships: s.live, Members: s.store, Scores: s.store, Planner: planner{s.deliverer},
 		Jobs: jobs{s.runner, s.segmenter, s.deliverer}, Runs: s.runner,
 	})

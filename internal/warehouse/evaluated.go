@@ -18,6 +18,9 @@ import (
 // evaluatedChunk is how many users of an evaluation are looked up in members at once.
 const evaluatedChunk = 10_000
 
+// planFast turns off a rewriting of conditions that takes longer, on a query of fifty segments, than all other planning.
+const planFast = " SETTINGS optimize_and_compare_chain = 0"
+
 // Evaluated runs the evaluation of some users (rows of user_id String, segments Array(UInt32), ascending, and due Int64, in
 // milliseconds, 0 for never; each user once) and yields every one of them by UserID, beside the membership on record.
 func (s *Store) Evaluated(ctx context.Context, q audience.Query) iter.Seq2[audience.Evaluated, error] {
@@ -26,7 +29,7 @@ func (s *Store) Evaluated(ctx context.Context, q audience.Query) iter.Seq2[audie
 			yield(audience.Evaluated{}, err)
 			return
 		}
-		rows := stream(ctx, s, audience.Query{SQL: "SELECT user_id, segments, due FROM (" + q.SQL + ") ORDER BY user_id", Params: q.Params}, scanEvaluated)
+		rows := stream(ctx, s, audience.Query{SQL: "SELECT user_id, segments, due FROM (" + q.SQL + ") ORDER BY user_id" + planFast, Params: q.Params}, scanEvaluated)
 		for chunk, err := range chunks(rows, evaluatedChunk) {
 			if err == nil {
 				err = s.compareEvaluated(ctx, chunk)
@@ -89,7 +92,7 @@ func (s *Store) Stage(ctx context.Context, q audience.Query) (staged string, err
 	}
 	staged = stagedPrefix + strings.ReplaceAll(uuid.NewString(), "-", "")
 	err = s.Exec(ctx, audience.Query{SQL: fmt.Sprintf(
-		"CREATE TABLE %s ENGINE = MergeTree ORDER BY user_id AS SELECT user_id, segments, due FROM (%s)", staged, q.SQL), Params: q.Params})
+		"CREATE TABLE %s ENGINE = MergeTree ORDER BY user_id AS SELECT user_id, segments, due FROM (%s)%s", staged, q.SQL, planFast), Params: q.Params})
 	return staged, err
 }
 
