@@ -18,7 +18,7 @@ import (
 // The segment must be one of those compiled.
 func (p *Program) Preview(id audience.SegmentID, at time.Time, sample int) audience.Query {
 	target := p.byID[id]
-	c := newComposer(p, false)
+	c := newComposer(p, at, nil)
 	levels := c.levels(p.closure(target))
 	level := p.units[target].level
 
@@ -32,7 +32,7 @@ func (p *Program) Preview(id audience.SegmentID, at time.Time, sample int) audie
 	answer := fmt.Sprintf("countIf(%s) AS size,\n"+
 		"  arrayMap(chosen -> chosen.2, groupArraySortedIf(%d)((cityHash64(user_id), user_id), %s)) AS sample,\n"+
 		"  [%s] AS clauses", in, max(sample, 1), in, strings.Join(counts, ", "))
-	return c.statement(answer, levels).query(at, nil)
+	return c.query(answer, levels)
 }
 
 // Expr is the checked expression of a compiled segment.

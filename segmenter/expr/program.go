@@ -32,8 +32,6 @@ type Program struct {
 	units  []unit // references before those who refer
 	byID   map[audience.SegmentID]int
 	scores map[audience.ModelID]Scores
-
-	everybody, given statement
 }
 
 // unit is a segment of a program.
@@ -66,11 +64,6 @@ func Compile(segments []Segment, scores []Scores) (*Program, error) {
 			return nil, err
 		}
 	}
-	all := make([]int, len(p.units))
-	for i := range all {
-		all[i] = i
-	}
-	p.everybody, p.given = p.membership(all, false), p.membership(all, true)
 	return p, nil
 }
 

@@ -1,8 +1,8 @@
 package expr
 
 import (
+	"cmp"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -21,56 +21,36 @@ import (
 //
 // A user without a row in a table gets zeros and empty texts, which is what no events, no profile and no score mean here.
 
-// statement is a query but for its time of evaluation and users.
-type statement struct {
-	sql    string
-	params map[string]any
-}
-
-// query binds the statement; users are bound when it is restricted to some.
-func (s statement) query(at time.Time, users []audience.UserID) audience.Query {
-	params := maps.Clone(s.params)
-	params["at"] = at.UnixMilli()
-	if users != nil {
-		ids := make([]string, len(users))
-		for i, u := range users {
-			ids[i] = string(u)
-		}
-		params["users"] = ids
-	}
-	return audience.Query{SQL: s.sql, Params: params}
-}
-
 // Query evaluates all segments at a time, to the millisecond, for the given users or, when users is nil, for everybody. Its rows are
 // user_id String and segments Array(UInt32), ascending; everybody evaluated has a row, users that are not known have none.
 func (p *Program) Query(at time.Time, users []audience.UserID) audience.Query {
-	if users == nil {
-		return p.everybody.query(at, nil)
+	c := newComposer(p, at, users)
+	units := make([]int, len(p.units))
+	for i := range units {
+		units[i] = i
 	}
-	return p.given.query(at, users)
-}
-
-// membership composes the query of the segments for everybody or for given users.
-func (p *Program) membership(units []int, restricted bool) statement {
-	c := newComposer(p, restricted)
 	levels := c.levels(units)
-	members := slices.Clone(units)
-	slices.SortFunc(members, func(a, b int) int { return int(p.units[a].Number) - int(p.units[b].Number) })
-	numbers := make([]string, len(members))
-	for i, u := range members {
+	slices.SortFunc(units, func(a, b int) int { return cmp.Compare(p.units[a].Number, p.units[b].Number) })
+	numbers := make([]string, len(units))
+	for i, u := range units {
 		numbers[i] = fmt.Sprintf("%s * %d", alias(u), p.units[u].Number)
 	}
 	segments := fmt.Sprintf("CAST(arrayFilter(n -> n > 0, [%s]), 'Array(UInt32)')", strings.Join(numbers, ", "))
-	return c.statement("user_id, "+segments+" AS segments", levels)
+	return c.query("user_id, "+segments+" AS segments", levels)
 }
 
-// composer collects what the conditions of one query need, then writes it.
+// composer collects what the conditions of one query need, then writes it. Texts become parameters; numbers and times are written out: ClickHouse
+// folds every constant expression anew wherever it stands, which for hundreds of segments takes longer than to evaluate a user.
 type composer struct {
 	program    *Program
-	restricted bool
-	texts      map[string]string // parameter of each text
+	atMillis   int64
+	restricted bool // to the parameter users
 	params     map[string]any
-	reach      map[string]int64 // longest window of each event type in milliseconds; 0 is all history
+	texts      map[string]string // parameter of each text
+
+	types      []string         // of events, in the order of their numbers, from 1
+	reach      map[string]int64 // longest window of each of them in milliseconds; 0 is all history
+	predicates []column         // of events
 	tables     []*joined
 	columns    int
 }
@@ -84,8 +64,16 @@ type joined struct {
 // column is an expression under an alias.
 type column struct{ alias, sql string }
 
-func newComposer(p *Program, restricted bool) *composer {
-	return &composer{program: p, restricted: restricted, texts: map[string]string{}, params: map[string]any{}, reach: map[string]int64{}}
+func newComposer(p *Program, at time.Time, users []audience.UserID) *composer {
+	c := &composer{program: p, atMillis: at.UnixMilli(), params: map[string]any{}, texts: map[string]string{}, reach: map[string]int64{}}
+	if users != nil {
+		ids := make([]string, len(users))
+		for i, u := range users {
+			ids[i] = string(u)
+		}
+		c.restricted, c.params["users"] = true, ids
+	}
+	return c
 }
 
 // alias is the column that says whether a user is in a segment.
@@ -140,8 +128,8 @@ func (c *composer) column(from, sql string) string {
 	return alias
 }
 
-// statement writes the query around the levels; answer selects from their columns.
-func (c *composer) statement(answer string, levels [][]column) statement {
+// query writes the query around the levels; answer selects from their columns.
+func (c *composer) query(answer string, levels [][]column) audience.Query {
 	var b strings.Builder
 	fmt.Fprintf(&b, "SELECT %s\nFROM ", answer)
 	for _, level := range slices.Backward(levels) {
@@ -151,7 +139,7 @@ func (c *composer) statement(answer string, levels [][]column) statement {
 	// Whoever embeds this query may have settings of its own: nothing may turn the zeros of a missing row into NULL, and the aggregates are
 	// too wide to be sorted.
 	b.WriteString("\nSETTINGS join_use_nulls = 0, join_algorithm = 'parallel_hash,hash'")
-	return statement{b.String(), c.params}
+	return audience.Query{SQL: b.String(), Params: c.params}
 }
 
 // list writes columns with their aliases.

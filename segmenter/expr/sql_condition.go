@@ -132,7 +132,7 @@ func (w writer) number(v value) string {
 	case literal:
 		return float(v.number)
 	case now:
-		return "toFloat64(" + at + ")"
+		return float(float64(w.atMillis))
 	case field:
 		return w.numberField(v)
 	case aggregate:
@@ -154,7 +154,7 @@ func (w writer) aggregateNumber(a aggregate) string {
 	case last, first:
 		return fmt.Sprintf("if(%s = 0, nan, toFloat64(%s - 1))", column, column)
 	case daysSince:
-		return fmt.Sprintf("if(%s = 0, nan, toFloat64(intDiv(%s - %s + 1, %d)))", column, at, column, dayMillis)
+		return fmt.Sprintf("if(%s = 0, nan, toFloat64(intDiv(%d - %s, %d)))", column, w.atMillis+1, column, dayMillis)
 	default:
 		return fmt.Sprintf("toFloat64(%s)", column)
 	}

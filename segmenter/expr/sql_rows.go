@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/kohorta/kohorta/internal/audience"
@@ -14,9 +15,6 @@ const (
 	eventRows   = "events"
 	profileRows = "profiles FINAL"
 )
-
-// at is the time of evaluation in milliseconds.
-const at = "{at:Int64}"
 
 // users writes the users with every column the conditions need. The events' columns are many: they stand on the left of their join, where rows
 // pass through while the right side, here the narrow list of users, is held in memory.
@@ -41,7 +39,24 @@ func (c *composer) users() string {
 
 // rows writes the select of a table's columns, but for its end.
 func (c *composer) rows(table *joined) string {
-	return fmt.Sprintf("(\nSELECT user_id,\n  %s\nFROM %s%s", list(table.columns), table.name, c.where(table.name))
+	from := table.name + c.where(table.name)
+	if table.name == eventRows {
+		from = c.events()
+	}
+	return fmt.Sprintf("(\nSELECT user_id,\n  %s\nFROM %s", list(table.columns), from)
+}
+
+// events writes the events as the aggregates read them.
+func (c *composer) events() string {
+	numbers := make([]string, len(c.types))
+	for i := range numbers {
+		numbers[i] = strconv.Itoa(i + 1)
+	}
+	columns := append([]column{
+		{"type_number", fmt.Sprintf("transform(type, %s, [%s], 0)", c.textList(c.types), strings.Join(numbers, ", "))},
+		{"millis", "toUnixTimestamp64Milli(time)"},
+	}, c.predicates...)
+	return fmt.Sprintf("(\nSELECT user_id, value_micros, %s\nFROM %s%s\n)", list(columns), eventRows, c.where(eventRows))
 }
 
 // where restricts a table to what the query needs of it.
@@ -73,47 +88,57 @@ func (c *composer) eventRange() string {
 		slices.Sort(types[reach])
 		events := "type IN " + c.textList(types[reach])
 		if reach > 0 {
-			events += " AND " + since(reach)
+			// Events begin in 1970; the engine's times do not go back as far as windows do.
+			events += fmt.Sprintf(" AND time > fromUnixTimestamp64Milli(%d, 'UTC')", max(c.atMillis-reach, -1))
 		}
 		ranges = append(ranges, "("+events+")")
 	}
-	return fmt.Sprintf("time <= fromUnixTimestamp64Milli(%s, 'UTC') AND (%s)", at, strings.Join(ranges, " OR "))
+	return fmt.Sprintf("time <= fromUnixTimestamp64Milli(%d, 'UTC') AND (%s)", c.atMillis, strings.Join(ranges, " OR "))
 }
 
-// since holds for events within a window. Events begin in 1970; the engine's times do not go back as far as windows do.
-func since(lengthMillis int64) string {
-	return fmt.Sprintf("time > fromUnixTimestamp64Milli(greatest(%s - %d, -1), 'UTC')", at, lengthMillis)
-}
-
-// extend makes events of the type reach back as far as the window.
-func (c *composer) extend(event string, w window) {
+// typeNumber is the number of an event type, whose events it makes reach back as far as the window.
+func (c *composer) typeNumber(event string, w window) int {
 	reach, known := c.reach[event]
+	if !known {
+		c.types = append(c.types, event)
+	}
 	if !known || w.all() || reach != 0 && w.lengthMillis > reach {
 		c.reach[event] = w.lengthMillis
 	}
+	return slices.Index(c.types, event) + 1
 }
 
 // summary is the aggregate's column. Times are one millisecond on, so that 0 is none.
 func (c *composer) summary(a aggregate) string {
-	c.extend(a.event, a.window)
-	counts := "type = " + c.text(a.event)
+	counts := fmt.Sprintf("type_number = %d", c.typeNumber(a.event, a.window))
 	if !a.window.all() {
-		counts += " AND " + since(a.window.lengthMillis)
+		counts += fmt.Sprintf(" AND millis > (%d)", c.atMillis-a.window.lengthMillis)
 	}
 	if a.where != nil {
-		counts += " AND " + c.ofEvent().condition(a.where)
+		counts += " AND " + c.predicate(c.ofEvent().condition(a.where))
 	}
-	const after = "toUnixTimestamp64Milli(time) + 1"
 	switch a.function {
 	case sum:
 		return c.column(eventRows, fmt.Sprintf("sumIf(value_micros, %s)", counts))
 	case last, daysSince:
-		return c.column(eventRows, fmt.Sprintf("maxIf(%s, %s)", after, counts))
+		return c.column(eventRows, fmt.Sprintf("maxIf(millis + 1, %s)", counts))
 	case first:
-		return c.column(eventRows, fmt.Sprintf("minIf(%s, %s)", after, counts))
+		return c.column(eventRows, fmt.Sprintf("minIf(millis + 1, %s)", counts))
 	default:
 		return c.column(eventRows, fmt.Sprintf("countIf(%s)", counts))
 	}
+}
+
+// predicate is the column of a condition of events.
+func (c *composer) predicate(sql string) string {
+	for _, known := range c.predicates {
+		if known.sql == sql {
+			return known.alias
+		}
+	}
+	alias := fmt.Sprintf("e%d", len(c.predicates))
+	c.predicates = append(c.predicates, column{alias, sql})
+	return alias
 }
 
 // profile is a column of the user's profile.
