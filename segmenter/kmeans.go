@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"strings"
 
 	"github.com/kohorta/kohorta/internal/audience"
 	"github.com/kohorta/kohorta/segmenter/kmeans"
@@ -43,7 +44,7 @@ func (s *Segmenter) trainKMeans(ctx context.Context, model audience.Model, versi
 	progress("training", 0, source.Users)
 	learned, result, err := kmeans.Train(values, features, kmeansConfig(*model.KMeans), previous)
 	if errors.Is(err, kmeans.ErrTooFew) {
-		return kmeans.Model{}, nil, audience.Invalid("k", "%v", err)
+		return kmeans.Model{}, nil, audience.Invalid("k_means.k", "%s", strings.TrimPrefix(err.Error(), "k: "))
 	}
 	if err != nil {
 		return kmeans.Model{}, nil, fmt.Errorf("fit: %w", err)
