@@ -39,6 +39,7 @@ type Log interface {
 	AddStagedTimers(ctx context.Context, staged string) error
 	// Timers yields the timers due after an instant and not after another.
 	Timers(ctx context.Context, after, until time.Time) iter.Seq2[audience.Timer, error]
+	DropTimers(ctx context.Context, until time.Time) error
 
 	// WriteMove makes a move durable as pins. A repeat of a request does not overtake what came after its first writing.
 	WriteMove(ctx context.Context, move audience.Move, numbers map[audience.SegmentID]audience.Number, now time.Time) (repeated bool, err error)

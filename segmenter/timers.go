@@ -13,6 +13,8 @@ const (
 	// timersAhead is how much of the future is in memory once it has been read; what is left of it when it is read on.
 	timersAhead = 30 * time.Second
 	timersLeft  = 20 * time.Second
+	// timersKept is how long what is past stays in the database: it is removed by the hour.
+	timersKept = time.Hour
 )
 
 // timers are the instants at which time alone may change somebody's membership. All are in the database; those of the
@@ -24,6 +26,7 @@ type timers struct {
 	mu      sync.Mutex
 	near    timerHeap
 	horizon time.Time // timers after it are in the database only; zero while nobody follows
+	swept   time.Time // those up to it were removed from the database
 }
 
 // begin follows timers from an instant on; those before it are history.
@@ -60,7 +63,16 @@ func (t *timers) look(ctx context.Context, log Log, now time.Time) error {
 		return nil
 	}
 	t.horizon = until
+	sweep := now.Sub(t.swept) > 2*timersKept
+	if sweep {
+		t.swept = now.Add(-timersKept)
+	}
 	t.mu.Unlock()
+	if sweep {
+		if err := log.DropTimers(ctx, now.Add(-timersKept)); err != nil {
+			return err
+		}
+	}
 	err := t.read(ctx, log, from, until)
 	if err != nil {
 		t.mu.Lock()

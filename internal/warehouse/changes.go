@@ -27,14 +27,8 @@ func (s *Store) AppendChanges(ctx context.Context, changes []audience.Change) er
 	}
 	s.changes.mu.Lock()
 	defer s.changes.mu.Unlock()
-	if s.changes.behind != 0 {
-		if err := s.settle(ctx); err != nil {
-			return err
-		}
-		if err := s.bringMembersUp(ctx, s.changes.behind); err != nil {
-			return err
-		}
-		s.changes.behind = 0
+	if err := s.completeMembers(ctx); err != nil {
+		return err
 	}
 	n := len(changes)
 	var (
@@ -55,6 +49,21 @@ func (s *Store) AppendChanges(ctx context.Context, changes []audience.Change) er
 		s.changes.behind = changes[0].Version
 		return fmt.Errorf("append %d changes to the log: %w", n, err)
 	}
+	return nil
+}
+
+// completeMembers makes good a failed append; the lock of changes is held. It costs nothing when there is none.
+func (s *Store) completeMembers(ctx context.Context) error {
+	if s.changes.behind == 0 {
+		return nil
+	}
+	if err := s.settle(ctx); err != nil {
+		return err
+	}
+	if err := s.bringMembersUp(ctx, s.changes.behind); err != nil {
+		return err
+	}
+	s.changes.behind = 0
 	return nil
 }
 

@@ -18,6 +18,16 @@ import (
 // evaluatedChunk is how many users of an evaluation are looked up in members at once.
 const evaluatedChunk = 10_000
 
+// complete makes good writes that have failed half-way, so that an evaluation reads what is, and compares with it.
+func (s *Store) complete(ctx context.Context) error {
+	if err := s.completeEvents(ctx); err != nil {
+		return err
+	}
+	s.changes.mu.Lock()
+	defer s.changes.mu.Unlock()
+	return s.completeMembers(ctx)
+}
+
 // planFast turns off a rewriting of conditions that takes longer, on a query of fifty segments, than all other planning.
 const planFast = " SETTINGS optimize_and_compare_chain = 0"
 
@@ -25,7 +35,7 @@ const planFast = " SETTINGS optimize_and_compare_chain = 0"
 // milliseconds, 0 for never; each user once) and yields every one of them by UserID, beside the membership on record.
 func (s *Store) Evaluated(ctx context.Context, q audience.Query) iter.Seq2[audience.Evaluated, error] {
 	return func(yield func(audience.Evaluated, error) bool) {
-		if err := s.completeEvents(ctx); err != nil {
+		if err := s.complete(ctx); err != nil {
 			yield(audience.Evaluated{}, err)
 			return
 		}
@@ -87,7 +97,7 @@ const stagedPrefix = "evaluation_"
 // Stage runs the evaluation of everybody (rows as for Evaluated) into a table of its own and returns its name, for
 // StagedChanges and AddStagedTimers. Unstage drops it.
 func (s *Store) Stage(ctx context.Context, q audience.Query) (staged string, err error) {
-	if err := s.completeEvents(ctx); err != nil {
+	if err := s.complete(ctx); err != nil {
 		return "", err
 	}
 	staged = stagedPrefix + strings.ReplaceAll(uuid.NewString(), "-", "")

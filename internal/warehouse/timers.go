@@ -11,7 +11,7 @@ import (
 	"github.com/kohorta/kohorta/internal/audience"
 )
 
-// latestTimer bounds what is worth keeping: the engine's TTL counts seconds to 2106, and every start evaluates everybody.
+// latestTimer bounds what is worth keeping: every start evaluates everybody.
 var latestTimer = time.Date(2100, 1, 1, 0, 0, 0, 0, time.UTC)
 
 // AddTimers keeps timers; a repeat is harmless.
@@ -35,13 +35,21 @@ func (s *Store) AddTimers(ctx context.Context, timers []audience.Timer) error {
 func (s *Store) AddStagedTimers(ctx context.Context, staged string) error {
 	err := s.Exec(ctx, audience.Query{
 		SQL: "INSERT INTO timers (due, user_id) SELECT fromUnixTimestamp64Milli(due, 'UTC'), user_id FROM " + staged +
-			" WHERE due > 0 AND due < {latest:Int64} ORDER BY due SETTINGS max_partitions_per_insert_block = 0",
+			" WHERE due > 0 AND due < {latest:Int64}",
 		Params: map[string]any{"latest": latestTimer.UnixMilli()},
 	})
 	if err != nil {
 		return fmt.Errorf("keep the timers of an evaluation: %w", err)
 	}
 	return nil
+}
+
+// DropTimers removes the timers due up to an instant, some time after it has returned.
+func (s *Store) DropTimers(ctx context.Context, until time.Time) error {
+	return s.Exec(ctx, audience.Query{
+		SQL:    "DELETE FROM timers WHERE due <= fromUnixTimestamp64Milli({until:Int64}, 'UTC') SETTINGS lightweight_deletes_sync = 0",
+		Params: map[string]any{"until": until.UnixMilli()},
+	})
 }
 
 // Timers yields the timers due after an instant and not after another, the first due first. Only these are read.

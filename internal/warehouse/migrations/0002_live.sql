@@ -121,15 +121,14 @@ ORDER BY (user_id, request_id)
 SETTINGS index_granularity = 256;
 
 -- Users to look at again at an instant. A row that a later evaluation has overtaken costs one look and changes nothing.
+-- One part an INSERT, therefore no partitions; no TTL, which would go by the engine's clock and not by the service's.
 CREATE TABLE IF NOT EXISTS timers
 (
     due     DateTime64(3, 'UTC') CODEC(Delta, ZSTD(1)),
     user_id String CODEC(ZSTD(1))
 )
 ENGINE = ReplacingMergeTree
-PARTITION BY toYYYYMM(due)
-ORDER BY (due, user_id)
-TTL toDateTime(due) + INTERVAL 2 DAY;
+ORDER BY (due, user_id);
 
 -- One user's steps lie together, so that her history does not read the whole log.
 ALTER TABLE membership_changes MODIFY SETTING deduplicate_merge_projection_mode = 'rebuild';
