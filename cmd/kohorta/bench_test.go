@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net/url"
 	"os"
@@ -12,8 +13,6 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials/insecure"
 	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
 
 	"github.com/kohorta/kohorta/internal/audience"
@@ -34,7 +33,7 @@ func benchSize() (users int, each time.Duration) {
 func benchUser(i int) string { return fmt.Sprintf("user-%07d", i) }
 
 // benchService runs a whole service whose users are each in 4 of 50 segments.
-func benchService(b *testing.B, users int) *grpc.ClientConn {
+func benchService(b *testing.B, users int) *client {
 	b.Helper()
 	address, err := url.Parse(enginetest.Redis(b))
 	require.NoError(b, err)
@@ -47,41 +46,36 @@ func benchService(b *testing.B, users int) *grpc.ClientConn {
 	s, err := newService(b.Context(), config, quiet())
 	require.NoError(b, err)
 
+	for _, statement := range []string{
+		`INSERT INTO users SELECT concat('user-', leftPad(toString(number), 7, '0')) FROM numbers({users:UInt64})`,
+		`INSERT INTO profiles (user_id, version, numbers, update_time)
+		 SELECT user_id, 1, map('a', h % 12, 'b', 12 + h % 13, 'c', 25 + h % 11, 'd', 36 + h % 14), now64(3)
+		 FROM (SELECT user_id, toFloat64(cityHash64(user_id) % 1000000) AS h FROM users)`,
+	} {
+		require.NoError(b, s.store.Exec(b.Context(), audience.Query{SQL: statement, Params: map[string]any{"users": uint64(users)}}))
+	}
 	for i := range 50 {
-		_, err := s.store.Segments().Create(b.Context(), audience.Segment{ID: audience.SegmentID(fmt.Sprintf("segment-%d", i)), Expression: "false"})
+		_, err := s.store.Segments().Create(b.Context(), audience.Segment{ID: audience.SegmentID(fmt.Sprintf("segment-%d", i)),
+			Expression: fmt.Sprintf(`attr["a"] == %[1]d || attr["b"] == %[1]d || attr["c"] == %[1]d || attr["d"] == %[1]d`, i)})
 		require.NoError(b, err)
 	}
-	random := rand.New(rand.NewPCG(1, 2))
-	var changes []audience.Change
-	for i := range users {
-		segments := make([]audience.Number, 4)
-		for j, n := range random.Perm(50)[:4] {
-			segments[j] = audience.Number(n + 1)
-		}
-		slices.Sort(segments)
-		changes = append(changes, audience.Change{
-			Membership: audience.Membership{User: audience.UserID(benchUser(i)), Segments: segments, Version: 1},
-			Entered:    segments, Time: time.Now(), Cause: "bench",
-		})
-		if len(changes) == 50_000 || i == users-1 {
-			require.NoError(b, s.store.AppendChanges(b.Context(), changes))
-			changes = changes[:0]
-		}
-	}
-	require.NoError(b, s.segmenter.Rebuild(b.Context()))
 
 	ctx, stop := context.WithCancel(b.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- s.run(ctx) }()
-	conn, err := grpc.NewClient(s.address(), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	c, err := dial(s.address())
 	require.NoError(b, err)
 	b.Cleanup(func() {
-		require.NoError(b, conn.Close())
+		require.NoError(b, c.conn.Close())
 		stop()
 		require.NoError(b, <-ended)
 		require.NoError(b, s.close())
 	})
-	return conn
+	evaluation, err := c.segments.EvaluateSegments(b.Context(), &audiencev1.EvaluateSegmentsRequest{})
+	require.NoError(b, err)
+	_, err = c.watch(b.Context(), io.Discard, evaluation.GetRun().GetName())
+	require.NoError(b, err)
+	return c
 }
 
 // measured is how calls of 50 callers went.
@@ -126,14 +120,14 @@ func call(b *testing.B, each time.Duration, do func(random *rand.Rand) error) me
 //	KOHORTA_BENCH=1 go test ./cmd/kohorta -run - -bench Lookup -benchtime 3x
 func BenchmarkLookup(b *testing.B) {
 	users, each := benchSize()
-	conn := benchService(b, users)
-	health, memberships := healthv1.NewHealthClient(conn), audiencev1.NewMembershipServiceClient(conn)
+	c := benchService(b, users)
+	health := healthv1.NewHealthClient(c.conn)
 	empty := func(*rand.Rand) error {
 		_, err := health.Check(b.Context(), &healthv1.HealthCheckRequest{})
 		return err
 	}
 	lookup := func(random *rand.Rand) error {
-		answer, err := memberships.GetMembership(b.Context(), &audiencev1.GetMembershipRequest{UserId: benchUser(random.IntN(users))})
+		answer, err := c.memberships.GetMembership(b.Context(), &audiencev1.GetMembershipRequest{UserId: benchUser(random.IntN(users))})
 		if err == nil && len(answer.GetMembership().GetSegments()) != 4 {
 			return fmt.Errorf("%d segments instead of 4", len(answer.GetMembership().GetSegments()))
 		}
@@ -145,7 +139,7 @@ func BenchmarkLookup(b *testing.B) {
 		for i := range ids {
 			ids[i] = benchUser(random.IntN(users))
 		}
-		answer, err := memberships.BatchGetMembership(b.Context(), &audiencev1.BatchGetMembershipRequest{UserIds: ids})
+		answer, err := c.memberships.BatchGetMembership(b.Context(), &audiencev1.BatchGetMembershipRequest{UserIds: ids})
 		if err == nil && len(answer.GetMemberships()) != batch {
 			return fmt.Errorf("%d memberships instead of %d", len(answer.GetMemberships()), batch)
 		}
