@@ -9,6 +9,9 @@ import (
 	"golang.org/x/text/unicode/norm"
 )
 
+// maxAddress is the most bytes of an e-mail address (sheet TikTok 6; RFC 5321).
+const maxAddress = 254
+
 // appendMetaEmail: trimmed, lower case, ASCII; dots and plus tags stay (sheet Meta 3.3).
 func appendMetaEmail(dst []byte, v string) ([]byte, string) {
 	form, ok := appendAddress(dst, strings.TrimSpace(v))
@@ -79,7 +82,7 @@ func appendTikTokEmail(dst []byte, v string, mode emailMode) ([]byte, string) {
 	}
 	form := dst[start:]
 	at := bytes.IndexByte(form, '@')
-	if at < 1 || bytes.IndexByte(form[at+1:], '@') >= 0 || bytes.IndexByte(form[at+1:], '.') < 0 || len(form) > 254 {
+	if at < 1 || bytes.IndexByte(form[at+1:], '@') >= 0 || bytes.IndexByte(form[at+1:], '.') < 0 || len(form) > maxAddress {
 		return dst, notOne
 	}
 	if mode == basic {

@@ -33,6 +33,20 @@ func layoutOf(b *destination.Batch) layout {
 // appendPayload appends the body of a request (2.4): always the array schema, is_raw true, blanks as "". Digests become
 // lower-case hex; the device ids beside them are letters, digits and dashes and need no escaping.
 func appendPayload(dst []byte, p part, l layout, rows []destination.Row) []byte {
+	dst = l.appendHead(dst, p)
+	for i := range rows {
+		if i > 0 {
+			dst = append(dst, ',')
+		}
+		dst = l.appendRow(dst, &rows[i])
+	}
+	return append(dst, payloadEnd...)
+}
+
+// Between appendHead and payloadEnd stand the rows, commas between them.
+const payloadEnd = `]}}`
+
+func (l layout) appendHead(dst []byte, p part) []byte {
 	dst = append(dst, `{"session":{"session_id":`...)
 	dst = strconv.AppendInt(dst, p.session, 10)
 	dst = append(dst, `,"batch_seq":`...)
@@ -54,14 +68,7 @@ func appendPayload(dst []byte, p part, l layout, rows []destination.Row) []byte 
 	if l.limited {
 		dst = append(dst, `,"DATA_PROCESSING_OPTIONS","DATA_PROCESSING_OPTIONS_COUNTRY","DATA_PROCESSING_OPTIONS_STATE"`...)
 	}
-	dst = append(dst, `],"is_raw":true,"data":[`...)
-	for i := range rows {
-		if i > 0 {
-			dst = append(dst, ',')
-		}
-		dst = l.appendRow(dst, &rows[i])
-	}
-	return append(dst, `]}}`...)
+	return append(dst, `],"is_raw":true,"data":[`...)
 }
 
 // appendRow appends one row; its identifiers stand in the order of the schemes.
@@ -93,7 +100,7 @@ func appendCells(dst []byte, schemes []audience.Scheme, ids []audience.Identifie
 		if s == identity.MetaMADID {
 			dst = append(dst, ids[0].Value...)
 		} else {
-			dst = destination.AppendHex(dst, ids[0].Value)
+			dst = identity.AppendHex(dst, ids[0].Value)
 		}
 		ids = ids[1:]
 	}

@@ -10,17 +10,23 @@ import (
 
 // Split packs rows into requests of one schema each: the columns that any of the rows fills. A user with two values of a
 // key becomes two rows. A row that no key finds is named instead, and so is one without a value among rows with values: the
-// audience must be value-based then (3.6). A removal only has to fill that column, and is never refused for it.
+// audience must be value-based then (3.6). A removal only has to fill that column, and is never refused for it. Batches share what
+// they can of the rows given.
 func (c *Client) Split(rows []destination.Row, op destination.Op) ([]destination.Batch, []destination.Rejection) {
 	carried := c.schemes
 	if op == destination.Remove {
 		carried = allSchemes
 	}
-	var ids []audience.Identifier // of the rows that cannot go as they are, one after the other
-	packed := make([]destination.Row, 0, len(rows))
-	var left []destination.Rejection
 	valued := slices.ContainsFunc(rows, func(r destination.Row) bool { return r.HasValue })
-	for i, row := range rows {
+	asTheyAre := 0 // rows at the beginning that can go so; mostly all
+	if !valued {
+		asTheyAre = countFitting(rows, carried)
+	}
+	packed := rows[:asTheyAre:asTheyAre]
+	var ids []audience.Identifier // of the rows that cannot go as they are, one after the other
+	var left []destination.Rejection
+	for i, row := range rows[asTheyAre:] {
+		i += asTheyAre
 		if valued {
 			if reason := valueProblem(row); reason != "" && op == destination.Add {
 				left = append(left, destination.Rejection{Row: i, Reason: reason})
@@ -77,6 +83,29 @@ func valueProblem(row destination.Row) string {
 	return ""
 }
 
+// countFitting is how many rows at the beginning fit. Rows have mostly the same schemes as the one before.
+func countFitting(rows []destination.Row, carried []audience.Scheme) int {
+	for i := range rows {
+		if (i == 0 || !alike(rows[i-1].Identifiers, rows[i].Identifiers)) && !fits(rows[i].Identifiers, carried) {
+			return i
+		}
+	}
+	return len(rows)
+}
+
+// alike reports whether two rows have the same schemes in the same order.
+func alike(a, b []audience.Identifier) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for i := range a {
+		if a[i].Scheme != b[i].Scheme {
+			return false
+		}
+	}
+	return true
+}
+
 // fits reports whether a row can go as it is: a person is found by it, and its identifiers stand in the order of carried.
 func fits(ids []audience.Identifier, carried []audience.Scheme) bool {
 	found := false
@@ -108,9 +137,12 @@ func nthOf(ids []audience.Identifier, s audience.Scheme, n int) (audience.Identi
 func schemaOf(rows []destination.Row, carried []audience.Scheme) []audience.Scheme {
 	schema := make([]audience.Scheme, 0, len(carried))
 	used := make([]bool, len(carried))
-	for _, row := range rows {
+	for i := range rows {
+		if i > 0 && alike(rows[i-1].Identifiers, rows[i].Identifiers) {
+			continue
+		}
 		k := 0
-		for _, id := range row.Identifiers {
+		for _, id := range rows[i].Identifiers {
 			for carried[k] != id.Scheme {
 				k++
 			}

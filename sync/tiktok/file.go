@@ -105,7 +105,7 @@ func (c *Client) Files(rows iter.Seq2[destination.Row, error], schemes []audienc
 				if s.rows == 0 && kind == kindMixed {
 					s.content = append(append(s.content, s.column...), '\n')
 				}
-				s.content = append(destination.AppendHex(s.content, id.Value), '\n')
+				s.content = append(identity.AppendHex(s.content, id.Value), '\n')
 				s.rows++
 			}
 		}

@@ -1,4 +1,4 @@
-package destination
+package identity
 
 import (
 	"encoding/hex"
