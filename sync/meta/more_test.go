@@ -223,3 +223,40 @@ func TestFirstLoad(t *testing.T) {
 	slow.RequestsPerSecond = 2
 	require.Equal(t, destination.ByDiff, destination.FirstLoad(load, slow).Way)
 }
+
+// TestStopsInWords: what stops an audience or an account is told with the first refused request, and who must do what.
+func TestStopsInWords(t *testing.T) {
+	s, c, _, id := startTimed(t, sandbox.Config{})
+	batches, _ := c.Split(people(t, 3), destination.Add)
+	for name, stop := range map[string]struct {
+		with  func(on bool) error
+		scope destination.Scope
+		words string
+	}{
+		"flagged": {func(on bool) error {
+			if on {
+				return s.Meta().SetState(id, sandbox.StateFlagged)
+			}
+			return s.Meta().SetState(id, sandbox.StateNormal)
+		}, destination.OfAudience, "flagged"},
+		"terms": {func(on bool) error { return s.Meta().SetTerms(sandbox.DemoMetaAccount, !on) }, destination.OfAccount, "accept"},
+		"unshared": {func(on bool) error {
+			if on {
+				return s.Meta().SetState(id, sandbox.StateUnshared)
+			}
+			return s.Meta().SetState(id, sandbox.StateNormal)
+		}, destination.OfAudience, "share"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			require.NoError(t, stop.with(true))
+			_, err := c.Apply(t.Context(), id, batches[0])
+			e := failure(t, err)
+			require.Equal(t, destination.Misconfigured, e.Kind)
+			require.Equal(t, stop.scope, e.Scope)
+			require.Contains(t, e.Remedy, stop.words)
+			require.NoError(t, stop.with(false))
+			_, err = c.Apply(t.Context(), id, batches[0])
+			require.NoError(t, err, "and goes on once it is done")
+		})
+	}
+}

@@ -30,6 +30,12 @@ func layoutOf(b *destination.Batch) layout {
 		limited: slices.ContainsFunc(b.Rows, func(r destination.Row) bool { return r.Limited })}
 }
 
+// carries reports whether rows of another layout can go under this one, with blanks where they have nothing.
+func (l layout) carries(rows layout) bool {
+	return l.valued == rows.valued && (l.limited || !rows.limited) &&
+		!slices.ContainsFunc(rows.schemes, func(s audience.Scheme) bool { return !slices.Contains(l.schemes, s) })
+}
+
 // appendPayload appends the body of a request (2.4): always the array schema, is_raw true, blanks as "". Digests become
 // lower-case hex; the device ids beside them are letters, digits and dashes and need no escaping.
 func appendPayload(dst []byte, p part, l layout, rows []destination.Row) []byte {

@@ -79,7 +79,8 @@ func (c *Client) BeginReplace(ctx context.Context, audienceID string, spec desti
 func (r *replacement) Send(ctx context.Context, b destination.Batch, last bool) (destination.Result, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if b.Op != destination.Add || !sendable(&b) {
+	l := layout{schemes: r.client.schemes, valued: r.spec.Valued, limited: r.spec.Limited} // the same in every batch (2.5)
+	if b.Op != destination.Add || !sendable(&b) || !l.carries(layoutOf(&b)) {
 		return destination.Result{}, malformed()
 	}
 	if r.phase == unsure {
@@ -105,7 +106,6 @@ func (r *replacement) Send(ctx context.Context, b destination.Batch, last bool) 
 		}
 		r.phase, r.began = unsure, r.client.now()
 	}
-	l := layout{schemes: r.client.schemes, valued: r.spec.Valued, limited: r.spec.Limited}
 	p := part{session: r.session, number: r.number, last: last, total: r.spec.Rows}
 	result, err := r.client.send(ctx, http.MethodPost, r.audience+"/usersreplace", p, l, &b)
 	if err != nil {

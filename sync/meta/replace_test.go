@@ -2,6 +2,7 @@ package meta_test
 
 import (
 	"encoding/hex"
+	"errors"
 	"log/slog"
 	"net/http/httptest"
 	"os"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
 
 	"github.com/kohorta/kohorta/sync/destination"
 	"github.com/kohorta/kohorta/sync/identity"
@@ -278,4 +280,51 @@ func TestReplaceBadRows(t *testing.T) {
 	clock.advance(2 * time.Minute)
 	require.NoError(t, r.Finish(t.Context()))
 	holds(t, s, id, append(rows[:7:7], rows[8:]...))
+}
+
+// TestReplaceLaw: whatever is lost or refused on the way, retrying as the contract says and adding what was not confirmed
+// ends with exactly the people sent; and while the platform replaces, no other change reaches it.
+func TestReplaceLaw(t *testing.T) {
+	faults := []sandbox.Fault{
+		{Kind: sandbox.FaultResetBefore}, {Kind: sandbox.FaultResetAfter}, {Kind: sandbox.FaultHTTP500}, {Kind: sandbox.FaultHTML400},
+		{Kind: sandbox.FaultHTTP500, After: true}, {Kind: sandbox.FaultTruncatedJSON}, {Kind: sandbox.FaultEmpty200, After: true},
+		{Kind: sandbox.FaultCode, Code: 2650, Subcode: 1870148}, {Kind: sandbox.FaultRateLimited}, {Kind: sandbox.FaultCode, Code: 1, Subcode: 99},
+	}
+	all := people(t, 600)
+	rapid.Check(t, func(rt *rapid.T) {
+		s, c, clock, id := startTimed(t, sandbox.Config{})
+		rows := all[300 : 300+rapid.IntRange(1, 300).Draw(rt, "rows")]
+		batches, _ := c.Split(rows, destination.Add)
+		r, err := c.BeginReplace(t.Context(), id, destination.ReplaceSpec{Rows: int64(len(rows))})
+		require.NoError(rt, err)
+		var open []destination.Row // not confirmed
+	sending:
+		for i, b := range batches {
+			for range rapid.IntRange(0, 3).Draw(rt, "faults") {
+				f := rapid.SampledFrom(faults).Draw(rt, "fault")
+				f.Path, f.Count = rapid.SampledFrom([]string{"/usersreplace", "/sessions", ""}).Draw(rt, "path"), 1
+				require.NoError(rt, s.Inject(f))
+			}
+			clock.advance(time.Duration(rapid.IntRange(0, 40).Draw(rt, "minutes")) * time.Minute)
+			for attempt := 0; ; attempt++ {
+				require.Less(rt, attempt, 20)
+				_, err := r.Send(t.Context(), b, i == len(batches)-1)
+				if errors.Is(err, destination.ErrReplaceOver) {
+					for _, rest := range batches[i:] {
+						open = append(open, rest.Rows...)
+					}
+					break sending
+				}
+				if err == nil {
+					break
+				}
+				failure(t, err)
+			}
+		}
+		s.ClearFaults()
+		clock.advance(91 * time.Minute)
+		require.NoError(rt, r.Finish(t.Context()))
+		add(t, c, id, open)
+		holds(t, s, id, rows)
+	})
 }

@@ -62,6 +62,7 @@ func (m *Meta) SetState(audienceID string, state AudienceState) error {
 		a.remove()
 	case StateExpiring:
 		a.deleteTime = m.server.now().AddDate(0, 0, 90)
+	case StateNormal, StateUnshared, StateFlagged:
 	}
 	return nil
 }
