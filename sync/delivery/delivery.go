@@ -64,7 +64,7 @@ type Deliverer struct {
 	mu         sync.Mutex
 	lines      map[audience.AudienceID]*line
 	groups     map[string]*sync.Mutex
-	accounts   map[audience.DestinationID]*account
+	gates      map[string]*gate
 	connectors map[audience.DestinationID]connector
 	stopped    chan struct{} // holds a token when a line has somebody to look at; see Run
 }
@@ -76,7 +76,7 @@ const pageUsers = 100_000
 // New makes a Deliverer. Its Run must run for stops to leave while no sync is under way.
 func New(deps Deps) *Deliverer {
 	return &Deliverer{Deps: deps, pageUsers: pageUsers, lines: map[audience.AudienceID]*line{}, groups: map[string]*sync.Mutex{},
-		accounts: map[audience.DestinationID]*account{}, connectors: map[audience.DestinationID]connector{}, stopped: make(chan struct{}, 1)}
+		gates: map[string]*gate{}, connectors: map[audience.DestinationID]connector{}, stopped: make(chan struct{}, 1)}
 }
 
 // Plan says what a sync would do now. It changes nothing and asks no platform.
@@ -95,7 +95,7 @@ type target struct {
 	segment     audience.Segment
 	scope       audience.SyncScope
 	destination destination.Destination
-	account     *account
+	account     account
 	line        *line
 	group       *sync.Mutex // of the exclusive group, for intents to add; nil without rivals
 }
@@ -126,7 +126,7 @@ func (d *Deliverer) target(ctx context.Context, id audience.AudienceID) (target,
 		scope: audience.SyncScope{Audience: a.Number, Segment: segment.Number, Purpose: a.Purpose,
 			Destination: account.ID, Schemes: connected.Schemes()},
 		destination: connected,
-		account:     d.account(account.ID, connected.Limits().RequestsPerSecond),
+		account:     d.account(account, connected.Limits().RequestsPerSecond),
 		line:        d.lineOf(id),
 	}
 	return t, d.setRivals(ctx, &t)
@@ -214,7 +214,7 @@ func (d *Deliverer) plan(ctx context.Context, t target) (plan.Plan, plan.Evidenc
 	if err != nil {
 		return failed(err)
 	}
-	return tally.Plan(totals, evidence, requests, t.destination.Limits().RequestsPerSecond), evidence, nil
+	return tally.Plan(totals, evidence, requests, t.account.own.forecast(requests)), evidence, nil
 }
 
 // includes reports whether a step has a part with the operation.

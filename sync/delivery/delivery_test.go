@@ -190,29 +190,31 @@ func TestAudienceAtFaultRejectsNobody(t *testing.T) {
 func TestLastingFaultsStop(t *testing.T) {
 	for _, kind := range []destination.Kind{destination.Unauthorized, destination.Misconfigured, destination.Gone} {
 		t.Run(kind.String(), func(t *testing.T) {
-			w := newWorld()
-			w.want(12, "a")
-			w.platform.fails = func(destination.Batch) error {
-				if len(w.platform.requests) < 2 {
-					return nil
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld()
+				w.want(12, "a")
+				w.platform.fails = func(destination.Batch) error {
+					if len(w.platform.requests) < 2 {
+						return nil
+					}
+					return &destination.Error{Kind: kind, Remedy: "ask a person", Err: errors.New("no")}
 				}
-				return &destination.Error{Kind: kind, Remedy: "ask a person", Err: errors.New("no")}
-			}
-			report, err := w.sync("1")
-			var failure *destination.Error
-			require.ErrorAs(t, err, &failure)
-			require.Equal(t, kind, failure.Kind)
-			require.ErrorContains(t, err, "ask a person")
-			require.Equal(t, delivery.Outcome{Planned: 12, Confirmed: 5, Unknown: 5, NotTried: 2}, report.Additions)
-			require.Equal(t, audience.DeliverySending, w.ledger["u000009"].State)
-			require.Empty(t, w.ledger["u000010"].State)
+				report, err := w.sync("1")
+				var failure *destination.Error
+				require.ErrorAs(t, err, &failure)
+				require.Equal(t, kind, failure.Kind)
+				require.ErrorContains(t, err, "ask a person")
+				require.Equal(t, delivery.Outcome{Planned: 12, Confirmed: 5, Unknown: 5, NotTried: 2}, report.Additions)
+				require.Equal(t, audience.DeliverySending, w.ledger["u000009"].State)
+				require.Empty(t, w.ledger["u000010"].State)
 
-			w.platform.fails = nil
-			report, err = w.sync("2")
-			require.NoError(t, err)
-			require.Equal(t, delivery.Outcome{Planned: 7, Confirmed: 7}, report.Additions)
-			require.Equal(t, int64(5), report.Plan.Resends)
-			w.requireLaw(t)
+				w.platform.fails = nil
+				report, err = w.sync("2")
+				require.NoError(t, err)
+				require.Equal(t, delivery.Outcome{Planned: 7, Confirmed: 7}, report.Additions)
+				require.Equal(t, int64(5), report.Plan.Resends)
+				w.requireLaw(t)
+			})
 		})
 	}
 }

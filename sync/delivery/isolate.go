@@ -35,12 +35,12 @@ func (r *round) batch(ctx context.Context, b destination.Batch) error {
 // deliver sends a batch and settles its rows; those it leaves open are unknown. The error is one that ends the sync.
 func (r *round) deliver(ctx context.Context, b destination.Batch) error {
 	var result destination.Result
-	err := r.try(ctx, r.Log, func() (destination.Pace, error) {
-		err := r.overtake(ctx)
-		if b.Rows = r.remaining(b.Rows); err != nil || len(b.Rows) == 0 {
-			return destination.Pace{}, err
+	err := r.try(ctx, r.Log, r.urgency(), r.overtake, func() (destination.Pace, error) {
+		if b.Rows = r.remaining(b.Rows); len(b.Rows) == 0 {
+			return destination.Pace{}, errNothing
 		}
 		r.report.Requests++
+		var err error
 		result, err = r.destination.Apply(ctx, r.audience.PlatformID, b)
 		return result.Pace, err
 	})
@@ -129,7 +129,7 @@ func (r *round) judge(ctx context.Context) error {
 		return nil
 	}
 	var status destination.Status
-	err := r.try(ctx, r.Log, func() (destination.Pace, error) {
+	err := r.try(ctx, r.Log, r.urgency(), r.overtake, func() (destination.Pace, error) {
 		var err error
 		status, err = r.destination.Audience(ctx, r.audience.PlatformID)
 		return destination.Pace{}, err

@@ -1,82 +1,226 @@
 package delivery
 
 import (
+	"cmp"
 	"context"
+	"slices"
 	"sync"
 	"time"
 
-	"github.com/kohorta/kohorta/internal/audience"
 	"github.com/kohorta/kohorta/sync/destination"
 )
 
-// account paces the requests of one destination, whatever audience they are for.
-type account struct {
-	mu       sync.Mutex
-	interval time.Duration // between requests; 0: none is asked for
-	next     time.Time     // when the next request may leave
+// urgency orders the requests that wait for one gate.
+type urgency uint8
+
+const (
+	stopping urgency = iota
+	removing
+	adding
+)
+
+// How a gate follows the budget that answers report. Below the knee it lets requests through at its rate; from there to the
+// top ever fewer; beyond that hardly any, so that a budget that comes back by the minute or the hour is never overdrawn.
+const (
+	knee, top = 0.95, 0.99
+	trickle   = 1.0 / 400       // of the rate, above the top
+	ample     = 0.5             // of a budget: below, the rate may grow
+	growth    = 0.1             // a minute
+	mostRate  = 4               // times the rate to start at
+	refill    = 5 * time.Minute // to wait when the next request would not fit: the longest window of the platforms' short budgets
+)
+
+// The breaker of a gate. After so many requests without an answer in a row nothing more is sent but one probe at a time,
+// after spans that double.
+const (
+	breakAfter    = 5
+	firstBreak    = 5 * time.Second
+	longestBreak  = 5 * time.Minute
+	personalBreak = time.Minute // between probes while only a person can help
+)
+
+// gate lets requests through at a pace, the most urgent first, those of equal urgency in turn: an audience that has more to
+// send than others waits as often as they do. An account has one, and so have all accounts that share a token.
+type gate struct {
+	mu      sync.Mutex
+	waiting []*waiter     // by urgency, then in order of arrival
+	changed chan struct{} // closed and replaced when a waiter should look again
+	next    time.Time     // when the next request may leave
+
+	start, rate float64 // requests a second; 0: as fast as they come
+	grown       time.Time
+	used, cost  float64 // share of the tightest budget, and the most one request took of it
+	usual       float64 // requests a second lately, while above the knee
+
+	silent  int                // requests without an answer in a row
+	span    time.Duration      // of the break; 0 while closed
+	probing bool               // one request is under way to see whether the break can end
+	trouble *destination.Error // what only a person can mend; nil while all is well
+	since   time.Time          // of the trouble
 }
 
-// account is the one of a destination, at a perhaps new rate.
-func (d *Deliverer) account(id audience.DestinationID, requestsPerSecond float64) *account {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	a := d.accounts[id]
-	if a == nil {
-		a = &account{}
-		d.accounts[id] = a
+type waiter struct{ urgency }
+
+func newGate() *gate { return &gate{changed: make(chan struct{})} }
+
+// setRate takes over the rate of a destination that may have been edited.
+func (g *gate) setRate(perSecond float64) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.start != perSecond {
+		g.start, g.rate = perSecond, perSecond
 	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.interval = 0
-	if requestsPerSecond > 0 {
-		a.interval = time.Duration(float64(time.Second) / requestsPerSecond)
-	}
-	return a
 }
 
-// turn waits until a request may leave, and takes that place.
-func (a *account) turn(ctx context.Context) error {
+// turn waits until a request may leave, and takes that place; leave must follow. While only a person can help, and no probe
+// is due, the error is what is wrong, at once.
+func (g *gate) turn(ctx context.Context, u urgency) error {
+	w := &waiter{u}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	at, _ := slices.BinarySearchFunc(g.waiting, u+1, func(other *waiter, u urgency) int { return cmp.Compare(other.urgency, u) })
+	g.waiting = slices.Insert(g.waiting, at, w)
+	defer func() {
+		g.waiting = slices.DeleteFunc(g.waiting, func(other *waiter) bool { return other == w })
+		g.notify()
+	}()
 	for {
-		a.mu.Lock()
-		wait := time.Until(a.next)
-		if wait <= 0 {
-			a.next = time.Now().Add(a.interval)
-			a.mu.Unlock()
-			return ctx.Err()
-		}
-		a.mu.Unlock()
-		if err := sleep(ctx, wait); err != nil {
+		if err := ctx.Err(); err != nil {
 			return err
 		}
+		wait := time.Until(g.next)
+		if g.trouble != nil && (wait > 0 || g.probing) {
+			return g.trouble
+		}
+		if g.waiting[0] == w && wait <= 0 && !g.probing {
+			g.next = time.Now().Add(g.interval())
+			g.probing = g.span > 0
+			return nil
+		}
+		if g.waiting[0] != w || g.probing {
+			wait = longestBreak // someone else's move
+		}
+		g.await(ctx, wait)
 	}
 }
 
-// heed slows down as an answer asks. From four fifths of a budget on the interval grows, to the tenfold when it is used
-// up, so that a budget that fills again by the hour is not run into.
-func (a *account) heed(p destination.Pace) {
-	const ample = 0.8
-	if p.Used > ample {
-		a.mu.Lock()
-		a.next = a.next.Add(time.Duration(float64(a.interval) * 9 * (min(p.Used, 1) - ample) / (1 - ample)))
-		a.mu.Unlock()
+// await waits for a change, for some time at most, or for the end of ctx, without holding the gate.
+func (g *gate) await(ctx context.Context, wait time.Duration) {
+	changed := g.changed
+	g.mu.Unlock()
+	defer g.mu.Lock()
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-changed:
+	case <-timer.C:
+	case <-ctx.Done():
 	}
-	a.hold(p.Wait)
 }
 
-// hold lets nothing leave for so long.
-func (a *account) hold(wait time.Duration) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if until := time.Now().Add(wait); wait > 0 && until.After(a.next) {
-		a.next = until
+func (g *gate) notify() {
+	close(g.changed)
+	g.changed = make(chan struct{})
+}
+
+// interval is the time from one request to the next.
+func (g *gate) interval() time.Duration {
+	if g.rate == 0 {
+		return 0
+	}
+	share := min(1, max(trickle, (top-g.used)/(top-knee)))
+	return time.Duration(float64(time.Second) / (g.rate * share))
+}
+
+// leave takes in how a request went that turn let through. failure is nil when it was answered as it should be, or was not
+// sent after all.
+func (g *gate) leave(pace destination.Pace, failure *destination.Error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	defer g.notify()
+	g.probing = false
+	g.budget(pace.Used)
+	g.holdUntil(pace.Wait)
+	switch {
+	case failure == nil || failure.Kind == destination.RateLimited:
+		g.silent, g.span, g.trouble = 0, 0, nil
+	case failure.Kind == destination.Transient:
+		if g.silent++; g.silent >= breakAfter {
+			g.span = min(max(2*g.span, firstBreak), longestBreak)
+			g.holdUntil(g.span)
+		}
+	case personal(failure):
+		if g.trouble == nil {
+			g.since = time.Now()
+		}
+		g.trouble, g.span = failure, personalBreak
+		g.holdUntil(g.span)
+	default: // the platform has answered; what it says concerns this request or its audience
+		g.silent, g.span, g.trouble = 0, 0, nil
+	}
+	if failure != nil && failure.Kind == destination.RateLimited {
+		g.holdUntil(failure.RetryAfter)
+		if pace.Used == 0 { // it says nothing of budgets: what was too fast once is too fast
+			g.rate *= 0.9
+		}
+	}
+}
+
+// personal reports whether nothing of the account can be sent until a person has done something.
+func personal(e *destination.Error) bool {
+	return e.Scope >= destination.OfAccount && (e.Kind == destination.Unauthorized || e.Kind == destination.Misconfigured)
+}
+
+// budget follows the share of the tightest budget.
+func (g *gate) budget(used float64) {
+	if used == 0 {
+		return
+	}
+	now := time.Now()
+	if rise := used - g.used; g.used > 0 && rise > 0 {
+		g.cost = max(rise, 0.9*g.cost)
+	}
+	g.used = used
+	if used < ample && !g.grown.IsZero() {
+		minutes := min(now.Sub(g.grown).Minutes(), 1)
+		g.rate = min(g.rate*(1+growth*minutes), mostRate*g.start)
+	}
+	g.grown = now
+	if used > knee {
+		pace := 1 / max(g.interval().Seconds(), 0.001)
+		g.usual += 0.01 * (pace - g.usual)
+	}
+	if used+g.cost > 1 {
+		g.holdUntil(refill)
+	}
+}
+
+// holdUntil lets nothing leave for so long.
+func (g *gate) holdUntil(wait time.Duration) {
+	if until := time.Now().Add(wait); wait > 0 && until.After(g.next) {
+		g.next = until
 	}
 }
 
 // held is how long nothing may leave.
-func (a *account) held() time.Duration {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return time.Until(a.next)
+func (g *gate) held() time.Duration {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return time.Until(g.next)
+}
+
+// forecast is how long so many requests will take, as far as can be told now.
+func (g *gate) forecast(requests int64) time.Duration {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	rate := g.rate
+	if g.used > knee && g.usual > 0 {
+		rate = min(rate, g.usual)
+	}
+	if requests == 0 || rate == 0 {
+		return 0
+	}
+	return max(0, time.Until(g.next)) + time.Duration(float64(requests)/rate*float64(time.Second))
 }
 
 func sleep(ctx context.Context, d time.Duration) error {

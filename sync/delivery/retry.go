@@ -18,37 +18,79 @@ const (
 	widestSpan = time.Minute
 	// patience bounds the waiting for one request. A platform that asks for more ends the sync; what is left is the next one's.
 	patience = 15 * time.Minute
+	// A refused token is read again from its file so often, so long after: it may just be being replaced.
+	renewals   = 2
+	renewAfter = time.Second
 )
 
-// try runs one request until it succeeds, fails for good, or has been tried often enough.
-func (t target) try(ctx context.Context, log *slog.Logger, request func() (destination.Pace, error)) error {
+// errNothing is a request's that had nothing left to send.
+var errNothing = errors.New("nothing to send")
+
+// try runs one request until it succeeds, fails for good, or has been tried often enough. Before each attempt overtake, if
+// any, sends what has become more urgent meanwhile.
+func (t target) try(ctx context.Context, log *slog.Logger, u urgency, overtake func(context.Context) error,
+	request func() (destination.Pace, error),
+) error {
 	var waited time.Duration
 	for attempt := 1; ; attempt++ {
 		if wait := t.account.held(); wait > patience {
 			return &destination.Error{Kind: destination.RateLimited, Scope: destination.OfAccount, RetryAfter: wait,
 				Err: errors.New("the platform wants a longer pause than a sync waits for")}
 		}
-		if err := t.account.turn(ctx); err != nil {
+		if err := t.pass(ctx, u, overtake); err != nil {
 			return err
 		}
 		pace, err := request()
-		t.account.heed(pace)
 		var failure *destination.Error
-		if err == nil || !errors.As(err, &failure) || !passing(failure.Kind) {
+		if errors.Is(err, errNothing) {
+			t.account.leave(destination.Pace{}, nil)
+			return nil
+		}
+		if errors.As(err, &failure) && failure.Kind == destination.Unauthorized && attempt <= renewals {
+			t.account.leave(pace, nil)
+			if err := sleep(ctx, renewAfter); err != nil {
+				return err
+			}
+			continue
+		}
+		if failure == nil || !passing(failure.Kind) {
+			t.account.leave(pace, err)
 			return err
 		}
 		wait := max(failure.RetryAfter, rand.N(min(widestSpan, firstSpan<<(attempt-1))))
+		ofAccount := *failure
+		if ofAccount.Scope >= destination.OfAccount {
+			ofAccount.RetryAfter = wait
+		}
+		t.account.leave(pace, &ofAccount)
 		if waited += wait; attempt == attempts || waited > patience {
 			return err
 		}
 		log.Info("request will be repeated", "kind", failure.Kind.String(), "code", failure.Code, "attempt", attempt, "wait", wait)
-		if failure.Scope >= destination.OfAccount {
-			t.account.hold(wait)
-			continue
+		if failure.Scope >= destination.OfAccount && failure.Kind == destination.RateLimited {
+			continue // the gate waits
 		}
 		if err := sleep(ctx, wait); err != nil {
 			return err
 		}
+	}
+}
+
+// pass waits for the account's turn. What is to overtake goes first, also when it came while waiting.
+func (t target) pass(ctx context.Context, u urgency, overtake func(context.Context) error) error {
+	for {
+		if overtake != nil {
+			if err := overtake(ctx); err != nil {
+				return err
+			}
+		}
+		if err := t.account.turn(ctx, u); err != nil {
+			return err
+		}
+		if u == stopping || overtake == nil || !t.line.waits() {
+			return nil
+		}
+		t.account.leave(destination.Pace{}, nil)
 	}
 }
 

@@ -170,7 +170,7 @@ func TestVendors(t *testing.T) {
 			for i := range 50 {
 				v.set(t, 3000+i, "a")
 			}
-			inject(sandbox.Fault{Kind: sandbox.FaultTokenRevoked, Count: 1})
+			inject(sandbox.Fault{Kind: sandbox.FaultTokenRevoked, Count: 3}) // it is read from its file twice more
 			report, err = v.sync(t, "revoked")
 			var failure *destination.Error
 			require.ErrorAs(t, err, &failure)

@@ -207,7 +207,8 @@ func (s *sending) stopNow(ctx context.Context, users []audience.UserID) error {
 	return err
 }
 
-// overtake sends the stops that have come in since, before the round goes on without the users concerned.
+// overtake sends the stops that have come in since, before the round goes on without the users concerned. A round of stops
+// is overtaken by none.
 func (r *round) overtake(ctx context.Context) error {
 	if r.urgent {
 		return nil

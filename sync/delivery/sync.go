@@ -82,6 +82,16 @@ type round struct {
 	spare    int  // requests left for finding its bad rows
 }
 
+func (r *round) urgency() urgency {
+	switch {
+	case r.urgent:
+		return stopping
+	case r.op == destination.Remove:
+		return removing
+	}
+	return adding
+}
+
 // send stops, then, unless the plan is held, removes, then adds.
 func (s *sending) send(ctx context.Context) error {
 	select {
@@ -111,15 +121,15 @@ func (s *sending) send(ctx context.Context) error {
 		}
 	}
 	// No more is removed than was planned, and approved if need be: what left since is the next sync's.
-	removing := s.pass(ctx, &round{sending: s, op: destination.Remove}, p.Removals-p.Stops+p.Changes)
-	if removing != nil && !busy(removing) {
-		return removing
+	busyRemoving := s.pass(ctx, &round{sending: s, op: destination.Remove}, p.Removals-p.Stops+p.Changes)
+	if busyRemoving != nil && !busy(busyRemoving) {
+		return busyRemoving
 	}
 	if err := s.pass(ctx, &round{sending: s, op: destination.Add}, math.MaxInt64); err != nil {
 		return err
 	}
-	if removing != nil {
-		return removing
+	if busyRemoving != nil {
+		return busyRemoving
 	}
 	return s.remember(ctx)
 }
@@ -134,7 +144,7 @@ func busy(err error) bool {
 // ensureAudience creates the audience on the platform, or finds it there.
 func (s *sending) ensureAudience(ctx context.Context) error {
 	s.progress("creating the audience", 0, 0)
-	err := s.try(ctx, s.Log, func() (destination.Pace, error) {
+	err := s.try(ctx, s.Log, adding, nil, func() (destination.Pace, error) {
 		var err error
 		s.audience.PlatformID, err = s.destination.EnsureAudience(ctx,
 			destination.AudienceSpec{Key: s.audience.ID, Name: s.audience.PlatformName})

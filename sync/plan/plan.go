@@ -56,10 +56,10 @@ func (t *Tally) Count(row audience.SyncRow) Step {
 	return step
 }
 
-// Plan is the sum with those about whom target and ledger agree, at so many requests. Its members add up: they are
+// Plan is the sum with those about whom target and ledger agree, at so many requests and so long a time. Its members add up: they are
 // unchanged, added, changed or suppressed. Only users with a step were counted; see SyncTotals for the others. Hold is
 // what the evidence says against it.
-func (t *Tally) Plan(totals audience.SyncTotals, evidence Evidence, requests int64, requestsPerSecond float64) Plan {
+func (t *Tally) Plan(totals audience.SyncTotals, evidence Evidence, requests int64, duration time.Duration) Plan {
 	p := t.plan
 	if totals.Rejected > 0 {
 		if p.Suppressed == nil {
@@ -73,9 +73,7 @@ func (t *Tally) Plan(totals audience.SyncTotals, evidence Evidence, requests int
 		p.Members += n
 	}
 	p.Requests = requests
-	if requestsPerSecond > 0 {
-		p.Duration = time.Duration(float64(requests) / requestsPerSecond * float64(time.Second)).Round(time.Millisecond)
-	}
+	p.Duration = duration.Round(time.Millisecond)
 	p.Hold = evidence.hold(p, t.leavings)
 	return p
 }

@@ -87,7 +87,7 @@ func TestMembersAddUp(t *testing.T) {
 				totals.Rejected++
 			}
 		}
-		p := tally.Plan(totals, Evidence{}, 10, 4)
+		p := tally.Plan(totals, Evidence{}, 10, 2500*time.Millisecond)
 		require.Equal(t, totals.Members, p.Members)
 		require.Equal(t, 2500*time.Millisecond, p.Duration)
 		require.LessOrEqual(t, p.Resends, p.Additions+p.Removals+p.Changes)

@@ -1,0 +1,76 @@
+package delivery
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/kohorta/kohorta/internal/audience"
+	"github.com/kohorta/kohorta/sync/destination"
+)
+
+// account is what paces the requests of one advertising account, whatever audience they are for: a gate of its own, and
+// one it shares with all accounts of the same token.
+type account struct{ own, app *gate }
+
+// account is the one of a destination, at a perhaps new rate.
+func (d *Deliverer) account(of audience.Destination, requestsPerSecond float64) account {
+	a := d.gatesOf(of)
+	a.own.setRate(requestsPerSecond)
+	return a
+}
+
+func (d *Deliverer) gatesOf(of audience.Destination) account {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	gateOf := func(key string) *gate {
+		if d.gates[key] == nil {
+			d.gates[key] = newGate()
+		}
+		return d.gates[key]
+	}
+	return account{gateOf(fmt.Sprintf("account %s %s", of.Platform, of.Account)), gateOf(fmt.Sprintf("token %s %s", of.Platform, of.TokenSecret))}
+}
+
+// turn waits for both gates.
+func (a account) turn(ctx context.Context, u urgency) error {
+	if err := a.own.turn(ctx, u); err != nil {
+		return err
+	}
+	err := a.app.turn(ctx, u)
+	if err != nil {
+		a.own.leave(destination.Pace{}, nil)
+	}
+	return err
+}
+
+// leave takes in how a request went. An error of the app is every account's; the others are this one's alone.
+func (a account) leave(pace destination.Pace, err error) {
+	var failure *destination.Error
+	if errors.As(err, &failure) && failure.Scope == destination.OfApp {
+		a.app.leave(destination.Pace{}, failure)
+		failure = nil
+	} else {
+		a.app.leave(destination.Pace{}, nil)
+	}
+	a.own.leave(pace, failure)
+}
+
+// held is how long nothing may leave.
+func (a account) held() time.Duration { return max(a.own.held(), a.app.held()) }
+
+// Trouble is what keeps a destination's work waiting until a person acts, and since when: an expired token, a missing right.
+// nil when nothing is known to.
+func (d *Deliverer) Trouble(of audience.Destination) (*destination.Error, time.Time) {
+	a := d.gatesOf(of)
+	for _, g := range []*gate{a.own, a.app} {
+		g.mu.Lock()
+		trouble, since := g.trouble, g.since
+		g.mu.Unlock()
+		if trouble != nil {
+			return trouble, since
+		}
+	}
+	return nil, time.Time{}
+}

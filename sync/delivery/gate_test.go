@@ -1,0 +1,183 @@
+package delivery
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/kohorta/kohorta/internal/audience"
+	"github.com/kohorta/kohorta/sync/destination"
+)
+
+var (
+	silence = &destination.Error{Kind: destination.Transient, Err: errors.New("no answer")}
+	revoked = &destination.Error{Kind: destination.Unauthorized, Scope: destination.OfAccount, Remedy: "renew it", Err: errors.New("revoked")}
+	appOver = &destination.Error{Kind: destination.RateLimited, Scope: destination.OfApp, RetryAfter: time.Minute, Err: errors.New("too many")}
+)
+
+func accounts(t *testing.T, perSecond float64) (d *Deliverer, one, other, foreign account) {
+	t.Helper()
+	d = New(Deps{})
+	of := func(number, token string) account {
+		return d.account(audience.Destination{Platform: "x", Account: number, TokenSecret: token}, perSecond)
+	}
+	return d, of("1", "a"), of("2", "a"), of("3", "b")
+}
+
+// Whoever waits, a stop goes next, then removals, then adds; those alike take turns.
+func TestGateLetsTheMostUrgentThroughFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGate()
+		g.setRate(1)
+		require.NoError(t, g.turn(t.Context(), adding)) // the place now is taken
+		g.leave(destination.Pace{}, nil)
+		order := make(chan string, 12)
+		wait := func(name string, u urgency, requests int) {
+			go func() {
+				for range requests {
+					if g.turn(t.Context(), u) == nil {
+						order <- name
+						g.leave(destination.Pace{}, nil)
+					}
+				}
+			}()
+			synctest.Wait()
+		}
+		wait("big", adding, 4)
+		wait("small", adding, 2)
+		wait("removal", removing, 2)
+		wait("stop", stopping, 1)
+		time.Sleep(time.Minute)
+		close(order)
+		var got []string
+		for name := range order {
+			got = append(got, name)
+		}
+		require.Equal(t, "stop removal removal big small big small big big", strings.Join(got, " "))
+	})
+}
+
+// Ten minutes of trouble of one account cost it few requests and others nothing.
+func TestTroubleIsOneAccountsOwn(t *testing.T) {
+	for name, test := range map[string]struct {
+		failure *destination.Error
+		most    int
+		fast    bool // waiting work hears at once what is wrong
+	}{
+		"silence":       {failure: silence, most: 12},
+		"revoked token": {failure: revoked, most: 11, fast: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				_, sick, well, _ := accounts(t, 10)
+				ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
+				defer cancel()
+				asked, refused := 0, 0
+				for range 3 { // audiences
+					go func() {
+						for ctx.Err() == nil {
+							if err := sick.turn(ctx, adding); err != nil {
+								refused++
+								_ = sleep(ctx, time.Second)
+								continue
+							}
+							asked++
+							sick.leave(destination.Pace{}, test.failure)
+						}
+					}()
+				}
+				served := 0
+				for ctx.Err() == nil && well.turn(ctx, adding) == nil {
+					served++
+					well.leave(destination.Pace{}, nil)
+				}
+				require.InDelta(t, 6000, served, 2)
+				synctest.Wait()
+				require.LessOrEqual(t, asked, test.most)
+				require.Equal(t, test.fast, refused > 1000, refused)
+
+				time.Sleep(6 * time.Minute) // the next probe is due, and goes well
+				require.NoError(t, sick.turn(t.Context(), adding))
+				sick.leave(destination.Pace{}, nil)
+				begun := time.Now()
+				for range 11 {
+					require.NoError(t, sick.turn(t.Context(), adding))
+					sick.leave(destination.Pace{}, nil)
+				}
+				require.LessOrEqual(t, time.Since(begun), 1100*time.Millisecond)
+			})
+		})
+	}
+}
+
+// While a probe is under way nobody else sends.
+func TestOneProbeAtATime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGate()
+		for range breakAfter {
+			require.NoError(t, g.turn(t.Context(), adding))
+			g.leave(destination.Pace{}, silence)
+		}
+		require.NoError(t, g.turn(t.Context(), adding)) // the probe
+		through := false
+		go func() {
+			through = g.turn(t.Context(), stopping) == nil
+			g.leave(destination.Pace{}, nil)
+		}()
+		time.Sleep(time.Hour)
+		require.False(t, through)
+		g.leave(destination.Pace{}, nil)
+		synctest.Wait()
+		require.True(t, through)
+	})
+}
+
+// What the platform says of the app holds every account of its token, and no other.
+func TestAppIsSharedByItsAccounts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, one, other, foreign := accounts(t, 10)
+		require.NoError(t, one.turn(t.Context(), adding))
+		one.leave(destination.Pace{}, appOver)
+		for a, want := range map[*account]time.Duration{&foreign: 0, &other: time.Minute} {
+			begun := time.Now()
+			if want == 0 {
+				require.Zero(t, max(a.held(), 0))
+				continue
+			}
+			require.NoError(t, a.turn(t.Context(), adding))
+			require.Equal(t, want, time.Since(begun))
+			a.leave(destination.Pace{}, nil)
+		}
+	})
+}
+
+func TestTroubleIsAStateWithItsRemedy(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d, one, _, _ := accounts(t, 10)
+		of := func(n int) audience.Destination {
+			return audience.Destination{Platform: "x", Account: fmt.Sprint(n), TokenSecret: "a"}
+		}
+		require.NoError(t, one.turn(t.Context(), adding))
+		one.leave(destination.Pace{}, revoked)
+		began := time.Now()
+		time.Sleep(2 * time.Minute)
+		require.NoError(t, one.turn(t.Context(), adding)) // a probe
+		one.leave(destination.Pace{}, revoked)
+		trouble, since := d.Trouble(of(1))
+		require.Equal(t, "renew it", trouble.Remedy)
+		require.Equal(t, began, since)
+		trouble, _ = d.Trouble(of(2))
+		require.Nil(t, trouble)
+		time.Sleep(personalBreak)
+		require.NoError(t, one.turn(t.Context(), adding))
+		one.leave(destination.Pace{}, nil)
+		trouble, _ = d.Trouble(of(1))
+		require.Nil(t, trouble)
+	})
+}
