@@ -13,6 +13,7 @@ import (
 	"github.com/kohorta/kohorta/internal/audience"
 	"github.com/kohorta/kohorta/internal/engine/enginetest"
 	"github.com/kohorta/kohorta/internal/warehouse"
+	"github.com/kohorta/kohorta/segmenter/rfm"
 )
 
 // world is a real ClickHouse with the service's schema, in which histories are written and queries run.
@@ -22,11 +23,24 @@ type world struct {
 	users int // written so far: each gets an id of its own
 }
 
-// models are what the tests' expressions may refer to. Version 3 of the RFM model is the one to read, others hold traps.
-var models = []Scores{
-	{Model: "rfm", Kind: audience.ModelRFM, Number: 1, Version: 3},
-	{Model: "habits", Kind: audience.ModelKMeans, Number: 2, Version: 1},
-	{Model: "untrained", Kind: audience.ModelKMeans, Number: 9},
+// models are what the tests' expressions may refer to. Version 3 of the k-means model is the one to read, others hold traps.
+var models = modelsWith(&RFM{
+	PurchaseTypes: []string{"purchase"}, RefundTypes: []string{"refund"},
+	Model: rfm.Model{
+		Bins:      3,
+		Recency:   rfm.Scale{Descending: true, Bounds: []rfm.Bound{{Value: 30}, {Value: 2}}},
+		Frequency: rfm.Scale{Bounds: []rfm.Bound{{Value: 2}, {Value: 3}}},
+		Monetary:  rfm.Scale{Bounds: []rfm.Bound{{Value: 1}, {Value: 3_000_000}}},
+		Rules:     []rfm.Rule{{Segment: "champions", Recency: rfm.Range{3, 3}, Frequency: rfm.Range{2, 3}}, {Segment: "at_risk", Recency: rfm.Range{1, 2}}},
+	},
+})
+
+func modelsWith(model *RFM) []Scores {
+	return []Scores{
+		{Model: "rfm", Kind: audience.ModelRFM, Number: 1, Version: 1, RFM: model},
+		{Model: "habits", Kind: audience.ModelKMeans, Number: 2, Version: 3},
+		{Model: "untrained", Kind: audience.ModelKMeans, Number: 9},
+	}
 }
 
 func newWorld(t testing.TB) *world {
@@ -37,20 +51,31 @@ func newWorld(t testing.TB) *world {
 	return &world{t: t, store: store}
 }
 
-// write stores histories under new user ids, which it returns in the same order.
+// write stores histories under new user ids, which it gives them and returns in the same order.
 func (w *world) write(histories []History) []audience.UserID {
 	w.t.Helper()
 	var ids []audience.UserID
 	var events []audience.Event
 	var profiles []audience.ProfileUpdate
-	var scores []string
-	for _, h := range histories {
+	var scores, pins []string
+	for i := range histories {
+		h := &histories[i]
 		w.users++
 		id := audience.UserID(fmt.Sprintf("user-%06d", w.users))
 		ids = append(ids, id)
-		for i, e := range h.Events {
-			e.User, e.ID = id, fmt.Sprint(i)
-			events = append(events, e)
+		h.User = id
+		for i := range h.Events {
+			h.Events[i].User, h.Events[i].ID = id, fmt.Sprint(i)
+		}
+		events = append(events, h.Events...)
+		for _, p := range h.Pins {
+			expires := int64(0)
+			if !p.Expires.IsZero() {
+				expires = p.Expires.UnixMilli()
+			}
+			pins = append(pins, // a pin that stands, and an earlier one that does not
+				fmt.Sprintf("('%s', %d, %d, fromUnixTimestamp64Milli(%d), %d)", id, p.Segment, p.Held, expires, 100+p.Version),
+				fmt.Sprintf("('%s', %d, %d, fromUnixTimestamp64Milli(0), %d)", id, p.Segment, -p.Held, 1))
 		}
 		country := h.Profile.Country
 		profiles = append(profiles, audience.ProfileUpdate{User: id, Country: &country, Texts: h.Profile.Texts, Numbers: h.Profile.Numbers})
@@ -63,6 +88,9 @@ func (w *world) write(histories []History) []audience.UserID {
 	_, err := w.store.WriteEvents(w.t.Context(), events)
 	require.NoError(w.t, err)
 	require.NoError(w.t, w.store.UpsertProfiles(w.t.Context(), profiles))
+	if len(pins) > 0 {
+		require.NoError(w.t, w.store.Exec(w.t.Context(), audience.Query{SQL: "INSERT INTO pins (user_id, segment, held, expires, version) VALUES " + strings.Join(pins, ", ")}))
+	}
 	if len(scores) > 0 {
 		require.NoError(w.t, w.store.Exec(w.t.Context(), audience.Query{SQL: `INSERT INTO scores
 			(model, version, user_id, r, f, m, segment, recency_days, frequency, monetary_micros, label, distance) VALUES ` + strings.Join(scores, ", ")}))
@@ -75,19 +103,33 @@ func scoreRow(model audience.Number, version uint32, user audience.UserID, s aud
 		model, version, user, s.R, s.F, s.M, s.Segment, s.RecencyDays, s.Frequency, s.MonetaryMicros, s.Label)
 }
 
-// members runs a query of Program.Query.
-func (w *world) members(q audience.Query) map[audience.UserID][]uint32 {
+// evaluated is a row of a query of Program.Query.
+type evaluated struct {
+	segments []audience.Number
+	due      time.Time // zero: never
+}
+
+// evaluate runs a query of Program.Query.
+func (w *world) evaluate(q audience.Query) map[audience.UserID]evaluated {
 	w.t.Helper()
-	found := map[audience.UserID][]uint32{}
+	found := map[audience.UserID]evaluated{}
 	err := w.store.Select(w.t.Context(), q, func(scan func(...any) error) error {
 		var user string
 		var segments []uint32
-		if err := scan(&user, &segments); err != nil {
+		var due int64
+		if err := scan(&user, &segments, &due); err != nil {
 			return err
 		}
 		_, twice := found[audience.UserID(user)]
 		require.False(w.t, twice, "two rows of %s", user)
-		found[audience.UserID(user)] = segments
+		row := evaluated{segments: []audience.Number{}}
+		for _, s := range segments {
+			row.segments = append(row.segments, audience.Number(s))
+		}
+		if due != 0 {
+			row.due = time.UnixMilli(due).UTC()
+		}
+		found[audience.UserID(user)] = row
 		return nil
 	})
 	require.NoError(w.t, err, "%s\n%v", q.SQL, q.Params)
@@ -96,53 +138,79 @@ func (w *world) members(q audience.Query) map[audience.UserID][]uint32 {
 
 // compile compiles expressions as segments s0, s1, … with the numbers 1, 2, …
 func compile(t require.TestingT, expressions ...string) *Program {
+	return compileAs(t, models, func(*Segment) {}, expressions...)
+}
+
+// compileAs compiles expressions as segments s0, s1, … with the numbers 1, 2, …, and whatever else shape gives them.
+func compileAs(t require.TestingT, scores []Scores, shape func(*Segment), expressions ...string) *Program {
 	segments := make([]Segment, len(expressions))
 	for i, e := range expressions {
 		segments[i] = Segment{ID: audience.SegmentID(fmt.Sprintf("s%d", i)), Number: audience.Number(i + 1), Expression: e}
+		shape(&segments[i])
 	}
-	p, err := Compile(segments, models)
+	p, err := Compile(segments, scores)
 	require.NoError(t, err, strings.Join(expressions, "\n"))
 	return p
 }
 
-// expected is what the reference evaluator says of a history, as segment numbers.
-func expected(p *Program, h History, at time.Time) []uint32 {
-	h.Memberships = map[audience.SegmentID]bool{}
-	numbers := []uint32{}
-	for _, u := range p.units {
-		h.Memberships[u.ID] = u.expr.Eval(h, at)
-		if h.Memberships[u.ID] {
-			numbers = append(numbers, uint32(u.Number))
-		}
-	}
-	slices.Sort(numbers)
-	return numbers
-}
-
 // agree says where the query, for everybody and for the asked users, and the reference evaluator do not say the same of the histories of ids;
-// these must be all users there are. It counts the memberships.
-func (w *world) agree(p *Program, at time.Time, histories []History, ids, asked []audience.UserID) (memberships int, err error) {
+// these must be all users there are. Of the asked, it also compares the answer with those at instants before the one at which time may change it.
+// It counts the memberships.
+func (w *world) agree(p *Program, at time.Time, histories []History, ids, asked []audience.UserID, instants ...time.Duration) (memberships int, err error) {
 	w.t.Helper()
-	everybody, given := w.members(p.Query(at, nil)), w.members(p.Query(at, asked))
+	everybody, given := w.evaluate(p.Query(at, nil)), w.evaluate(p.Query(at, asked))
 	if len(everybody) != len(ids) || !slices.Equal(slices.Sorted(maps.Keys(given)), asked) {
 		return 0, fmt.Errorf("%d of %d users evaluated, %d of %d asked for", len(everybody), len(ids), len(given), len(asked))
 	}
 	for i, id := range ids {
-		want := expected(p, histories[i], at)
+		want, got := p.Eval(histories[i], at), everybody[id]
 		restricted, isGiven := given[id]
-		if !slices.Equal(everybody[id], want) || isGiven && !slices.Equal(restricted, want) {
+		if !slices.Equal(got.segments, want) || isGiven && (!slices.Equal(restricted.segments, want) || restricted.due != got.due) {
 			return 0, fmt.Errorf("at %s: reference %v, everybody %v, given %v\n%s\n%+v\n%s",
-				at.Format(time.RFC3339Nano), want, everybody[id], restricted, sources(p), histories[i], p.Query(at, nil).SQL)
+				at.Format(time.RFC3339Nano), want, got, restricted, sources(p), histories[i], p.Query(at, nil).SQL)
+		}
+		if !isGiven {
+			memberships += len(want)
+			continue
+		}
+		for _, instant := range undue(histories[i], at, got.due, instants) {
+			if later := p.Eval(histories[i], instant); !slices.Equal(later, want) {
+				return 0, fmt.Errorf("%v at %s, %v at %s, though nothing is due before %s\n%s\n%+v\n%s",
+					want, at.Format(time.RFC3339Nano), later, instant.Format(time.RFC3339Nano), got.due.Format(time.RFC3339Nano), sources(p), histories[i], p.Query(at, nil).SQL)
+			}
 		}
 		memberships += len(want)
 	}
 	return memberships, nil
 }
 
+// undue are instants after at and before due: those around each event, and each of the distances after an event and after at; and the last one.
+func undue(h History, at, due time.Time, distances []time.Duration) (instants []time.Time) {
+	candidates := []time.Time{due.Add(-time.Millisecond)}
+	for _, distance := range append(distances, 0) {
+		from := []time.Time{at}
+		for _, e := range h.Events {
+			from = append(from, e.Time)
+		}
+		for _, p := range h.Pins {
+			from = append(from, p.Expires)
+		}
+		for _, t := range from {
+			candidates = append(candidates, t.Add(distance-time.Millisecond), t.Add(distance), t.Add(distance+time.Millisecond))
+		}
+	}
+	for _, t := range candidates {
+		if t.After(at) && (t.Before(due) || due.IsZero()) {
+			instants = append(instants, t)
+		}
+	}
+	return instants
+}
+
 func sources(p *Program) string {
 	var lines []string
 	for _, u := range p.units {
-		lines = append(lines, fmt.Sprintf("%d: %s", u.Number, u.Expression))
+		lines = append(lines, fmt.Sprintf("%d %s %d: %s", u.Number, u.Group, u.Priority, u.Expression))
 	}
 	return strings.Join(lines, "\n")
 }

@@ -11,10 +11,13 @@ import (
 
 // History is all that is known of one user.
 type History struct {
-	Events      []audience.Event // in any order, each once
-	Profile     audience.Profile // zero without a profile
+	User    audience.UserID
+	Events  []audience.Event // in any order, each once
+	Profile audience.Profile // zero without a profile
+	Pins    []audience.Pin   // that stand, one a segment at most
+	// Scores are the labels of k-means models; those of an RFM model follow from the events, see Program.Eval.
 	Scores      map[audience.ModelID]audience.Score
-	Memberships map[audience.SegmentID]bool // in the segments the expression refers to, at the same time
+	Memberships map[audience.SegmentID]bool // in the segments the expression refers to, at the same time; see Program.Eval
 }
 
 // Eval says whether the expression holds of a user at a time. It is the definition the SQL is tested against: it looks at every event for every

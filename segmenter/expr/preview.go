@@ -38,12 +38,16 @@ func (p *Program) Preview(id audience.SegmentID, at time.Time, sample int) audie
 // Expr is the checked expression of a compiled segment.
 func (p *Program) Expr(id audience.SegmentID) *Expr { return p.units[p.byID[id]].expr }
 
-// closure is a unit and all it refers to, be it through others, in the program's order.
+// closure is a unit and all it depends on, be it through others, in the program's order.
 func (p *Program) closure(target int) []int {
 	needed := []int{target}
 	for i := 0; i < len(needed); i++ {
+		depends := slices.Clone(p.units[needed[i]].before)
 		for _, id := range p.units[needed[i]].expr.References().Segments {
-			if unit := p.byID[id]; !slices.Contains(needed, unit) {
+			depends = append(depends, p.byID[id])
+		}
+		for _, unit := range depends {
+			if !slices.Contains(needed, unit) {
 				needed = append(needed, unit)
 			}
 		}

@@ -12,25 +12,25 @@ import (
 )
 
 func TestFaultsBetweenSegments(t *testing.T) {
-	chain := []Segment{{"chain-0", 1, "true"}}
+	chain := []Segment{{ID: "chain-0", Number: 1, Expression: "true"}}
 	for i := range maxChain {
-		chain = append(chain, Segment{audience.SegmentID(fmt.Sprintf("chain-%d", i+1)), audience.Number(i + 2), fmt.Sprintf(`in_segment("chain-%d")`, i)})
+		chain = append(chain, Segment{ID: audience.SegmentID(fmt.Sprintf("chain-%d", i+1)), Number: audience.Number(i + 2), Expression: fmt.Sprintf(`in_segment("chain-%d")`, i)})
 	}
 	for _, c := range []struct {
 		name     string
 		segments []Segment
 		want     []string // all contained in the error
 	}{
-		{"itself", []Segment{{"a", 1, `true || in_segment("a")`}}, []string{`segment "a": 1:20`, "cycle: a → a"}},
-		{"a cycle", []Segment{{"a", 1, `in_segment("b")`}, {"b", 2, `in_segment("c")`}, {"c", 3, `!in_segment("a")`}},
+		{"itself", []Segment{{ID: "a", Number: 1, Expression: `true || in_segment("a")`}}, []string{`segment "a": 1:20`, "cycle: a → a"}},
+		{"a cycle", []Segment{{ID: "a", Number: 1, Expression: `in_segment("b")`}, {ID: "b", Number: 2, Expression: `in_segment("c")`}, {ID: "c", Number: 3, Expression: `!in_segment("a")`}},
 			[]string{`segment "c": 1:13`, "cycle: a → b → c → a"}},
-		{"a cycle further on", []Segment{{"a", 1, `in_segment("b")`}, {"b", 2, `in_segment("b")`}}, []string{`segment "b"`, "cycle: b → b"}},
-		{"a missing segment", []Segment{{"vip", 1, `true`}, {"b", 2, `in_segment("vipp")`}}, []string{`segment "b": 1:12`, `no enabled segment "vipp"`, "did you mean vip?"}},
-		{"a missing model", []Segment{{"a", 1, `cluster("habit") == 1`}}, []string{`segment "a": 1:9`, `no kmeans model "habit"`, "did you mean habits?"}},
-		{"a model of the wrong kind", []Segment{{"a", 1, `cluster("rfm") == 1`}}, []string{`no kmeans model "rfm"`}},
-		{"a syntax error", []Segment{{"a", 1, `did("a"`}}, []string{`segment "a": 1:8`}},
+		{"a cycle further on", []Segment{{ID: "a", Number: 1, Expression: `in_segment("b")`}, {ID: "b", Number: 2, Expression: `in_segment("b")`}}, []string{`segment "b"`, "cycle: b → b"}},
+		{"a missing segment", []Segment{{ID: "vip", Number: 1, Expression: `true`}, {ID: "b", Number: 2, Expression: `in_segment("vipp")`}}, []string{`segment "b": 1:12`, `no enabled segment "vipp"`, "did you mean vip?"}},
+		{"a missing model", []Segment{{ID: "a", Number: 1, Expression: `cluster("habit") == 1`}}, []string{`segment "a": 1:9`, `no kmeans model "habit"`, "did you mean habits?"}},
+		{"a model of the wrong kind", []Segment{{ID: "a", Number: 1, Expression: `cluster("rfm") == 1`}}, []string{`no kmeans model "rfm"`}},
+		{"a syntax error", []Segment{{ID: "a", Number: 1, Expression: `did("a"`}}, []string{`segment "a": 1:8`}},
 		{"a long chain", chain, []string{"more than 32 steps"}},
-		{"one id twice", []Segment{{"a", 1, `true`}, {"a", 2, `true`}}, []string{`"a" is given twice`}},
+		{"one id twice", []Segment{{ID: "a", Number: 1, Expression: `true`}, {ID: "a", Number: 2, Expression: `true`}}, []string{`"a" is given twice`}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			_, err := Compile(c.segments, models)
@@ -43,7 +43,7 @@ func TestFaultsBetweenSegments(t *testing.T) {
 }
 
 func TestSegmentsReferringToOneAnother(t *testing.T) {
-	p, err := Compile([]Segment{{"a", 1, `in_segment("c") || in_segment("b")`}, {"b", 2, `in_segment("c")`}, {"c", 3, `rfm.r > 1`}}, models)
+	p, err := Compile([]Segment{{ID: "a", Number: 1, Expression: `in_segment("c") || in_segment("b")`}, {ID: "b", Number: 2, Expression: `in_segment("c")`}, {ID: "c", Number: 3, Expression: `rfm.r > 1`}}, models)
 	require.NoError(t, err)
 	require.Equal(t, []audience.SegmentID{"a", "b"}, p.ReferringTo("c"))
 	require.Empty(t, p.ReferringTo("a"))
@@ -66,7 +66,7 @@ func TestOnlyWhatIsNeededIsRead(t *testing.T) {
 	}
 	require.Contains(t, sql, fmt.Sprintf("time > fromUnixTimestamp64Milli(%d", noon.UnixMilli()-30*dayMillis))
 
-	require.NotContains(t, compile(t, `rfm.r > 1`).Query(noon, nil).SQL, "events")
+	require.NotContains(t, compile(t, `attr.a > 1`).Query(noon, nil).SQL, "events")
 	_, where, _ := strings.Cut(compile(t, `count("a", "7d") > 1 && did("a")`).Query(noon, nil).SQL, "WHERE")
 	require.NotContains(t, where, "time > ", "all history of a")
 }

@@ -13,18 +13,19 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/kohorta/kohorta/internal/audience"
+	"github.com/kohorta/kohorta/segmenter/rfm"
 )
 
 // The vocabulary of random expressions and histories is small, so that they meet.
 var (
-	eventTypes = []string{"purchase", "visit", "quo'te\\"}
+	eventTypes = []string{"purchase", "visit", "refund", "quo'te\\"}
 	keys       = []string{"category", "price", "vip", "odd {key:String}'"}
-	texts      = []string{"", "true", "false", "Furniture", "furniture", "Fur", "zürich", "\x00'\\{p0:String}", "5"}
+	texts      = []string{"", "true", "false", "Furniture", "champions", "Fur", "zürich", "\x00'\\{p0:String}", "5"}
 	numbers    = []float64{0, 1, 2, 2.5, -1, 0.1, 0.333333, 100, -0.30000000000000004, 1e15}
 	windows    = []string{"1s", "10s", "1m", "1h", "1d", "2d", "1w", "90d", "36500d"}
 	micros     = []int64{0, 1, -1, 1_000_000, 2_500_000, -1_000_000, 100_000_000, 333_333, audience.MaxValueMicros}
 	countries  = []string{"", "DE", "TR"}
-	labels     = []string{"", "champions", "at_risk"}
+	zones      = []string{"", "America/New_York", "Asia/Kathmandu", "America/Sao_Paulo"}
 )
 
 // TestQueryEqualsReference is the law: SQL, for everybody and for given users, and the reference evaluator agree on every expression and history.
@@ -42,7 +43,7 @@ func TestQueryEqualsReference(t *testing.T) {
 
 // compareOn writes random histories around one instant, then compares random expressions on all of them, at that instant and others.
 func compareOn(t *testing.T, seed int) {
-	const users, segments = 250, 6
+	const users, segments, asked = 250, 6, 20
 	w := newWorld(t)
 	instant := time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)
 	generator := rapid.Custom(func(t *rapid.T) History { return aHistory(t, instant) })
@@ -60,8 +61,13 @@ func compareOn(t *testing.T, seed int) {
 		for i := range segments {
 			expressions = append(expressions, anExpression(t, i))
 		}
-		from := rapid.IntRange(0, users-10).Draw(t, "from")
-		members, err := w.agree(compile(t, expressions...), at, histories, ids, ids[from:from+10])
+		from := rapid.IntRange(0, users-asked).Draw(t, "from")
+		program := compileAs(t, modelsWith(aModel(t)), func(s *Segment) {
+			if s.Number%2 == 1 { // no segment is before one that it refers to
+				s.Group, s.Priority = rapid.SampledFrom([]string{"", "", "tier", "stage"}).Draw(t, "group"), int(s.Number)/rapid.IntRange(1, 3).Draw(t, "even")
+			}
+		}, expressions...)
+		members, err := w.agree(program, at, histories, ids, ids[from:from+asked], distances(t)...)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -83,7 +89,6 @@ func TestExactValues(t *testing.T) {
 			{Type: "booking", Time: audience.EarliestEvent, ValueMicros: math.MaxInt64}, {Type: "booking", Time: audience.EarliestEvent, ValueMicros: -math.MaxInt64},
 		},
 		Profile: audience.Profile{Numbers: map[string]float64{"zero": 0, "tenth": 0.1, "huge": math.MaxFloat64, "tiny": math.SmallestNonzeroFloat64}},
-		Scores:  map[audience.ModelID]audience.Score{"rfm": {R: 1, F: 1, M: 1}},
 	}
 	expressions := []string{
 		`count("purchase", "1h") == 2 && count("purchase", "3600s") == 2 && count("purchase") == 3`,
@@ -94,7 +99,7 @@ func TestExactValues(t *testing.T) {
 		`(attr.zero * -1.0) in [0] && attr.zero in [-0.0] && attr.zero * -1.0 == 0`,
 		`attr.tenth + 0.2 == 0.30000000000000004 && attr.tenth + 0.2 != 0.3 && attr.tiny > 0 && attr.huge * 10.0 > attr.huge * 1.0`,
 		`1 / attr.zero > 1e300 && !(attr.zero / 0 == attr.zero * 1) && !(attr.zero / 0 != 0) && 3 / 2 == 1.5`,
-		`rfm.recency_days == 0 && rfm.frequency == 0 && rfm.monetary == 0.0 && !has(rfm.segment) && rfm.r - -1 == 2`,
+		`rfm.recency_days == 0 && rfm.frequency == 3 && rfm.monetary == 0.300029 && rfm.segment == "champions" && rfm.r - -1 == 4`,
 		`!(attr.none != 1) && !(attr.none == 1) && !(attr.none * 1 in [0]) && !(attr.none < "x") && !(last("visit") < now) && !has(attr.none)`,
 	}
 	w := newWorld(t)
@@ -102,7 +107,55 @@ func TestExactValues(t *testing.T) {
 	p := compile(t, expressions...)
 	members, err := w.agree(p, at, []History{user}, ids, ids)
 	require.NoError(t, err)
-	require.Equal(t, len(expressions), members, "%v", expected(p, user, at))
+	require.Equal(t, len(expressions), members, "%v", p.Eval(user, at))
+}
+
+// aModel is a random trained RFM model, or none.
+func aModel(t *rapid.T) *RFM {
+	if rapid.IntRange(0, 9).Draw(t, "untrained") == 0 {
+		return nil
+	}
+	bounds := func(of ...int64) (bounds []rfm.Bound) {
+		for range rapid.IntRange(0, 3).Draw(t, "bounds") {
+			b := rfm.Bound{Value: rapid.SampledFrom(of).Draw(t, "bound")}
+			if rapid.IntRange(0, 3).Draw(t, "keyed") == 0 {
+				b.Key = "user-000100"
+			}
+			bounds = append(bounds, b)
+		}
+		return bounds
+	}
+	config := rfm.Config{
+		Frequency:  rapid.SampledFrom([]rfm.FrequencyBy{"", rfm.Days, rfm.Events}).Draw(t, "frequency"),
+		Monetary:   rapid.SampledFrom([]rfm.MonetaryBy{"", rfm.Mean}).Draw(t, "monetary"),
+		Refunds:    rapid.SampledFrom([]rfm.Refunds{"", rfm.Ignore}).Draw(t, "refunds"),
+		Recency:    rapid.SampledFrom([]rfm.RecencyBy{"", rfm.Elapsed}).Draw(t, "recency"),
+		WindowDays: rapid.SampledFrom([]int{0, 0, 1, 90}).Draw(t, "window days"),
+		TimeZone:   rapid.SampledFrom(zones).Draw(t, "zone"),
+	}
+	return &RFM{
+		PurchaseTypes: []string{"purchase"}, RefundTypes: []string{"refund", "visit"}, Config: config,
+		Model: rfm.Model{
+			Bins:      4,
+			Recency:   rfm.Scale{Descending: true, Bounds: bounds(0, 1, 2, 30, 5000)},
+			Frequency: rfm.Scale{Bounds: bounds(1, 2, 3)},
+			Monetary:  rfm.Scale{Bounds: bounds(-1_000_000, 0, 1, 2_500_000)},
+			Rules:     rapid.SampledFrom([][]rfm.Rule{nil, {{Segment: "champions", Recency: rfm.Range{3, 4}}, {Segment: "at_risk", Frequency: rfm.Range{1, 2}, Monetary: rfm.Range{2, 4}}}}).Draw(t, "rules"),
+		},
+	}
+}
+
+// distances are lengths of time after which answers change, and a few others.
+func distances(t *rapid.T) []time.Duration {
+	distances := []time.Duration{24 * time.Hour, 48 * time.Hour, 31 * 24 * time.Hour, 720 * time.Hour, time.Hour, 10 * time.Second}
+	for _, source := range windows[:len(windows)-1] {
+		w, _ := parseWindow(source)
+		distances = append(distances, time.Duration(w.lengthMillis)*time.Millisecond)
+	}
+	for range 5 {
+		distances = append(distances, time.Duration(rapid.Int64Range(0, 50*dayMillis).Draw(t, "distance"))*time.Millisecond)
+	}
+	return distances
 }
 
 // anExpression is the text of a random condition; before is how many segments in_segment may name.
@@ -315,14 +368,16 @@ func aHistory(t *rapid.T, at time.Time) (h History) {
 	}
 	h.Profile.Country = rapid.SampledFrom(countries).Draw(t, "country")
 	h.Profile.Texts, h.Profile.Numbers = properties(t)
-	h.Scores = map[audience.ModelID]audience.Score{}
-	if rapid.Bool().Draw(t, "scored") {
-		score := uint8(rapid.IntRange(1, 5).Draw(t, "r"))
-		h.Scores["rfm"] = audience.Score{
-			R: score, F: 6 - score, M: 3, Segment: rapid.SampledFrom(labels).Draw(t, "segment"),
-			RecencyDays: int32(rapid.IntRange(0, 3).Draw(t, "recency")), Frequency: uint32(rapid.IntRange(0, 3).Draw(t, "frequency")), MonetaryMicros: rapid.SampledFrom(micros).Draw(t, "monetary"),
+	for segment := range audience.Number(3) {
+		if rapid.IntRange(0, 9).Draw(t, "pinned") == 0 {
+			h.Pins = append(h.Pins, audience.Pin{
+				Segment: 1 + 2*segment, Held: rapid.SampledFrom([]audience.Held{audience.HeldIn, audience.HeldOut, audience.Released}).Draw(t, "held"),
+				Expires: rapid.SampledFrom([]time.Time{{}, {}, at, at.Add(time.Millisecond), at.Add(time.Hour)}).Draw(t, "expires"),
+				Version: rapid.Uint64Range(1, 9).Draw(t, "version"),
+			})
 		}
 	}
+	h.Scores = map[audience.ModelID]audience.Score{}
 	if rapid.Bool().Draw(t, "clustered") {
 		h.Scores["habits"] = audience.Score{Label: uint16(rapid.IntRange(0, 3).Draw(t, "label"))}
 	}

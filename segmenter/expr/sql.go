@@ -16,27 +16,35 @@ import (
 //	  FULL JOIN everybody, or the given users
 //	  LEFT JOIN profiles, each needed attribute
 //	  LEFT JOIN scores of each needed model
+//	  LEFT JOIN pins
+//	→ what is derived from these: RFM scores, sequences
 //	→ one SELECT a level: the segments that refer to no other, then those that refer to them, …
+//	→ the next instants at which time changes an answer
 //	→ the answer: segments of each user, or the figures of a preview
 //
 // A user without a row in a table gets zeros and empty texts, which is what no events, no profile and no score mean here.
 
 // Query evaluates all segments at a time, to the millisecond, for the given users or, when users is nil, for everybody. Its rows are
-// user_id String and segments Array(UInt32), ascending; everybody evaluated has a row, users that are not known have none.
+//
+//	user_id  String
+//	segments Array(UInt32)  ascending
+//	due      Int64          the next instant, in milliseconds since 1970, at which time alone may change the segments; 0 is never
+//
+// Everybody evaluated has a row, users that are not known have none. Until due the segments stay what they are unless something new is known.
 func (p *Program) Query(at time.Time, users []audience.UserID) audience.Query {
 	c := newComposer(p, at, users)
 	units := make([]int, len(p.units))
 	for i := range units {
 		units[i] = i
 	}
-	levels := c.levels(units)
+	levels := append(c.levels(units), c.instants(units))
 	slices.SortFunc(units, func(a, b int) int { return cmp.Compare(p.units[a].Number, p.units[b].Number) })
 	numbers := make([]string, len(units))
 	for i, u := range units {
 		numbers[i] = fmt.Sprintf("%s * %d", alias(u), p.units[u].Number)
 	}
 	segments := fmt.Sprintf("CAST(arrayFilter(n -> n > 0, [%s]), 'Array(UInt32)')", strings.Join(numbers, ", "))
-	return c.query("user_id, "+segments+" AS segments", levels)
+	return c.query("user_id, "+segments+" AS segments, due", levels)
 }
 
 // composer collects what the conditions of one query need, then writes it. Texts become parameters; numbers and times are written out: ClickHouse
@@ -48,11 +56,13 @@ type composer struct {
 	params     map[string]any
 	texts      map[string]string // parameter of each text
 
-	types      []string         // of events, in the order of their numbers, from 1
-	reach      map[string]int64 // longest window of each of them in milliseconds; 0 is all history
-	predicates []column         // of events
-	tables     []*joined
-	columns    int
+	types   []string           // of events, in the order of their numbers, from 1
+	reach   map[string]int64   // the instant after which each of them is read, in milliseconds
+	windows map[string][]int64 // lengths of the windows of each of them, in milliseconds
+	ofEach  []column           // of events
+	tables  []*joined
+	columns int
+	derived []column // of users, from the columns of the tables
 }
 
 // joined is a table to join, with the columns to take from it.
@@ -65,7 +75,7 @@ type joined struct {
 type column struct{ alias, sql string }
 
 func newComposer(p *Program, at time.Time, users []audience.UserID) *composer {
-	c := &composer{program: p, atMillis: at.UnixMilli(), params: map[string]any{}, texts: map[string]string{}, reach: map[string]int64{}}
+	c := &composer{program: p, atMillis: at.UnixMilli(), params: map[string]any{}, texts: map[string]string{}, reach: map[string]int64{}, windows: map[string][]int64{}}
 	if users != nil {
 		ids := make([]string, len(users))
 		for i, u := range users {
@@ -76,8 +86,9 @@ func newComposer(p *Program, at time.Time, users []audience.UserID) *composer {
 	return c
 }
 
-// alias is the column that says whether a user is in a segment.
-func alias(unit int) string { return fmt.Sprintf("s%d", unit) }
+// alias is the column that says whether a user is in a segment, computed the one that says whether its expression holds.
+func alias(unit int) string    { return fmt.Sprintf("s%d", unit) }
+func computed(unit int) string { return fmt.Sprintf("x%d", unit) }
 
 // levels writes the conditions of the units, those of one level together.
 func (c *composer) levels(units []int) [][]column {
@@ -87,7 +98,9 @@ func (c *composer) levels(units []int) [][]column {
 		for len(levels) <= level {
 			levels = append(levels, nil)
 		}
-		levels[level] = append(levels[level], column{alias(u), c.ofUser().condition(c.program.units[u].expr.root)})
+		levels[level] = append(levels[level],
+			column{computed(u), c.ofUser().condition(c.program.units[u].expr.root)},
+			column{alias(u), c.membership(u)})
 	}
 	return levels
 }
@@ -116,21 +129,35 @@ func (c *composer) column(from, sql string) string {
 		at = len(c.tables)
 		c.tables = append(c.tables, &joined{name: from})
 	}
-	table := c.tables[at]
-	for _, known := range table.columns {
+	columns := &c.tables[at].columns
+	before := len(*columns)
+	alias := once(columns, fmt.Sprintf("c%d", c.columns), sql)
+	c.columns += len(*columns) - before
+	return alias
+}
+
+// derive is a column computed from the columns of the tables.
+func (c *composer) derive(sql string) string {
+	return once(&c.derived, fmt.Sprintf("d%d", len(c.derived)), sql)
+}
+
+// once appends a column unless there is one of the same SQL, and returns its alias.
+func once(columns *[]column, alias, sql string) string {
+	for _, known := range *columns {
 		if known.sql == sql {
 			return known.alias
 		}
 	}
-	alias := fmt.Sprintf("c%d", c.columns)
-	c.columns++
-	table.columns = append(table.columns, column{alias, sql})
+	*columns = append(*columns, column{alias, sql})
 	return alias
 }
 
 // query writes the query around the levels; answer selects from their columns.
 func (c *composer) query(answer string, levels [][]column) audience.Query {
 	var b strings.Builder
+	if len(c.derived) > 0 {
+		levels = append([][]column{c.derived}, levels...)
+	}
 	fmt.Fprintf(&b, "SELECT %s\nFROM ", answer)
 	for _, level := range slices.Backward(levels) {
 		fmt.Fprintf(&b, "(\nSELECT *,\n  %s\nFROM ", list(level))

@@ -171,10 +171,11 @@ func (w writer) numberField(f field) string {
 		key := w.composer.text(f.name)
 		return fmt.Sprintf("if(%s, %s, nan)", w.profile("mapContains(numbers, "+key+")"), w.profile("numbers["+key+"]"))
 	default:
-		if f.name == "monetary" {
-			return fmt.Sprintf("if(%s, %s / 1e6, nan)", w.present(f), w.score(f.model, "monetary_micros"))
+		if f.name != "label" {
+			return w.rfmField(f.name)
 		}
-		return fmt.Sprintf("if(%s, toFloat64(%s), nan)", w.present(f), w.score(f.model, f.name))
+		label := w.label(f.model)
+		return fmt.Sprintf("if(%s > 0, toFloat64(%s), nan)", label, label)
 	}
 }
 
@@ -192,14 +193,21 @@ func (w writer) text(v value) string {
 	case ofProfile:
 		return w.profile("country")
 	default:
-		return w.score(f.model, "segment")
+		return w.rfmField(f.name)
 	}
 }
 
 // present writes that a field has a value. A property of unknown kind has one as a text or as a number.
 func (w writer) present(f field) string {
-	if f.from == ofProfile || f.from == score {
-		return w.presentColumn(f)
+	switch {
+	case f.from == ofProfile:
+		return fmt.Sprintf("(%s != '')", w.text(f))
+	case f.from == score && f.name == "label":
+		return fmt.Sprintf("(%s > 0)", w.label(f.model))
+	case f.from == score && w.rfm() == nil:
+		return "0"
+	case f.from == score:
+		return w.bought()
 	}
 	key := w.composer.text(f.name)
 	in := map[kind][]string{text: {"texts"}, number: {"numbers"}, unknown: {"texts", "numbers"}}[f.of]
@@ -211,18 +219,6 @@ func (w writer) present(f field) string {
 		}
 	}
 	return "(" + strings.Join(parts, " OR ") + ")"
-}
-
-// presentColumn writes that a column holds something: scores and labels begin at 1, names are not empty.
-func (w writer) presentColumn(f field) string {
-	switch f.name {
-	case "country", "segment":
-		return fmt.Sprintf("(%s != '')", w.text(f))
-	case "recency_days", "frequency", "monetary": // may be 0
-		return fmt.Sprintf("(%s > 0)", w.score(f.model, "r"))
-	default:
-		return fmt.Sprintf("(%s > 0)", w.score(f.model, f.name))
-	}
 }
 
 // float writes a finite number as a Float64 literal; a negative one in parentheses, since "- -1" could become a comment.

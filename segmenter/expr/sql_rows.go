@@ -2,9 +2,6 @@ package expr
 
 import (
 	"fmt"
-	"maps"
-	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/kohorta/kohorta/internal/audience"
@@ -14,19 +11,21 @@ import (
 const (
 	eventRows   = "events"
 	profileRows = "profiles FINAL"
+	pinRows     = "pins FINAL"
 )
 
 // users writes the users with every column the conditions need. The events' columns are many: they stand on the left of their join, where rows
 // pass through while the right side, here the narrow list of users, is held in memory.
 func (c *composer) users() string {
-	from := "(SELECT DISTINCT user_id FROM users" + c.where("users") + ") AS everybody"
+	from := fmt.Sprintf("(SELECT DISTINCT user_id FROM (SELECT user_id FROM users%s UNION ALL SELECT user_id FROM pins%s)) AS everybody",
+		c.where("users"), c.where("pins"))
 	names := []string{"user_id"}
 	for _, table := range c.tables {
 		for _, column := range table.columns {
 			names = append(names, column.alias)
 		}
 		if table.name == eventRows {
-			from = fmt.Sprintf("%s\nGROUP BY user_id\n) AS active FULL JOIN %s USING (user_id)", c.rows(table), from)
+			from = fmt.Sprintf("%s\n) AS active FULL JOIN %s USING (user_id)", c.rows(table), from)
 		}
 	}
 	for i, table := range c.tables {
@@ -37,33 +36,26 @@ func (c *composer) users() string {
 	return fmt.Sprintf("SELECT %s\nFROM %s", strings.Join(names, ", "), from)
 }
 
-// rows writes the select of a table's columns, but for its end.
+// rows writes the select of a table's columns, one row a user, but for its end.
 func (c *composer) rows(table *joined) string {
 	from := table.name + c.where(table.name)
-	if table.name == eventRows {
-		from = c.events()
+	switch table.name {
+	case eventRows:
+		from = c.events() + "\nGROUP BY user_id"
+	case pinRows:
+		from += "\nGROUP BY user_id"
 	}
 	return fmt.Sprintf("(\nSELECT user_id,\n  %s\nFROM %s", list(table.columns), from)
-}
-
-// events writes the events as the aggregates read them.
-func (c *composer) events() string {
-	numbers := make([]string, len(c.types))
-	for i := range numbers {
-		numbers[i] = strconv.Itoa(i + 1)
-	}
-	columns := append([]column{
-		{"type_number", fmt.Sprintf("transform(type, %s, [%s], 0)", c.textList(c.types), strings.Join(numbers, ", "))},
-		{"millis", "toUnixTimestamp64Milli(time)"},
-	}, c.predicates...)
-	return fmt.Sprintf("(\nSELECT user_id, value_micros, %s\nFROM %s%s\n)", list(columns), eventRows, c.where(eventRows))
 }
 
 // where restricts a table to what the query needs of it.
 func (c *composer) where(table string) string {
 	var conditions []string
-	if table == eventRows {
+	switch table {
+	case eventRows:
 		conditions = append(conditions, c.eventRange())
+	case pinRows:
+		conditions = append(conditions, c.pinsInForce())
 	}
 	if model, isScores := c.modelOf(table); isScores {
 		conditions = append(conditions, fmt.Sprintf("model = %d AND version = %d", model.Number, model.Version))
@@ -77,76 +69,12 @@ func (c *composer) where(table string) string {
 	return "\nWHERE " + strings.Join(conditions, " AND ")
 }
 
-// eventRange holds for events of the needed types as far back as the longest window of each; type and time lead key and partitions.
-func (c *composer) eventRange() string {
-	types := make(map[int64][]string)
-	for event, reach := range c.reach {
-		types[reach] = append(types[reach], event)
-	}
-	var ranges []string
-	for _, reach := range slices.Sorted(maps.Keys(types)) {
-		slices.Sort(types[reach])
-		events := "type IN " + c.textList(types[reach])
-		if reach > 0 {
-			// Events begin in 1970; the engine's times do not go back as far as windows do.
-			events += fmt.Sprintf(" AND time > fromUnixTimestamp64Milli(%d, 'UTC')", max(c.atMillis-reach, -1))
-		}
-		ranges = append(ranges, "("+events+")")
-	}
-	return fmt.Sprintf("time <= fromUnixTimestamp64Milli(%d, 'UTC') AND (%s)", c.atMillis, strings.Join(ranges, " OR "))
-}
-
-// typeNumber is the number of an event type, whose events it makes reach back as far as the window.
-func (c *composer) typeNumber(event string, w window) int {
-	reach, known := c.reach[event]
-	if !known {
-		c.types = append(c.types, event)
-	}
-	if !known || w.all() || reach != 0 && w.lengthMillis > reach {
-		c.reach[event] = w.lengthMillis
-	}
-	return slices.Index(c.types, event) + 1
-}
-
-// summary is the aggregate's column. Times are one millisecond on, so that 0 is none.
-func (c *composer) summary(a aggregate) string {
-	counts := fmt.Sprintf("type_number = %d", c.typeNumber(a.event, a.window))
-	if !a.window.all() {
-		counts += fmt.Sprintf(" AND millis > (%d)", c.atMillis-a.window.lengthMillis)
-	}
-	if a.where != nil {
-		counts += " AND " + c.predicate(c.ofEvent().condition(a.where))
-	}
-	switch a.function {
-	case sum:
-		return c.column(eventRows, fmt.Sprintf("sumIf(value_micros, %s)", counts))
-	case last, daysSince:
-		return c.column(eventRows, fmt.Sprintf("maxIf(millis + 1, %s)", counts))
-	case first:
-		return c.column(eventRows, fmt.Sprintf("minIf(millis + 1, %s)", counts))
-	default:
-		return c.column(eventRows, fmt.Sprintf("countIf(%s)", counts))
-	}
-}
-
-// predicate is the column of a condition of events.
-func (c *composer) predicate(sql string) string {
-	for _, known := range c.predicates {
-		if known.sql == sql {
-			return known.alias
-		}
-	}
-	alias := fmt.Sprintf("e%d", len(c.predicates))
-	c.predicates = append(c.predicates, column{alias, sql})
-	return alias
-}
-
 // profile is a column of the user's profile.
 func (c *composer) profile(sql string) string { return c.column(profileRows, sql) }
 
-// score is a column of the user's score in a model; without a trained version nobody has one.
-func (c *composer) score(model audience.ModelID, name string) string {
-	return c.column(scoreRows(c.program.scores[model]), name)
+// label is a column of the user's cluster in a model; without a trained version nobody has one.
+func (c *composer) label(model audience.ModelID) string {
+	return c.column(scoreRows(c.program.scores[model]), "label")
 }
 
 // scoreRows names the scores of a model among the tables.

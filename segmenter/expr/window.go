@@ -2,6 +2,7 @@ package expr
 
 import (
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -12,6 +13,14 @@ type window struct{ lengthMillis int64 }
 
 // all reports whether the window has no beginning.
 func (w window) all() bool { return w.lengthMillis == 0 }
+
+// bounds says which events the window holds at an instant, in milliseconds: those after the one bound up to the other.
+func (w window) bounds(at int64) (after, until int64) {
+	if w.all() {
+		return math.MinInt64, at
+	}
+	return at - w.lengthMillis, at
+}
 
 const (
 	secondMillis = int64(time.Second / time.Millisecond)

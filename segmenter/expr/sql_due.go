@@ -1,0 +1,174 @@
+package expr
+
+import (
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+	"strings"
+)
+
+// instants writes the column due of Program.Query: the first of the instants after the evaluation at which something changes that a condition
+// reads, though nothing new is known: an event leaves a window, or is no longer dated in the future; a pin ends; a day is over; a time that
+// moves along with now meets one that does not. Each is 0 when it never comes. One too early costs a look; none may be too late.
+func (c *composer) instants(units []int) []column {
+	d := &deadlines{composer: c}
+	for _, u := range units {
+		d.condition(c.program.units[u].expr.root)
+	}
+	instants := d.instants
+	if len(c.program.units) > 0 {
+		instants = append(instants, c.column(pinRows, "minIf(toUnixTimestamp64Milli(expires), toUnixTimestamp64Milli(expires) > 0)"))
+	}
+	instants = append(instants, c.leaving()...)
+	if len(c.types) > 0 {
+		instants = append(instants, c.column(eventRows, "minIf(millis, type_number = 0)"))
+	}
+	slices.Sort(instants)
+	all := strings.Join(slices.Compact(instants), ", ")
+	return append(d.columns, column{"due", fmt.Sprintf("arrayMin(arrayFilter(instant -> instant > %d, CAST([%s], 'Array(Int64)')))", c.atMillis, all)})
+}
+
+// leaving writes when the first event leaves a window. An event of a certain age leaves the shortest window that is longer.
+func (c *composer) leaving() (instants []string) {
+	types := map[string][]string{} // the numbers of those with the same windows
+	longest := map[string]int64{}
+	for i, event := range c.types {
+		lengths := slices.Sorted(slices.Values(c.windows[event]))
+		if len(lengths) == 0 {
+			continue
+		}
+		slices.Reverse(lengths)
+		written := fmt.Sprintf("CAST([-%s], 'Array(Int64)')", strings.Join(strings.Fields(strings.Trim(fmt.Sprint(lengths), "[]")), ", -"))
+		types[written] = append(types[written], fmt.Sprint(i+1))
+		longest[written] = lengths[0]
+	}
+	for _, lengths := range slices.Sorted(maps.Keys(types)) {
+		leaves := c.each(fmt.Sprintf("millis - roundDown(millis - %d, %s)", c.atMillis+1, lengths))
+		instants = append(instants, c.column(eventRows, fmt.Sprintf("minIf(%s, type_number IN (%s) AND millis > (%d))",
+			leaves, strings.Join(types[lengths], ", "), c.atMillis-longest[lengths])))
+	}
+	return instants
+}
+
+// deadlines collects the instants at which time changes what conditions read.
+type deadlines struct {
+	*composer
+	instants []string
+	columns  []column // that instants are computed from
+}
+
+func (d *deadlines) condition(c condition) {
+	switch c := c.(type) {
+	case and:
+		d.conditions(c.operands...)
+	case or:
+		d.conditions(c.operands...)
+	case not:
+		d.condition(c.operand)
+	case choice:
+		d.conditions(c.test, c.then, c.otherwise)
+	case same:
+		d.conditions(c.left, c.right)
+	case comparison:
+		if !d.daysAgainst(c.left, c.right) && !d.daysAgainst(c.right, c.left) {
+			d.value(c.left)
+			d.value(c.right)
+			d.meeting(c.left, c.right)
+		}
+	case oneOf:
+		d.value(c.needle)
+		for _, element := range c.list {
+			d.meeting(c.needle, element)
+		}
+	case match:
+		d.value(c.text)
+	case present:
+		d.value(c.field)
+	}
+}
+
+func (d *deadlines) conditions(all ...condition) {
+	for _, c := range all {
+		d.condition(c)
+	}
+}
+
+func (d *deadlines) value(v value) {
+	switch v := v.(type) {
+	case aggregate:
+		if v.function == daysSince {
+			last := d.summary(v)
+			d.instants = append(d.instants, fmt.Sprintf("if(%s = 0, 0, %s - 1 + (intDiv(%d - %s, %d) + 1) * %d)", last, last, d.atMillis+1, last, dayMillis, dayMillis))
+		}
+	case field:
+		if v.from == score && d.rfm() != nil && slices.Contains([]string{"r", "segment", "recency_days"}, v.name) {
+			d.instants = append(d.instants, d.rfmChange(v.name))
+		}
+	case arithmetic:
+		d.value(v.left)
+		d.value(v.right)
+	case pick:
+		d.condition(v.test)
+		d.value(v.then)
+		d.value(v.otherwise)
+	}
+}
+
+// daysAgainst knows days_since beside a constant: only the days around the constant matter.
+func (d *deadlines) daysAgainst(days, threshold value) bool {
+	a, isAggregate := days.(aggregate)
+	l, isLiteral := threshold.(literal)
+	if !isAggregate || !isLiteral || a.function != daysSince {
+		return false
+	}
+	last := d.summary(a)
+	for _, day := range slices.Compact([]float64{math.Ceil(l.number), math.Floor(l.number) + 1}) {
+		if day > 0 && day <= float64(maxWindowMillis/dayMillis) {
+			reached := fmt.Sprintf("%s + %d", last, int64(day)*dayMillis-1)
+			d.instants = append(d.instants, fmt.Sprintf("if(%s = 0, 0, %s)", last, reached))
+		}
+	}
+	return true
+}
+
+// meeting knows when two times, or two spans, meet of which one moves with now. Their difference is linear in now until then.
+func (d *deadlines) meeting(a, b value) {
+	if a.kind() != moment && a.kind() != span || !moves(a) && !moves(b) {
+		return
+	}
+	w := d.ofUser()
+	meet := fmt.Sprintf("t%d", len(d.columns))
+	d.columns = append(d.columns, column{meet, fmt.Sprintf("%s - (%s - %s) / (%s - %s)", float(float64(d.atMillis)), w.number(a), w.number(b), w.slope(a), w.slope(b))})
+	// never is below infinity, where they meet that move alike; NaN is not greater than anything. A fraction is rounded down: early is harmless.
+	const never = 1e15
+	d.instants = append(d.instants, fmt.Sprintf("if(%s > %d AND %s < %g, greatest(%d, toInt64(floor(%s))), 0)", meet, d.atMillis-1, meet, never, d.atMillis+1, meet))
+}
+
+// moves says whether now is part of the value.
+func moves(v value) bool {
+	switch v := v.(type) {
+	case now:
+		return true
+	case arithmetic:
+		return moves(v.left) || moves(v.right)
+	case pick:
+		return moves(v.then) || moves(v.otherwise)
+	default:
+		return false
+	}
+}
+
+// slope writes how many milliseconds a time or span gains in one: times and spans are only added and subtracted.
+func (w writer) slope(v value) string {
+	switch v := v.(type) {
+	case now:
+		return "1"
+	case arithmetic:
+		return fmt.Sprintf("(%s %c %s)", w.slope(v.left), v.op, w.slope(v.right))
+	case pick:
+		return fmt.Sprintf("if(%s, %s, %s)", w.condition(v.test), w.slope(v.then), w.slope(v.otherwise))
+	default:
+		return "0"
+	}
+}

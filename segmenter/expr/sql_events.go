@@ -1,0 +1,102 @@
+package expr
+
+import (
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// events writes the events as the aggregates read them. Those dated in the future have no type but 0: no aggregate counts them yet.
+func (c *composer) events() string {
+	numbers := make([]string, len(c.types))
+	for i := range numbers {
+		numbers[i] = strconv.Itoa(i + 1)
+	}
+	columns := append([]column{
+		{"millis", "toUnixTimestamp64Milli(time)"},
+		{"type_number", fmt.Sprintf("if(millis > %d, 0, transform(type, %s, [%s], 0))", c.atMillis, c.textList(c.types), strings.Join(numbers, ", "))},
+	}, c.ofEach...)
+	table := "events"
+	if c.restricted {
+		table = "events_by_user" // the same events, one user's beside one another
+	}
+	return fmt.Sprintf("(\nSELECT user_id, value_micros, %s\nFROM %s%s\n)", list(columns), table, c.where(eventRows))
+}
+
+// eventRange holds for events of the needed types as far back as anything reads each; type and time lead key and partitions.
+func (c *composer) eventRange() string {
+	types := make(map[int64][]string)
+	for event, after := range c.reach {
+		types[after] = append(types[after], event)
+	}
+	var ranges []string
+	for _, after := range slices.Sorted(maps.Keys(types)) {
+		slices.Sort(types[after])
+		events := "type IN " + c.textList(types[after])
+		if after >= 0 { // events begin in 1970, and the engine's times do not go back as far as windows do
+			events += fmt.Sprintf(" AND time > fromUnixTimestamp64Milli(%d, 'UTC')", after)
+		}
+		ranges = append(ranges, "("+events+")")
+	}
+	return "(" + strings.Join(ranges, " OR ") + ")"
+}
+
+// typeNumber is the number of an event type, of which it makes the query read as much as the window holds.
+func (c *composer) typeNumber(event string, w window) int {
+	after, _ := w.bounds(c.atMillis)
+	reach, known := c.reach[event]
+	if !known {
+		c.types = append(c.types, event)
+		reach = math.MaxInt64
+	}
+	c.reach[event] = min(reach, after)
+	if w.lengthMillis > 0 && !slices.Contains(c.windows[event], w.lengthMillis) {
+		c.windows[event] = append(c.windows[event], w.lengthMillis)
+	}
+	return slices.Index(c.types, event) + 1
+}
+
+// within writes that an event at hand, of a type whose events are not in the future, lies in the window.
+func (c *composer) within(w window) string {
+	after, until := w.bounds(c.atMillis)
+	sql := ""
+	if after != math.MinInt64 {
+		sql += fmt.Sprintf(" AND millis > (%d)", after)
+	}
+	if until < c.atMillis {
+		sql += fmt.Sprintf(" AND millis <= (%d)", until)
+	}
+	return sql
+}
+
+// counts writes that the aggregate counts the event at hand.
+func (c *composer) counts(a aggregate) string {
+	sql := fmt.Sprintf("type_number = %d", c.typeNumber(a.event, a.window)) + c.within(a.window)
+	if a.where != nil {
+		sql += " AND " + c.each(c.ofEvent().condition(a.where))
+	}
+	return sql
+}
+
+// summary is the aggregate's column. Times are one millisecond on, so that 0 is none.
+func (c *composer) summary(a aggregate) string {
+	counts := c.counts(a)
+	switch a.function {
+	case sum:
+		return c.column(eventRows, fmt.Sprintf("sumIf(value_micros, %s)", counts))
+	case last, daysSince:
+		return c.column(eventRows, fmt.Sprintf("maxIf(millis + 1, %s)", counts))
+	case first:
+		return c.column(eventRows, fmt.Sprintf("minIf(millis + 1, %s)", counts))
+	default:
+		return c.column(eventRows, fmt.Sprintf("countIf(%s)", counts))
+	}
+}
+
+// each is a column of every event.
+func (c *composer) each(sql string) string {
+	return once(&c.ofEach, fmt.Sprintf("e%d", len(c.ofEach)), sql)
+}
