@@ -61,7 +61,7 @@ func (s *Segmenter) evaluateSome(ctx context.Context, users []audience.UserID, a
 	}
 	w := s.writer(d, at, cause, progress)
 	var timers []audience.Timer
-	for e, err := range s.Log.Evaluated(ctx, d.query(at, users)) {
+	for e, err := range s.Log.Evaluated(ctx, d.program.Query(at, users)) {
 		if err != nil {
 			return w.result, fmt.Errorf("evaluate %d segments of %d users: %w", len(d.segments), len(users), err)
 		}
@@ -101,7 +101,7 @@ func (s *Segmenter) evaluateEverybody(ctx context.Context, at time.Time, cause s
 		s.overtaken = nil
 	}()
 
-	staged, err := s.Log.Stage(ctx, d.query(at, nil))
+	staged, err := s.Log.Stage(ctx, d.program.Query(at, nil))
 	if err != nil {
 		return Evaluation{}, fmt.Errorf("evaluate %d segments: %w", len(d.segments), err)
 	}

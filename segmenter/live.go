@@ -27,7 +27,7 @@ const (
 	CauseStart   = "start"   // everybody is evaluated when the service starts
 	CauseEvent   = "event"   // an event came in
 	CauseProfile = "profile" // a profile changed
-	CauseTime    = "time"    // time passed
+	CauseTime    = "timer"   // time passed
 )
 
 // Touch says that what is known of the users has changed, and is durable. They are evaluated within the next steps; the

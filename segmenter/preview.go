@@ -12,9 +12,12 @@ import (
 // previewed is the id an expression has while it is tried: no segment can have it.
 const previewed audience.SegmentID = ""
 
-// Preview says whom an expression takes in at an instant, clause by clause, and changes nothing. What is wrong with the
+// Preview says whom an expression takes in at an instant (zero: now), clause by clause, and changes nothing. What is wrong with the
 // expression is an InvalidError of the field "expression".
 func (s *Segmenter) Preview(ctx context.Context, expression string, at time.Time, sample int) (audience.Preview, error) {
+	if at.IsZero() {
+		at = s.Now()
+	}
 	program, err := s.programWith(ctx, audience.Segment{ID: previewed, Expression: expression})
 	if err != nil {
 		return audience.Preview{}, err
@@ -56,10 +59,10 @@ func (s *Segmenter) programWith(ctx context.Context, segment audience.Segment) (
 	if err != nil {
 		return nil, err
 	}
-	sources := []expr.Segment{{ID: segment.ID, Number: segment.Number, Expression: segment.Expression}}
+	sources := []expr.Segment{source(segment)}
 	for _, other := range segments {
 		if other.ID != segment.ID && !other.Disabled {
-			sources = append(sources, expr.Segment{ID: other.ID, Number: other.Number, Expression: other.Expression})
+			sources = append(sources, source(other))
 		}
 	}
 	program, err := expr.Compile(sources, scores)

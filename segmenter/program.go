@@ -3,7 +3,6 @@ package segmenter
 import (
 	"context"
 	"fmt"
-	"time"
 
 	"github.com/kohorta/kohorta/internal/audience"
 	"github.com/kohorta/kohorta/segmenter/expr"
@@ -51,25 +50,25 @@ func (s *Segmenter) definitions(ctx context.Context) (*definitions, error) {
 
 // source is a segment as expressions are compiled.
 func source(segment audience.Segment) expr.Segment {
-	return expr.Segment{ID: segment.ID, Number: segment.Number, Expression: segment.Expression}
+	return expr.Segment{
+		ID: segment.ID, Number: segment.Number, Expression: segment.Expression, Group: segment.Group, Priority: segment.Priority,
+	}
 }
 
-// scores are the models' published versions.
+// scores are the models' published versions, with what scoring users as of an evaluation takes.
 func (s *Segmenter) scores(ctx context.Context) ([]expr.Scores, error) {
 	models, err := s.Catalogue.Models(ctx)
 	if err != nil {
 		return nil, err
 	}
-	scores := make([]expr.Scores, 0, len(models))
-	for _, m := range models {
-		scores = append(scores, expr.Scores{Model: m.ID, Kind: m.Kind, Number: m.Number, Version: m.Version})
+	scores := make([]expr.Scores, len(models))
+	for i, m := range models {
+		scores[i] = expr.Scores{Model: m.ID, Kind: m.Kind, Number: m.Number, Version: m.Version}
+		if m.Kind == audience.ModelRFM && m.Version > 0 {
+			if scores[i].RFM, err = s.fittedRFM(ctx, m); err != nil {
+				return nil, fmt.Errorf("read version %d of models/%s: %w", m.Version, m.ID, err)
+			}
+		}
 	}
 	return scores, nil
-}
-
-// query evaluates the segments at an instant, for users or, when they are nil, for everybody.
-func (d *definitions) query(at time.Time, users []audience.UserID) audience.Query {
-	q := d.program.Query(at, users)
-	q.SQL = "SELECT user_id, segments, toInt64(0) AS due FROM (" + q.SQL + ")"
-	return q
 }

@@ -2,6 +2,7 @@ package segmenter
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"strings"
 	"time"
@@ -9,6 +10,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/kohorta/kohorta/internal/audience"
+	"github.com/kohorta/kohorta/segmenter/expr"
 	"github.com/kohorta/kohorta/segmenter/rfm"
 )
 
@@ -37,8 +39,30 @@ func rfmConfig(spec audience.RFMSpec) rfm.Config {
 	return config
 }
 
+// fittedRFM is what a training of an RFM model learned, and what it was told to learn: the model's spec may be another by now.
+type fittedRFM struct {
+	rfm.Model
+	Spec *audience.RFMSpec `json:"spec"`
+}
+
+// fittedRFM reads what scores users live by the model's published version.
+func (s *Segmenter) fittedRFM(ctx context.Context, model audience.Model) (*expr.RFM, error) {
+	version, err := s.Catalogue.ModelVersion(ctx, model.Number, model.Version)
+	if err != nil {
+		return nil, err
+	}
+	fitted := fittedRFM{Spec: model.RFM}
+	if err := json.Unmarshal([]byte(version.Fitted), &fitted); err != nil {
+		return nil, fmt.Errorf("what it learned is not readable: %w", err)
+	}
+	return &expr.RFM{
+		PurchaseTypes: orDefault(fitted.Spec.PurchaseTypes, "purchase"), RefundTypes: orDefault(fitted.Spec.RefundTypes, "refund"),
+		Config: rfmConfig(*fitted.Spec), Model: fitted.Model,
+	}, nil
+}
+
 // trainRFM measures every buyer into a staging table, reads the few values the cut points rest on, and scores from there.
-func (s *Segmenter) trainRFM(ctx context.Context, spec audience.RFMSpec, version *audience.ModelVersion, progress Progress) (rfm.Model, []string, error) {
+func (s *Segmenter) trainRFM(ctx context.Context, spec audience.RFMSpec, version *audience.ModelVersion, progress Progress) (fittedRFM, []string, error) {
 	config := rfmConfig(spec)
 	version.AsOf = spec.AsOf
 	if version.AsOf.IsZero() {
@@ -55,13 +79,13 @@ func (s *Segmenter) trainRFM(ctx context.Context, spec audience.RFMSpec, version
 		}
 	}()
 	if err := s.Database.Exec(ctx, measureSQL(spec, config, version.AsOf, staging)); err != nil {
-		return rfm.Model{}, nil, fmt.Errorf("measure: %w", err)
+		return fittedRFM{}, nil, fmt.Errorf("measure: %w", err)
 	}
 	err := s.Database.Select(ctx, audience.Query{SQL: "SELECT toInt64(count()) FROM " + staging}, func(scan func(...any) error) error {
 		return scan(&version.Users)
 	})
 	if err != nil {
-		return rfm.Model{}, nil, fmt.Errorf("count: %w", err)
+		return fittedRFM{}, nil, fmt.Errorf("count: %w", err)
 	}
 
 	progress("fitting cut points", 0, version.Users)
@@ -69,19 +93,19 @@ func (s *Segmenter) trainRFM(ctx context.Context, spec audience.RFMSpec, version
 	var ranked [3][]rfm.Bound
 	for i, column := range []string{"recency_days", "frequency", "monetary_micros"} {
 		if ranked[i], err = s.ranked(ctx, config, staging, column, ranks, version.Users); err != nil {
-			return rfm.Model{}, nil, fmt.Errorf("read the ranks of %s: %w", column, err)
+			return fittedRFM{}, nil, fmt.Errorf("read the ranks of %s: %w", column, err)
 		}
 	}
 	model, err := config.FitRanks(int(version.Users), ranked[0], ranked[1], ranked[2])
 	if err != nil {
-		return rfm.Model{}, nil, fmt.Errorf("fit: %w", err)
+		return fittedRFM{}, nil, fmt.Errorf("fit: %w", err)
 	}
 
 	progress("scoring users", 0, version.Users)
 	if err := s.Database.Exec(ctx, scoreSQL(model, *version, staging)); err != nil {
-		return rfm.Model{}, nil, fmt.Errorf("score: %w", err)
+		return fittedRFM{}, nil, fmt.Errorf("score: %w", err)
 	}
-	return model, []string{
+	return fittedRFM{model, &spec}, []string{
 		fmt.Sprintf("recency cut points, days: %v", model.Recency.CutPoints),
 		fmt.Sprintf("frequency cut points: %v", model.Frequency.CutPoints),
 		fmt.Sprintf("monetary cut points: %v", model.Monetary.CutPoints),

@@ -1,0 +1,72 @@
+package segmenter_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/kohorta/kohorta/internal/audience"
+)
+
+// BenchmarkLive sends 2,000 events a second for each second of the benchmark, in calls of 20 as callers would, with 50
+// segments over the usual history, and reports the time from the acknowledgement of events to their membership in Redis.
+//
+//	KOHORTA_BENCH=1 go test ./segmenter -run - -bench Live -benchtime 30x
+func BenchmarkLive(b *testing.B) {
+	const perSecond, perCall = 2000, 20
+	h := &liveHouse{house: newHouse(b), clock: &settableClock{now: benchNow}}
+	h.fill(b, benchEvents(), benchUsers())
+	h.train(b, rfmBench)
+	for i := range 50 {
+		_, err := h.store.Segments().Create(b.Context(), audience.Segment{ID: audience.SegmentID(fmt.Sprintf("s%d", i)), Expression: mix(i)})
+		require.NoError(b, err)
+	}
+	began := time.Now()
+	h.start(b)
+	defer h.stop()
+	h.settle(b)
+	b.ReportMetric(time.Since(began).Seconds(), "start-s")
+
+	var mu sync.Mutex
+	var took []float64
+	var waiting sync.WaitGroup
+	random := rand.New(rand.NewPCG(3, 4))
+	id, mostUsers := 0, 0
+	for b.Loop() {
+		begin := time.Now()
+		for call := range perSecond / perCall {
+			h.clock.set(benchNow.Add(time.Since(began)))
+			events := make([]audience.Event, perCall)
+			for i := range events {
+				id++
+				events[i] = audience.Event{
+					User: audience.UserID(fmt.Sprintf("user-%07d", random.IntN(benchUsers()))), ID: fmt.Sprintf("live-%d", id),
+					Type: []string{"visit", "view", "purchase", "cart"}[random.IntN(4)], Time: h.clock.Now(), ValueMicros: 20e6,
+				}
+			}
+			waiting.Go(func() {
+				token := h.ingest(b, events...)
+				acknowledged := time.Now()
+				if err := h.Wait(b.Context(), token); err != nil {
+					b.Error(err)
+				}
+				mu.Lock()
+				defer mu.Unlock()
+				took = append(took, time.Since(acknowledged).Seconds())
+			})
+			mostUsers = max(mostUsers, h.Lag().Users)
+			time.Sleep(time.Until(begin.Add(time.Second * time.Duration(call+1) / (perSecond / perCall))))
+		}
+	}
+	waiting.Wait()
+	slices.Sort(took)
+	b.ReportMetric(1000*took[len(took)/2], "p50-ms")
+	b.ReportMetric(1000*took[len(took)*99/100], "p99-ms")
+	b.ReportMetric(1000*took[len(took)-1], "max-ms")
+	b.ReportMetric(float64(mostUsers), "most-waiting")
+}
