@@ -19,6 +19,8 @@ type Ledger interface {
 	// may not be sent, and perhaps others.
 	SyncRows(ctx context.Context, scope audience.SyncScope, within audience.SyncRange) iter.Seq2[audience.SyncRow, error]
 	SyncTotals(ctx context.Context, scope audience.SyncScope) (audience.SyncTotals, error)
+	// Deliveries yields the ledger of an audience.
+	Deliveries(ctx context.Context, audience audience.Number) iter.Seq2[audience.Delivery, error]
 	// Sharers yields the rows of an audience's ledger that are delivered and hold one of the identifiers.
 	Sharers(ctx context.Context, audience audience.Number, identifiers []audience.Identifier) iter.Seq2[audience.Delivery, error]
 	// HeldBy names those of the users whom one of the ledgers holds or may hold.

@@ -2,6 +2,7 @@ package delivery_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -47,14 +48,25 @@ func TestPlatformEndsWithTheTarget(t *testing.T) {
 					return nil
 				}
 				w.dieAt = p.random.IntN(120)
+				if p.random.IntN(8) == 0 {
+					p.vanish()
+				}
+				p.locked = p.random.IntN(8) == 0
 				w.forgets = p.random.IntN(8) / 7
 				report, err := d.Sync(context.Background(), "vip", audience.RunID(fmt.Sprint(round)), true, progress)
 				require.Empty(r, p.violated)
+				var failure *destination.Error
+				if errors.As(err, &failure) && failure.Kind == destination.Gone { // and a person orders a new one
+					_ = w.deliverer().Recreate(context.Background(), "vip", "new")
+				}
 				if err == nil && stops == 0 { // who withdraws is not in the plan
 					requireSums(r, report)
 				}
 			}
-			p.faults, p.fails, w.forgets = 0, nil, 0
+			p.faults, p.fails, p.locked, w.forgets, w.dieAt = 0, nil, false, 0, 0
+			if p.id == "" {
+				require.NoError(r, w.deliverer().Recreate(context.Background(), "vip", "new"))
+			}
 			for last := range 4 {
 				report, err := w.deliverer().Sync(context.Background(), "vip", audience.RunID(fmt.Sprint("last", last)), true, progress)
 				require.Empty(r, p.violated)

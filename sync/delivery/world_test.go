@@ -150,6 +150,16 @@ func (w *world) SyncTotals(context.Context, audience.SyncScope) (t audience.Sync
 	return t, w.step()
 }
 
+func (w *world) Deliveries(context.Context, audience.Number) iter.Seq2[audience.Delivery, error] {
+	return func(yield func(audience.Delivery, error) bool) {
+		for _, u := range slices.Sorted(maps.Keys(w.ledger)) {
+			if err := w.step(); !yield(w.ledger[u], err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
 func (w *world) Sharers(_ context.Context, _ audience.Number, ids []audience.Identifier) iter.Seq2[audience.Delivery, error] {
 	return func(yield func(audience.Delivery, error) bool) {
 		for _, u := range slices.Sorted(maps.Keys(w.ledger)) {
@@ -229,7 +239,8 @@ func (w *world) RecordDeliveries(ctx context.Context, number audience.Number, de
 // removal takes out every row that shares one with it.
 type platform struct {
 	held     map[string][]audience.Identifier // rows by rowKey
-	id       string
+	id       string                           // of the audience; "" while there is none
+	created  int
 	requests []destination.Batch // taken or not
 	violated string              // the first broken promise
 
@@ -392,12 +403,24 @@ func (c connection) EnsureAudience(_ context.Context, spec destination.AudienceS
 	if err := c.world.step(); err != nil {
 		return "", err
 	}
-	c.id = "platform-" + string(spec.Key)
+	if c.id == "" {
+		c.created++
+		c.id = fmt.Sprintf("platform-%s-%d", spec.Key, c.created)
+	}
 	return c.id, nil
 }
 
 func (c connection) Audience(_ context.Context, id string) (destination.Status, error) {
-	return destination.Status{State: destination.Ready, Writable: id == c.id && !c.locked}, c.world.step()
+	if id != c.id {
+		return destination.Status{}, &destination.Error{Kind: destination.Gone, Err: errors.New("no such audience")}
+	}
+	return destination.Status{State: destination.Ready, Writable: !c.locked}, c.world.step()
+}
+
+// vanish is what a person in the platform's own interface can do.
+func (p *platform) vanish() {
+	p.id = ""
+	clear(p.held)
 }
 
 func (c connection) DeleteAudience(context.Context, string) error { return nil }

@@ -1,0 +1,84 @@
+package delivery
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/kohorta/kohorta/internal/audience"
+	"github.com/kohorta/kohorta/sync/destination"
+)
+
+// vanished is the ledger's reason of users whom the platform no longer holds because the audience does not exist any more.
+const vanished = "the audience vanished from the platform"
+
+// Recreate has the next sync create the audience anew on the platform and load all members. It is a person's order, for an
+// audience that someone deleted there; ErrPrecondition while the platform still has it, for whom it holds would be
+// forgotten. Repeating it is harmless.
+func (d *Deliverer) Recreate(ctx context.Context, id audience.AudienceID, run audience.RunID) error {
+	l := d.lineOf(id)
+	if !l.syncing.TryLock() {
+		return fmt.Errorf("audience %s is being synced; wait for the end of it: %w", id, audience.ErrConflict)
+	}
+	defer l.syncing.Unlock()
+	t, err := d.target(ctx, id)
+	if err != nil || t.audience.PlatformID == "" {
+		return err
+	}
+	select {
+	case l.sends <- struct{}{}:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	defer d.leave(l)
+	if err := d.isGone(ctx, t); err != nil {
+		return err
+	}
+	if err := d.forget(ctx, t, run); err != nil {
+		return fmt.Errorf("forget whom audience %s held: %w", id, err)
+	}
+	// Last: until then, whatever happens, the platform says that the audience is gone, and the order can be repeated.
+	return d.Catalogue.SetPlatformID(ctx, id, "")
+}
+
+// isGone makes sure that the platform does not have the audience any more.
+func (d *Deliverer) isGone(ctx context.Context, t target) error {
+	err := t.try(ctx, d.Log, adding, nil, func() (destination.Pace, error) {
+		_, err := t.destination.Audience(ctx, t.audience.PlatformID)
+		return destination.Pace{}, err
+	})
+	var failure *destination.Error
+	switch {
+	case err == nil:
+		return fmt.Errorf("audience %s still exists on the platform; delete it there first: %w", t.audience.ID, audience.ErrPrecondition)
+	case errors.As(err, &failure) && failure.Kind == destination.Gone:
+		return nil
+	}
+	return fmt.Errorf("ask the platform about audience %s: %w", t.audience.ID, err)
+}
+
+// forget writes down that the platform holds nobody.
+func (d *Deliverer) forget(ctx context.Context, t target, run audience.RunID) error {
+	var page []audience.Delivery
+	flush := func() error {
+		err := d.Ledger.RecordDeliveries(ctx, t.audience.Number, page)
+		page = page[:0]
+		return err
+	}
+	for row, err := range d.Ledger.Deliveries(ctx, t.audience.Number) {
+		if err != nil {
+			return err
+		}
+		if !row.State.MayHold() {
+			continue
+		}
+		row.State, row.Reason, row.Run, row.Time = audience.DeliveryRemoved, vanished, run, time.Now().UTC()
+		if page = append(page, row); len(page) == d.pageUsers {
+			if err := flush(); err != nil {
+				return err
+			}
+		}
+	}
+	return flush()
+}
