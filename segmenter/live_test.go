@@ -148,7 +148,7 @@ func TestWatch(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	// seen collects n changes of a stream.
-	seen := func(cursor string, n int, segments ...audience.Number) (changes []segmenter.WatchedChange) {
+	seen := func(cursor string, n int, segments ...audience.Number) (changes []audience.WatchedChange) {
 		t.Helper()
 		for change, err := range h.Watch(ctx, cursor, segments) {
 			require.NoError(t, err)
@@ -158,13 +158,13 @@ func TestWatch(t *testing.T) {
 		}
 		return changes
 	}
-	text := func(changes []segmenter.WatchedChange) (out []string) {
+	text := func(changes []audience.WatchedChange) (out []string) {
 		for _, c := range changes {
 			out = append(out, fmt.Sprintf("%s +%v -%v", c.User, c.Entered, c.Left))
 		}
 		return out
 	}
-	var all []segmenter.WatchedChange
+	var all []audience.WatchedChange
 	watching := make(chan struct{})
 	go func() {
 		defer close(watching)

@@ -10,6 +10,13 @@ import (
 
 // A freshness token names a touch: the epoch of the process it was made in, then its number, eight bytes each.
 
+// Token names all touches made so far: a read that waits for it is not older than any write before the call.
+func (s *Segmenter) Token() string {
+	s.queue.mu.Lock()
+	defer s.queue.mu.Unlock()
+	return s.token(s.queue.touches)
+}
+
 func (s *Segmenter) token(touch uint64) string {
 	var b [16]byte
 	binary.BigEndian.PutUint64(b[:8], uint64(s.epoch))

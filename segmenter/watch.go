@@ -16,20 +16,14 @@ import (
 // watchedChanges is how many recent changes are kept in memory for watchers. Who is further behind reads the log.
 const watchedChanges = 100_000
 
-// WatchedChange is a change with the place behind it in the watcher's stream.
-type WatchedChange struct {
-	audience.Change // Entered and Left hold watched segments only
-	Cursor          string
-}
-
 // Watch yields every change of the segments (none: of any) after a cursor ("": from now on), in the order of the log, as
 // they happen, without gap or repeat, until ctx ends. A change is durable when it is yielded; the projection may have it a
 // moment later. The error is an InvalidError of "cursor" when it belongs to another stream.
-func (s *Segmenter) Watch(ctx context.Context, cursor string, segments []audience.Number) iter.Seq2[WatchedChange, error] {
-	return func(yield func(WatchedChange, error) bool) {
+func (s *Segmenter) Watch(ctx context.Context, cursor string, segments []audience.Number) iter.Seq2[audience.WatchedChange, error] {
+	return func(yield func(audience.WatchedChange, error) bool) {
 		w := watcher{segments: segments, filter: filterHash(segments)}
 		if err := w.begin(ctx, s, cursor); err != nil {
-			yield(WatchedChange{}, err)
+			yield(audience.WatchedChange{}, err)
 			return
 		}
 		for {
@@ -39,7 +33,7 @@ func (s *Segmenter) Watch(ctx context.Context, cursor string, segments []audienc
 			}
 			for change, err := range changes {
 				if err != nil {
-					yield(WatchedChange{}, err)
+					yield(audience.WatchedChange{}, err)
 					return
 				}
 				if watched, yes := w.watched(change); yes && !yield(watched, nil) {
@@ -49,7 +43,7 @@ func (s *Segmenter) Watch(ctx context.Context, cursor string, segments []audienc
 			select {
 			case <-moved:
 			case <-ctx.Done():
-				yield(WatchedChange{}, context.Cause(ctx))
+				yield(audience.WatchedChange{}, context.Cause(ctx))
 				return
 			}
 		}
@@ -101,9 +95,9 @@ func (w *watcher) begin(ctx context.Context, s *Segmenter, cursor string) error 
 }
 
 // watched moves on to a change, and says whether it is to be seen and how.
-func (w *watcher) watched(change audience.Change) (WatchedChange, bool) {
+func (w *watcher) watched(change audience.Change) (audience.WatchedChange, bool) {
 	if !w.at.before(change) {
-		return WatchedChange{}, false
+		return audience.WatchedChange{}, false
 	}
 	w.at = place{change.Version, change.User}
 	if len(w.segments) > 0 {
@@ -112,7 +106,7 @@ func (w *watcher) watched(change audience.Change) (WatchedChange, bool) {
 		change.Left = slices.DeleteFunc(slices.Clone(change.Left), other)
 	}
 	b := binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint32(nil, w.filter), change.Version)
-	return WatchedChange{change, base64.RawURLEncoding.EncodeToString(append(b, change.User...))}, len(change.Entered)+len(change.Left) > 0
+	return audience.WatchedChange{Change: change, Cursor: base64.RawURLEncoding.EncodeToString(append(b, change.User...))}, len(change.Entered)+len(change.Left) > 0
 }
 
 // filterHash tells streams of different segments apart, whatever their order.

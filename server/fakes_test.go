@@ -7,6 +7,7 @@ import (
 	"iter"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -39,9 +40,10 @@ type world struct {
 	runs        map[audience.RunID]audience.Run
 	started     []string // what Jobs were asked
 	plan        audience.SyncPlan
-	wait        bool // Get waits for its context to end
-	panics      bool // Get panics
-	forgetful   bool // WriteEvents keeps nothing
+	wait        bool     // Get waits for its context to end
+	panics      bool     // Get panics
+	forgetful   bool     // WriteEvents keeps nothing
+	waited      []string // tokens reads waited for
 }
 
 func newWorld() *world {
@@ -70,7 +72,7 @@ func (w *world) deps() server.Deps {
 	return server.Deps{
 		Segments: w.segments, Models: w.models, Destinations: w.destinations, Audiences: w.audiences,
 		Events: w, Profiles: w, Answers: w, Identify: identify, Segmenter: segmenter{w}, Memberships: memberships{w},
-		Members: w, Scores: w, Planner: w, Jobs: w, Runs: runs{w},
+		Members: w, History: w, Live: w, Scores: w, Planner: w, Jobs: w, Runs: runs{w},
 	}
 }
 
@@ -228,6 +230,87 @@ func (w *world) MembersOf(_ context.Context, segment audience.Number, after audi
 	}
 }
 
+func (w *world) MembersAfter(_ context.Context, after audience.UserID) iter.Seq2[audience.Membership, error] {
+	return func(yield func(audience.Membership, error) bool) {
+		for _, user := range slices.Sorted(maps.Keys(w.memberships)) {
+			if user > after && !yield(audience.Membership{User: user, Segments: w.memberships[user]}, nil) {
+				return
+			}
+		}
+	}
+}
+
+// The past of the world: everybody was in segment 1 before 1980, and in nothing before 1975.
+var past = time.Date(1980, 1, 1, 0, 0, 0, 0, time.UTC)
+
+func (w *world) MembershipAt(_ context.Context, user audience.UserID, at time.Time) (audience.Membership, error) {
+	if at.Before(past) {
+		return audience.Membership{User: user, Segments: []audience.Number{1}, Version: 1}, nil
+	}
+	return audience.Membership{User: user, Segments: w.memberships[user], Version: 42}, nil
+}
+
+func (w *world) MembersAt(ctx context.Context, segment audience.Number, at time.Time, after audience.UserID, limit int) iter.Seq2[audience.UserID, error] {
+	if !at.Before(past) {
+		return w.MembersOf(ctx, segment, after, limit)
+	}
+	return func(yield func(audience.UserID, error) bool) {
+		for _, user := range slices.Sorted(maps.Keys(w.memberships)) {
+			if user > after && !yield(user, nil) {
+				return
+			}
+		}
+	}
+}
+
+func (w *world) Token() string { return "fresh" }
+
+func (w *world) Wait(_ context.Context, token string) error {
+	w.waited = append(w.waited, token)
+	if token != "fresh" {
+		return audience.Invalid("freshness_token", "is from the future")
+	}
+	return nil
+}
+
+func (w *world) MoveUser(_ context.Context, move audience.Move) (string, error) {
+	if err := move.Validate(time.Now()); err != nil {
+		return "", err
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.fault != nil {
+		return "", w.fault
+	}
+	w.memberships[move.User] = []audience.Number{1}
+	return "fresh", nil
+}
+
+func (w *world) Watch(ctx context.Context, cursor string, segments []audience.Number) iter.Seq2[audience.WatchedChange, error] {
+	return func(yield func(audience.WatchedChange, error) bool) {
+		if len(segments) == 0 || cursor == "other" { // nobody here watches everything
+			yield(audience.WatchedChange{}, audience.Invalid("cursor", "belongs to another stream"))
+			return
+		}
+		for i, number := range segments {
+			change := audience.WatchedChange{Cursor: strconv.Itoa(i)}
+			change.User, change.Version, change.Entered, change.Time, change.Cause = "u", 7, []audience.Number{number}, time.Unix(5, 0), "event"
+			if !yield(change, nil) {
+				return
+			}
+		}
+		<-ctx.Done()
+		yield(audience.WatchedChange{}, context.Cause(ctx))
+	}
+}
+
+func (w *world) Filter(_ context.Context, expression string) (func([]audience.Number) bool, error) {
+	if expression != "first" {
+		return nil, audience.Invalid("filter", "there is no such segment")
+	}
+	return func(in []audience.Number) bool { return slices.Contains(in, 1) }, nil
+}
+
 func (w *world) SegmentSizes(context.Context) (map[audience.Number]int64, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -285,7 +368,7 @@ func (w *world) Train(_ context.Context, model audience.Model) (audience.Run, er
 	return w.start(audience.RunTrain, "models/"+string(model.ID), "")
 }
 
-func (w *world) Evaluate(_ context.Context, users []audience.UserID, _ time.Time) (audience.Run, error) {
+func (w *world) Evaluate(_ context.Context, users []audience.UserID) (audience.Run, error) {
 	return w.start(audience.RunEvaluate, "segments", fmt.Sprintf("%q %t", users, users == nil))
 }
 

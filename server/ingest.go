@@ -17,6 +17,7 @@ const maxConsents = 100
 type ingestService struct {
 	audiencev1.UnsafeIngestServiceServer
 	events   Events
+	live     Live
 	profiles Profiles
 	identify Identify
 	repeats  *repeats
@@ -24,7 +25,7 @@ type ingestService struct {
 }
 
 func newIngestService(deps Deps, repeats *repeats) *ingestService {
-	return &ingestService{events: deps.Events, profiles: deps.Profiles, identify: deps.Identify, repeats: repeats, currency: deps.Config.Currency}
+	return &ingestService{events: deps.Events, live: deps.Live, profiles: deps.Profiles, identify: deps.Identify, repeats: repeats, currency: deps.Config.Currency}
 }
 
 func (s *ingestService) IngestEvents(ctx context.Context, req *audiencev1.IngestEventsRequest) (*audiencev1.IngestEventsResponse, error) {
@@ -37,7 +38,9 @@ func (s *ingestService) IngestEvents(ctx context.Context, req *audiencev1.Ingest
 		if err != nil {
 			return nil, err
 		}
-		return batch.response(duplicate), nil
+		out := batch.response(duplicate)
+		out.FreshnessToken = s.live.Token()
+		return out, nil
 	})
 }
 

@@ -12,11 +12,17 @@ import (
 // maxBatchUsers bounds BatchGetMembership.
 const maxBatchUsers = 1000
 
-// membershipService answers which segments users are in.
+// membershipService answers which segments users are in, watches and moves them.
 type membershipService struct {
 	audiencev1.UnsafeMembershipServiceServer
 	memberships Memberships
+	history     History
+	live        Live
 	directory   *directory
+}
+
+func newMembershipService(deps Deps, directory *directory) *membershipService {
+	return &membershipService{memberships: deps.Memberships, history: deps.History, live: deps.Live, directory: directory}
 }
 
 func (s *membershipService) GetMembership(ctx context.Context, req *audiencev1.GetMembershipRequest) (*audiencev1.GetMembershipResponse, error) {
@@ -24,17 +30,43 @@ func (s *membershipService) GetMembership(ctx context.Context, req *audiencev1.G
 	if err := user.Validate(); err != nil {
 		return nil, err
 	}
-	membership, err := s.memberships.Get(ctx, user)
+	at, err := instantOf("time", req.GetTime())
 	if err != nil {
 		return nil, err
 	}
+	var membership audience.Membership
+	switch {
+	case at.IsZero():
+		if err := s.fresh(ctx, req.GetFreshnessToken()); err != nil {
+			return nil, err
+		}
+		membership, err = s.memberships.Get(ctx, user)
+	case req.GetFreshnessToken() != "":
+		return nil, audience.Invalid("freshness_token", "does not go with time; the past does not change")
+	default:
+		membership, err = s.history.MembershipAt(ctx, user, at)
+	}
+	if err != nil {
+		return nil, err
+	}
+	message, err := s.message(ctx, user, membership)
+	return &audiencev1.GetMembershipResponse{Membership: message}, err
+}
+
+// fresh waits for the writes a caller's token names; without a token it costs nothing.
+func (s *membershipService) fresh(ctx context.Context, token string) error {
+	if token == "" {
+		return nil
+	}
+	return s.live.Wait(ctx, token)
+}
+
+func (s *membershipService) message(ctx context.Context, user audience.UserID, membership audience.Membership) (*audiencev1.Membership, error) {
 	segments, err := s.directory.namesOf(ctx, membership.Segments)
 	if err != nil {
 		return nil, err
 	}
-	return &audiencev1.GetMembershipResponse{Membership: &audiencev1.Membership{
-		UserId: req.GetUserId(), Segments: segments, Version: membership.Version,
-	}}, nil
+	return &audiencev1.Membership{UserId: string(user), Segments: segments, Version: membership.Version}, nil
 }
 
 func (s *membershipService) BatchGetMembership(ctx context.Context, req *audiencev1.BatchGetMembershipRequest) (*audiencev1.BatchGetMembershipResponse, error) {
@@ -45,17 +77,18 @@ func (s *membershipService) BatchGetMembership(ctx context.Context, req *audienc
 	if len(users) == 0 {
 		return nil, audience.Invalid("user_ids", "is empty; name 1 to %d users", maxBatchUsers)
 	}
+	if err := s.fresh(ctx, req.GetFreshnessToken()); err != nil {
+		return nil, err
+	}
 	memberships, err := s.memberships.Batch(ctx, users)
 	if err != nil {
 		return nil, err
 	}
 	out := make([]*audiencev1.Membership, len(memberships))
 	for i, membership := range memberships {
-		segments, err := s.directory.namesOf(ctx, membership.Segments)
-		if err != nil {
+		if out[i], err = s.message(ctx, users[i], membership); err != nil {
 			return nil, err
 		}
-		out[i] = &audiencev1.Membership{UserId: string(users[i]), Segments: segments, Version: membership.Version}
 	}
 	return &audiencev1.BatchGetMembershipResponse{Memberships: out}, nil
 }
@@ -70,6 +103,9 @@ func (s *membershipService) CheckMembership(ctx context.Context, req *audiencev1
 	}
 	number, err := s.directory.numberOf(ctx, req.GetSegment())
 	if err != nil {
+		return nil, err
+	}
+	if err := s.fresh(ctx, req.GetFreshnessToken()); err != nil {
 		return nil, err
 	}
 	membership, err := s.memberships.Get(ctx, user)

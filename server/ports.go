@@ -68,6 +68,7 @@ type Segmenter interface {
 	CheckModel(ctx context.Context, model audience.Model) error
 	// References lists the segments and models an expression names.
 	References(expression string) ([]audience.SegmentID, []audience.ModelID, error)
+	// Preview evaluates at an instant; the zero time is now.
 	Preview(ctx context.Context, expression string, at time.Time, sample int) (audience.Preview, error)
 }
 
@@ -77,8 +78,32 @@ type Memberships interface {
 	Batch(ctx context.Context, users []audience.UserID) ([]audience.Membership, error)
 }
 
+// Live is membership in motion.
+type Live interface {
+	// Token names all writes made so far.
+	Token() string
+	// Wait returns once reads are not older than the writes a token names; an InvalidError of "freshness_token" for one that
+	// was not given out.
+	Wait(ctx context.Context, token string) error
+	// MoveUser returns once the move is in force for every reader.
+	MoveUser(ctx context.Context, move audience.Move) (token string, err error)
+	// Watch yields the changes of the segments (none: of all) behind a cursor ("": from now on), until ctx ends.
+	Watch(ctx context.Context, cursor string, segments []audience.Number) iter.Seq2[audience.WatchedChange, error]
+	// Filter makes a test of memberships out of an expression over segments; an InvalidError of "filter" for another one.
+	Filter(ctx context.Context, expression string) (func([]audience.Number) bool, error)
+}
+
+// History reads membership as it was.
+type History interface {
+	MembershipAt(ctx context.Context, user audience.UserID, at time.Time) (audience.Membership, error)
+	// MembersAt yields members after a user, in UserID order; limit 0 is all of them.
+	MembersAt(ctx context.Context, segment audience.Number, at time.Time, after audience.UserID, limit int) iter.Seq2[audience.UserID, error]
+}
+
 // Members reads membership by segment.
 type Members interface {
+	// MembersAfter yields everybody in at least one segment after a user, in UserID order.
+	MembersAfter(ctx context.Context, after audience.UserID) iter.Seq2[audience.Membership, error]
 	// MembersOf yields members after a user, in UserID order; limit 0 is all of them.
 	MembersOf(ctx context.Context, segment audience.Number, after audience.UserID, limit int) iter.Seq2[audience.UserID, error]
 	SegmentSizes(ctx context.Context) (map[audience.Number]int64, error)
@@ -102,8 +127,8 @@ type Planner interface {
 // Jobs starts long work and answers at once. The error is an ErrConflict while a run of the same subject is under way.
 type Jobs interface {
 	Train(ctx context.Context, model audience.Model) (audience.Run, error)
-	// Evaluate works on the given users, ascending and each once, or on everybody for nil, as of an instant.
-	Evaluate(ctx context.Context, users []audience.UserID, at time.Time) (audience.Run, error)
+	// Evaluate works on the given users, ascending and each once, or on everybody for nil.
+	Evaluate(ctx context.Context, users []audience.UserID) (audience.Run, error)
 	Sync(ctx context.Context, target audience.Audience, approved bool) (audience.Run, error)
 }
 

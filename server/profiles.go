@@ -43,6 +43,7 @@ func (s *ingestService) UpsertProfiles(ctx context.Context, req *audiencev1.Upse
 		if err := s.profiles.SetConsents(ctx, consents); err != nil {
 			return nil, fmt.Errorf("record %d consents: %w", len(consents), err)
 		}
+		out.FreshnessToken = s.live.Token()
 		return out, nil
 	})
 }

@@ -3,11 +3,9 @@ package server
 import (
 	"context"
 	"slices"
-	"strconv"
 	"sync"
 	"time"
 
-	"google.golang.org/grpc"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/kohorta/kohorta/internal/audience"
@@ -19,7 +17,6 @@ const (
 	defaultSample     = 10
 	maxSample         = 100
 	maxEvaluatedUsers = 10_000
-	rowsPerMessage    = 1000 // of a stream: about 20 KB; ten times as many cost more in allocation than they save in frames
 )
 
 // segmentService keeps segments.
@@ -28,6 +25,8 @@ type segmentService struct {
 	kind[audience.Segment, *audiencev1.Segment]
 	segmenter Segmenter
 	members   Members
+	history   History
+	live      Live
 	jobs      Jobs
 	repeats   *repeats
 	directory *directory
@@ -35,7 +34,7 @@ type segmentService struct {
 
 func newSegmentService(deps Deps, repeats *repeats, writing *sync.Mutex, directory *directory) *segmentService {
 	s := &segmentService{
-		segmenter: deps.Segmenter, members: deps.Members, jobs: deps.Jobs, repeats: repeats, directory: directory,
+		segmenter: deps.Segmenter, members: deps.Members, history: deps.History, live: deps.Live, jobs: deps.Jobs, repeats: repeats, directory: directory,
 	}
 	s.kind = kind[audience.Segment, *audiencev1.Segment]{
 		collection: segmentsCollection, field: "segment", idField: "segment_id", store: deps.Segments, writing: writing,
@@ -145,7 +144,7 @@ func (s *segmentService) PreviewSegment(ctx context.Context, req *audiencev1.Pre
 	case sample == 0:
 		sample = defaultSample
 	}
-	at, err := evaluateTime(req.GetEvaluateTime())
+	at, err := instantOf("evaluate_time", req.GetEvaluateTime())
 	if err != nil {
 		return nil, err
 	}
@@ -175,65 +174,34 @@ func (s *segmentService) EvaluateSegments(ctx context.Context, req *audiencev1.E
 		if users = slices.Compact(users); len(users) == 0 {
 			users = nil // everybody
 		}
-		at, err := evaluateTime(req.GetEvaluateTime())
-		if err != nil {
-			return nil, err
-		}
-		run, err := s.jobs.Evaluate(ctx, users, at)
+		run, err := s.jobs.Evaluate(ctx, users)
 		return &audiencev1.EvaluateSegmentsResponse{Run: writeRun(run)}, err
 	})
 }
 
-// evaluateTime is the instant a caller asks for, among those events can have; now for none.
-func evaluateTime(asked *timestamppb.Timestamp) (time.Time, error) {
+// instantOf is the instant a caller asks for, among those events can have; the zero time for none.
+func instantOf(field string, asked *timestamppb.Timestamp) (time.Time, error) {
 	if asked == nil {
-		return time.Now(), nil
+		return time.Time{}, nil
 	}
 	var v audience.Violations
-	at := timeOf(&v, "evaluate_time", asked)
+	at := timeOf(&v, field, asked)
 	if len(v) == 0 && (at.Before(audience.EarliestEvent) || !at.Before(audience.LatestEvent)) {
-		v.Add("evaluate_time", "is outside 1970 to 2099")
+		v.Add(field, "is outside 1970 to 2099")
 	}
 	return at, v.Err()
-}
-
-func (s *segmentService) ListMembers(req *audiencev1.ListMembersRequest, stream grpc.ServerStreamingServer[audiencev1.ListMembersResponse]) error {
-	ctx := stream.Context()
-	segment, err := s.find(ctx, "name", req.GetName())
-	if err != nil {
-		return err
-	}
-	scope := []string{"members", strconv.Itoa(int(segment.Number))}
-	after, err := position("cursor", req.GetCursor(), scope...)
-	if err != nil {
-		return err
-	}
-	users := make([]string, 0, rowsPerMessage)
-	send := func() error {
-		if len(users) == 0 {
-			return nil
-		}
-		err := stream.Send(&audiencev1.ListMembersResponse{UserIds: users, Cursor: tokenAt(users[len(users)-1], scope...)})
-		users = users[:0]
-		return err
-	}
-	for user, err := range s.members.MembersOf(ctx, segment.Number, audience.UserID(after), 0) {
-		if err != nil {
-			return err
-		}
-		if users = append(users, string(user)); len(users) == rowsPerMessage {
-			if err := send(); err != nil {
-				return err
-			}
-		}
-	}
-	return send()
 }
 
 func readSegment(into *audience.Segment, message *audiencev1.Segment) error {
 	into.Title, into.Description = message.GetTitle(), message.GetDescription()
 	into.Expression, into.Disabled = message.GetExpression(), message.GetDisabled()
+	into.Group, into.Priority = message.GetGroup(), int(message.GetPriority())
 	var v audience.Violations
+	if into.Group != "" {
+		v.Merge("", audience.ValidSlug("group", into.Group))
+	} else if into.Priority != 0 {
+		v.Add("priority", "is %d, but the segment is of no group; name its group", into.Priority)
+	}
 	checkText(&v, "title", into.Title, maxTitleBytes)
 	checkText(&v, "description", into.Description, maxDescriptionBytes)
 	if into.Expression == "" {
@@ -249,6 +217,8 @@ func writeSegment(segment audience.Segment) *audiencev1.Segment {
 		Description: segment.Description,
 		Expression:  segment.Expression,
 		Disabled:    segment.Disabled,
+		Group:       segment.Group,
+		Priority:    int32(segment.Priority),
 		CreateTime:  timestampOf(segment.CreateTime),
 		UpdateTime:  timestampOf(segment.UpdateTime),
 		Etag:        segment.Etag,

@@ -35,6 +35,8 @@ type Deps struct {
 	Segmenter   Segmenter
 	Memberships Memberships
 	Members     Members
+	History     History
+	Live        Live
 	Scores      Scores
 	Planner     Planner
 	Jobs        Jobs
@@ -66,7 +68,7 @@ func New(deps Deps) *Server {
 	calls.register(s.grpc, &audiencev1.IngestService_ServiceDesc, newIngestService(deps, repeats))
 	calls.register(s.grpc, &audiencev1.ModelService_ServiceDesc, newModelService(deps, repeats, writing))
 	calls.register(s.grpc, &audiencev1.SegmentService_ServiceDesc, newSegmentService(deps, repeats, writing, s.directory))
-	calls.register(s.grpc, &audiencev1.MembershipService_ServiceDesc, &membershipService{memberships: deps.Memberships, directory: s.directory})
+	calls.register(s.grpc, &audiencev1.MembershipService_ServiceDesc, newMembershipService(deps, s.directory))
 	calls.register(s.grpc, &audiencev1.AudienceService_ServiceDesc, newAudienceService(deps, repeats, writing))
 	calls.register(s.grpc, &audiencev1.RunService_ServiceDesc, &runService{runs: deps.Runs})
 	alive := health.NewServer()

@@ -46,7 +46,9 @@ func (s *ingestService) StreamEvents(stream grpc.BidiStreamingServer[audiencev1.
 			return err
 		}
 		for _, batch := range group {
-			if err := stream.Send(batch.acknowledgement(acknowledged, duplicate[:len(batch.events)])); err != nil {
+			answer := batch.acknowledgement(acknowledged, duplicate[:len(batch.events)])
+			answer.FreshnessToken = s.live.Token()
+			if err := stream.Send(answer); err != nil {
 				return err
 			}
 			duplicate = duplicate[len(batch.events):]

@@ -172,7 +172,7 @@ func (s *story) follow(ctx context.Context, run *audiencev1.Run, err error) (*au
 }
 
 func (s *story) evaluate(ctx context.Context) error {
-	r, err := s.segments.EvaluateSegments(ctx, &audiencev1.EvaluateSegmentsRequest{EvaluateTime: timestamppb.New(s.end)})
+	r, err := s.segments.EvaluateSegments(ctx, &audiencev1.EvaluateSegmentsRequest{})
 	run, err := s.follow(ctx, r.GetRun(), err)
 	if err != nil {
 		return err

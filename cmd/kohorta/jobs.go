@@ -4,7 +4,6 @@ import (
 	"context"
 	"maps"
 	"slices"
-	"time"
 
 	"github.com/kohorta/kohorta/internal/audience"
 	"github.com/kohorta/kohorta/internal/run"
@@ -36,9 +35,9 @@ func (j jobs) Train(ctx context.Context, model audience.Model) (audience.Run, er
 }
 
 // Evaluate starts an evaluation.
-func (j jobs) Evaluate(ctx context.Context, users []audience.UserID, at time.Time) (audience.Run, error) {
+func (j jobs) Evaluate(ctx context.Context, users []audience.UserID) (audience.Run, error) {
 	return j.runner.Start(ctx, audience.RunEvaluate, "segments", func(ctx context.Context, task *run.Task) error {
-		evaluation, err := j.segmenter.Evaluate(ctx, users, at, "runs/"+string(task.ID()), task.Progress)
+		evaluation, err := j.segmenter.Evaluate(ctx, users, j.segmenter.Now(), "runs/"+string(task.ID()), task.Progress)
 		task.Counts(evaluation.Summary())
 		return err
 	})

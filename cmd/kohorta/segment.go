@@ -57,13 +57,12 @@ func (p *printer) preview(r *audiencev1.PreviewSegmentResponse) error {
 
 func newSegmentEvaluate(o *options) *cobra.Command {
 	var users []string
-	var at instant
 	command := &cobra.Command{
 		Use: "evaluate", Short: "Bring the members of all segments up to date", Args: cobra.NoArgs,
 		Example: "  kohorta segment evaluate\n  kohorta segment evaluate --user CG-12520",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return ask(cmd.Context(), o, func(ctx context.Context, c *client) error {
-				r, err := c.segments.EvaluateSegments(ctx, &audiencev1.EvaluateSegmentsRequest{UserIds: users, EvaluateTime: at.proto()})
+				r, err := c.segments.EvaluateSegments(ctx, &audiencev1.EvaluateSegmentsRequest{UserIds: users})
 				if err != nil {
 					return err
 				}
@@ -76,7 +75,6 @@ func newSegmentEvaluate(o *options) *cobra.Command {
 		},
 	}
 	command.Flags().StringArrayVar(&users, "user", nil, "only this user; repeat the flag for several")
-	command.Flags().Var(&at, "at", "instant to evaluate at, RFC 3339 or a date; default now")
 	return command
 }
 

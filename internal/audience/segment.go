@@ -38,6 +38,12 @@ type Change struct {
 	Cause      string // run that caused it, e.g. "runs/0192…"
 }
 
+// WatchedChange is a change with the place behind it in the watcher's stream.
+type WatchedChange struct {
+	Change // Entered and Left hold watched segments only
+	Cursor string
+}
+
 // Preview says whom an expression takes in.
 type Preview struct {
 	Members int64    // for whom it is true

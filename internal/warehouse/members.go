@@ -14,7 +14,15 @@ const selectMembers = "SELECT user_id, segments, version FROM members FINAL "
 
 // Members yields everybody who is in at least one segment, by UserID.
 func (s *Store) Members(ctx context.Context) iter.Seq2[audience.Membership, error] {
-	return stream(ctx, s, audience.Query{SQL: selectMembers + "WHERE notEmpty(segments) ORDER BY user_id"}, scanMembership)
+	return s.MembersAfter(ctx, "")
+}
+
+// MembersAfter yields everybody whose id is after the given one and who is in at least one segment, by UserID.
+func (s *Store) MembersAfter(ctx context.Context, after audience.UserID) iter.Seq2[audience.Membership, error] {
+	return stream(ctx, s, audience.Query{
+		SQL:    selectMembers + "WHERE user_id > {after:String} AND notEmpty(segments) ORDER BY user_id",
+		Params: map[string]any{"after": string(after)},
+	}, scanMembership)
 }
 
 // MembersOf yields up to limit members (0: all) of a segment whose id is after the given one, by UserID.

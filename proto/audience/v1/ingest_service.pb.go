@@ -565,9 +565,11 @@ type IngestEventsResponse struct {
 	// Events that were stored before.
 	DuplicateCount int32 `protobuf:"varint,3,opt,name=duplicate_count,json=duplicateCount,proto3" json:"duplicate_count,omitempty"`
 	// Events refused.
-	InvalidCount  int32 `protobuf:"varint,4,opt,name=invalid_count,json=invalidCount,proto3" json:"invalid_count,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	InvalidCount int32 `protobuf:"varint,4,opt,name=invalid_count,json=invalidCount,proto3" json:"invalid_count,omitempty"`
+	// Token for reads that must not be older than these events.
+	FreshnessToken string `protobuf:"bytes,5,opt,name=freshness_token,json=freshnessToken,proto3" json:"freshness_token,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *IngestEventsResponse) Reset() {
@@ -626,6 +628,13 @@ func (x *IngestEventsResponse) GetInvalidCount() int32 {
 		return x.InvalidCount
 	}
 	return 0
+}
+
+func (x *IngestEventsResponse) GetFreshnessToken() string {
+	if x != nil {
+		return x.FreshnessToken
+	}
+	return ""
 }
 
 // EventResult is what became of one event.
@@ -739,9 +748,11 @@ type StreamEventsResponse struct {
 	// Events of the request that were stored before.
 	DuplicateCount int32 `protobuf:"varint,3,opt,name=duplicate_count,json=duplicateCount,proto3" json:"duplicate_count,omitempty"`
 	// Events of the request that were refused.
-	Refused       []*RefusedRow `protobuf:"bytes,4,rep,name=refused,proto3" json:"refused,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Refused []*RefusedRow `protobuf:"bytes,4,rep,name=refused,proto3" json:"refused,omitempty"`
+	// Token for reads that must not be older than the events acknowledged so far.
+	FreshnessToken string `protobuf:"bytes,5,opt,name=freshness_token,json=freshnessToken,proto3" json:"freshness_token,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *StreamEventsResponse) Reset() {
@@ -800,6 +811,13 @@ func (x *StreamEventsResponse) GetRefused() []*RefusedRow {
 		return x.Refused
 	}
 	return nil
+}
+
+func (x *StreamEventsResponse) GetFreshnessToken() string {
+	if x != nil {
+		return x.FreshnessToken
+	}
+	return ""
 }
 
 // RefusedRow is a row that was not stored because something is wrong with it.
@@ -1132,9 +1150,11 @@ type UpsertProfilesResponse struct {
 	// Profiles stored.
 	AcceptedCount int32 `protobuf:"varint,2,opt,name=accepted_count,json=acceptedCount,proto3" json:"accepted_count,omitempty"`
 	// Profiles refused.
-	InvalidCount  int32 `protobuf:"varint,3,opt,name=invalid_count,json=invalidCount,proto3" json:"invalid_count,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	InvalidCount int32 `protobuf:"varint,3,opt,name=invalid_count,json=invalidCount,proto3" json:"invalid_count,omitempty"`
+	// Token for reads that must not be older than these profiles.
+	FreshnessToken string `protobuf:"bytes,4,opt,name=freshness_token,json=freshnessToken,proto3" json:"freshness_token,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *UpsertProfilesResponse) Reset() {
@@ -1186,6 +1206,13 @@ func (x *UpsertProfilesResponse) GetInvalidCount() int32 {
 		return x.InvalidCount
 	}
 	return 0
+}
+
+func (x *UpsertProfilesResponse) GetFreshnessToken() string {
+	if x != nil {
+		return x.FreshnessToken
+	}
+	return ""
 }
 
 // ProfileResult is what became of one profile.
@@ -1455,12 +1482,13 @@ const file_audience_v1_ingest_service_proto_rawDesc = "" +
 	"\x13IngestEventsRequest\x12*\n" +
 	"\x06events\x18\x01 \x03(\v2\x12.audience.v1.EventR\x06events\x12\x1d\n" +
 	"\n" +
-	"request_id\x18\x02 \x01(\tR\trequestId\"\xbf\x01\n" +
+	"request_id\x18\x02 \x01(\tR\trequestId\"\xe8\x01\n" +
 	"\x14IngestEventsResponse\x122\n" +
 	"\aresults\x18\x01 \x03(\v2\x18.audience.v1.EventResultR\aresults\x12%\n" +
 	"\x0eaccepted_count\x18\x02 \x01(\x05R\racceptedCount\x12'\n" +
 	"\x0fduplicate_count\x18\x03 \x01(\x05R\x0eduplicateCount\x12#\n" +
-	"\rinvalid_count\x18\x04 \x01(\x05R\finvalidCount\"\xe4\x01\n" +
+	"\rinvalid_count\x18\x04 \x01(\x05R\finvalidCount\x12'\n" +
+	"\x0ffreshness_token\x18\x05 \x01(\tR\x0efreshnessToken\"\xe4\x01\n" +
 	"\vEventResult\x127\n" +
 	"\x06status\x18\x01 \x01(\x0e2\x1f.audience.v1.EventResult.StatusR\x06status\x12;\n" +
 	"\n" +
@@ -1472,12 +1500,13 @@ const file_audience_v1_ingest_service_proto_rawDesc = "" +
 	"\x10STATUS_DUPLICATE\x10\x02\x12\x12\n" +
 	"\x0eSTATUS_INVALID\x10\x03\"A\n" +
 	"\x13StreamEventsRequest\x12*\n" +
-	"\x06events\x18\x01 \x03(\v2\x12.audience.v1.EventR\x06events\"\xc6\x01\n" +
+	"\x06events\x18\x01 \x03(\v2\x12.audience.v1.EventR\x06events\"\xef\x01\n" +
 	"\x14StreamEventsResponse\x12+\n" +
 	"\x11acknowledged_rows\x18\x01 \x01(\x03R\x10acknowledgedRows\x12%\n" +
 	"\x0eaccepted_count\x18\x02 \x01(\x05R\racceptedCount\x12'\n" +
 	"\x0fduplicate_count\x18\x03 \x01(\x05R\x0eduplicateCount\x121\n" +
-	"\arefused\x18\x04 \x03(\v2\x17.audience.v1.RefusedRowR\arefused\"[\n" +
+	"\arefused\x18\x04 \x03(\v2\x17.audience.v1.RefusedRowR\arefused\x12'\n" +
+	"\x0ffreshness_token\x18\x05 \x01(\tR\x0efreshnessToken\"[\n" +
 	"\n" +
 	"RefusedRow\x12\x10\n" +
 	"\x03row\x18\x01 \x01(\x03R\x03row\x12;\n" +
@@ -1531,11 +1560,12 @@ const file_audience_v1_ingest_service_proto_rawDesc = "" +
 	"FIELD_IDFA\x10\x0e\x12\x0e\n" +
 	"\n" +
 	"FIELD_GAID\x10\x0f\x12\x0f\n" +
-	"\vFIELD_MADID\x10\x10\"\x9a\x01\n" +
+	"\vFIELD_MADID\x10\x10\"\xc3\x01\n" +
 	"\x16UpsertProfilesResponse\x124\n" +
 	"\aresults\x18\x01 \x03(\v2\x1a.audience.v1.ProfileResultR\aresults\x12%\n" +
 	"\x0eaccepted_count\x18\x02 \x01(\x05R\racceptedCount\x12#\n" +
-	"\rinvalid_count\x18\x03 \x01(\x05R\finvalidCount\"\xa0\x02\n" +
+	"\rinvalid_count\x18\x03 \x01(\x05R\finvalidCount\x12'\n" +
+	"\x0ffreshness_token\x18\x04 \x01(\tR\x0efreshnessToken\"\xa0\x02\n" +
 	"\rProfileResult\x129\n" +
 	"\x06status\x18\x01 \x01(\x0e2!.audience.v1.ProfileResult.StatusR\x06status\x12;\n" +
 	"\n" +

@@ -9,6 +9,7 @@ package audiencev1
 import (
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
@@ -89,7 +90,11 @@ func (x *Membership) GetVersion() uint64 {
 type GetMembershipRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The user.
-	UserId        string `protobuf:"bytes,1,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
+	UserId string `protobuf:"bytes,1,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
+	// Optional token of a write: the answer is not older than it.
+	FreshnessToken string `protobuf:"bytes,2,opt,name=freshness_token,json=freshnessToken,proto3" json:"freshness_token,omitempty"`
+	// Optional instant in the past: the membership as it was then, from the log. Not with freshness_token.
+	Time          *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=time,proto3" json:"time,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -129,6 +134,20 @@ func (x *GetMembershipRequest) GetUserId() string {
 		return x.UserId
 	}
 	return ""
+}
+
+func (x *GetMembershipRequest) GetFreshnessToken() string {
+	if x != nil {
+		return x.FreshnessToken
+	}
+	return ""
+}
+
+func (x *GetMembershipRequest) GetTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Time
+	}
+	return nil
 }
 
 // GetMembershipResponse is the user's membership.
@@ -181,9 +200,11 @@ func (x *GetMembershipResponse) GetMembership() *Membership {
 type BatchGetMembershipRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// At least 1, at most 1,000.
-	UserIds       []string `protobuf:"bytes,1,rep,name=user_ids,json=userIds,proto3" json:"user_ids,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	UserIds []string `protobuf:"bytes,1,rep,name=user_ids,json=userIds,proto3" json:"user_ids,omitempty"`
+	// Optional token of a write: the answers are not older than it.
+	FreshnessToken string `protobuf:"bytes,2,opt,name=freshness_token,json=freshnessToken,proto3" json:"freshness_token,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *BatchGetMembershipRequest) Reset() {
@@ -221,6 +242,13 @@ func (x *BatchGetMembershipRequest) GetUserIds() []string {
 		return x.UserIds
 	}
 	return nil
+}
+
+func (x *BatchGetMembershipRequest) GetFreshnessToken() string {
+	if x != nil {
+		return x.FreshnessToken
+	}
+	return ""
 }
 
 // BatchGetMembershipResponse is the users' memberships.
@@ -275,9 +303,11 @@ type CheckMembershipRequest struct {
 	// The user.
 	UserId string `protobuf:"bytes,1,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
 	// The segment. Format: segments/{segment}
-	Segment       string `protobuf:"bytes,2,opt,name=segment,proto3" json:"segment,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Segment string `protobuf:"bytes,2,opt,name=segment,proto3" json:"segment,omitempty"`
+	// Optional token of a write: the answer is not older than it.
+	FreshnessToken string `protobuf:"bytes,3,opt,name=freshness_token,json=freshnessToken,proto3" json:"freshness_token,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *CheckMembershipRequest) Reset() {
@@ -320,6 +350,13 @@ func (x *CheckMembershipRequest) GetUserId() string {
 func (x *CheckMembershipRequest) GetSegment() string {
 	if x != nil {
 		return x.Segment
+	}
+	return ""
+}
+
+func (x *CheckMembershipRequest) GetFreshnessToken() string {
+	if x != nil {
+		return x.FreshnessToken
 	}
 	return ""
 }
@@ -379,36 +416,436 @@ func (x *CheckMembershipResponse) GetVersion() uint64 {
 	return 0
 }
 
+// WatchMembershipRequest says what to watch.
+type WatchMembershipRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Segments to watch, at most 1,000. Empty: all. Format: segments/{segment}
+	Segments []string `protobuf:"bytes,1,rep,name=segments,proto3" json:"segments,omitempty"`
+	// Cursor of the last change that was seen, of a watch of the same segments. Empty: from now on.
+	Cursor        string `protobuf:"bytes,2,opt,name=cursor,proto3" json:"cursor,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchMembershipRequest) Reset() {
+	*x = WatchMembershipRequest{}
+	mi := &file_audience_v1_membership_service_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchMembershipRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchMembershipRequest) ProtoMessage() {}
+
+func (x *WatchMembershipRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_audience_v1_membership_service_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchMembershipRequest.ProtoReflect.Descriptor instead.
+func (*WatchMembershipRequest) Descriptor() ([]byte, []int) {
+	return file_audience_v1_membership_service_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *WatchMembershipRequest) GetSegments() []string {
+	if x != nil {
+		return x.Segments
+	}
+	return nil
+}
+
+func (x *WatchMembershipRequest) GetCursor() string {
+	if x != nil {
+		return x.Cursor
+	}
+	return ""
+}
+
+// WatchMembershipResponse is the next changes.
+type WatchMembershipResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Changes, in the order of the log.
+	Changes       []*MembershipChange `protobuf:"bytes,1,rep,name=changes,proto3" json:"changes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchMembershipResponse) Reset() {
+	*x = WatchMembershipResponse{}
+	mi := &file_audience_v1_membership_service_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchMembershipResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchMembershipResponse) ProtoMessage() {}
+
+func (x *WatchMembershipResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_audience_v1_membership_service_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchMembershipResponse.ProtoReflect.Descriptor instead.
+func (*WatchMembershipResponse) Descriptor() ([]byte, []int) {
+	return file_audience_v1_membership_service_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *WatchMembershipResponse) GetChanges() []*MembershipChange {
+	if x != nil {
+		return x.Changes
+	}
+	return nil
+}
+
+// MembershipChange is one user's step from one membership to the next.
+type MembershipChange struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The user.
+	UserId string `protobuf:"bytes,1,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
+	// Segments entered, of those watched. Format: segments/{segment}
+	Entered []string `protobuf:"bytes,2,rep,name=entered,proto3" json:"entered,omitempty"`
+	// Segments left, of those watched. Format: segments/{segment}
+	Left []string `protobuf:"bytes,3,rep,name=left,proto3" json:"left,omitempty"`
+	// When it came into force.
+	Time *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=time,proto3" json:"time,omitempty"`
+	// What caused it: a run, "event", "timer", "profile", or "move/" and its request id.
+	Cause string `protobuf:"bytes,5,opt,name=cause,proto3" json:"cause,omitempty"`
+	// Version of the membership log.
+	Version uint64 `protobuf:"varint,6,opt,name=version,proto3" json:"version,omitempty"`
+	// Where to go on behind this change.
+	Cursor        string `protobuf:"bytes,7,opt,name=cursor,proto3" json:"cursor,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MembershipChange) Reset() {
+	*x = MembershipChange{}
+	mi := &file_audience_v1_membership_service_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MembershipChange) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MembershipChange) ProtoMessage() {}
+
+func (x *MembershipChange) ProtoReflect() protoreflect.Message {
+	mi := &file_audience_v1_membership_service_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MembershipChange.ProtoReflect.Descriptor instead.
+func (*MembershipChange) Descriptor() ([]byte, []int) {
+	return file_audience_v1_membership_service_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *MembershipChange) GetUserId() string {
+	if x != nil {
+		return x.UserId
+	}
+	return ""
+}
+
+func (x *MembershipChange) GetEntered() []string {
+	if x != nil {
+		return x.Entered
+	}
+	return nil
+}
+
+func (x *MembershipChange) GetLeft() []string {
+	if x != nil {
+		return x.Left
+	}
+	return nil
+}
+
+func (x *MembershipChange) GetTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Time
+	}
+	return nil
+}
+
+func (x *MembershipChange) GetCause() string {
+	if x != nil {
+		return x.Cause
+	}
+	return ""
+}
+
+func (x *MembershipChange) GetVersion() uint64 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+func (x *MembershipChange) GetCursor() string {
+	if x != nil {
+		return x.Cursor
+	}
+	return ""
+}
+
+// MoveUserRequest is a manual override. At least one of the three lists names a segment.
+type MoveUserRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The user.
+	UserId string `protobuf:"bytes,1,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
+	// Segments the user is put into; at most one of an exclusive group. Format: segments/{segment}
+	Into []string `protobuf:"bytes,2,rep,name=into,proto3" json:"into,omitempty"`
+	// Segments the user is kept out of. Format: segments/{segment}
+	OutOf []string `protobuf:"bytes,3,rep,name=out_of,json=outOf,proto3" json:"out_of,omitempty"`
+	// Segments whose expression decides again. Format: segments/{segment}
+	Release []string `protobuf:"bytes,4,rep,name=release,proto3" json:"release,omitempty"`
+	// Why, for people.
+	Reason string `protobuf:"bytes,5,opt,name=reason,proto3" json:"reason,omitempty"`
+	// Who asks for it, e.g. "crm".
+	Actor string `protobuf:"bytes,6,opt,name=actor,proto3" json:"actor,omitempty"`
+	// When the override ends. Not set: never.
+	ExpireTime *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
+	// Optional UUIDv4. A repeat, however late, gets an answer and moves nobody twice.
+	RequestId     string `protobuf:"bytes,8,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MoveUserRequest) Reset() {
+	*x = MoveUserRequest{}
+	mi := &file_audience_v1_membership_service_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MoveUserRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MoveUserRequest) ProtoMessage() {}
+
+func (x *MoveUserRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_audience_v1_membership_service_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MoveUserRequest.ProtoReflect.Descriptor instead.
+func (*MoveUserRequest) Descriptor() ([]byte, []int) {
+	return file_audience_v1_membership_service_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *MoveUserRequest) GetUserId() string {
+	if x != nil {
+		return x.UserId
+	}
+	return ""
+}
+
+func (x *MoveUserRequest) GetInto() []string {
+	if x != nil {
+		return x.Into
+	}
+	return nil
+}
+
+func (x *MoveUserRequest) GetOutOf() []string {
+	if x != nil {
+		return x.OutOf
+	}
+	return nil
+}
+
+func (x *MoveUserRequest) GetRelease() []string {
+	if x != nil {
+		return x.Release
+	}
+	return nil
+}
+
+func (x *MoveUserRequest) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *MoveUserRequest) GetActor() string {
+	if x != nil {
+		return x.Actor
+	}
+	return ""
+}
+
+func (x *MoveUserRequest) GetExpireTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ExpireTime
+	}
+	return nil
+}
+
+func (x *MoveUserRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+// MoveUserResponse says that the move is in force.
+type MoveUserResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The user's membership, the move included.
+	Membership *Membership `protobuf:"bytes,1,opt,name=membership,proto3" json:"membership,omitempty"`
+	// Token for reads that must not be older than the move.
+	FreshnessToken string `protobuf:"bytes,2,opt,name=freshness_token,json=freshnessToken,proto3" json:"freshness_token,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *MoveUserResponse) Reset() {
+	*x = MoveUserResponse{}
+	mi := &file_audience_v1_membership_service_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MoveUserResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MoveUserResponse) ProtoMessage() {}
+
+func (x *MoveUserResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_audience_v1_membership_service_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MoveUserResponse.ProtoReflect.Descriptor instead.
+func (*MoveUserResponse) Descriptor() ([]byte, []int) {
+	return file_audience_v1_membership_service_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *MoveUserResponse) GetMembership() *Membership {
+	if x != nil {
+		return x.Membership
+	}
+	return nil
+}
+
+func (x *MoveUserResponse) GetFreshnessToken() string {
+	if x != nil {
+		return x.FreshnessToken
+	}
+	return ""
+}
+
 var File_audience_v1_membership_service_proto protoreflect.FileDescriptor
 
 const file_audience_v1_membership_service_proto_rawDesc = "" +
 	"\n" +
-	"$audience/v1/membership_service.proto\x12\vaudience.v1\"[\n" +
+	"$audience/v1/membership_service.proto\x12\vaudience.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"[\n" +
 	"\n" +
 	"Membership\x12\x17\n" +
 	"\auser_id\x18\x01 \x01(\tR\x06userId\x12\x1a\n" +
 	"\bsegments\x18\x02 \x03(\tR\bsegments\x12\x18\n" +
-	"\aversion\x18\x03 \x01(\x04R\aversion\"/\n" +
+	"\aversion\x18\x03 \x01(\x04R\aversion\"\x88\x01\n" +
 	"\x14GetMembershipRequest\x12\x17\n" +
-	"\auser_id\x18\x01 \x01(\tR\x06userId\"P\n" +
+	"\auser_id\x18\x01 \x01(\tR\x06userId\x12'\n" +
+	"\x0ffreshness_token\x18\x02 \x01(\tR\x0efreshnessToken\x12.\n" +
+	"\x04time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\"P\n" +
 	"\x15GetMembershipResponse\x127\n" +
 	"\n" +
 	"membership\x18\x01 \x01(\v2\x17.audience.v1.MembershipR\n" +
-	"membership\"6\n" +
+	"membership\"_\n" +
 	"\x19BatchGetMembershipRequest\x12\x19\n" +
-	"\buser_ids\x18\x01 \x03(\tR\auserIds\"W\n" +
+	"\buser_ids\x18\x01 \x03(\tR\auserIds\x12'\n" +
+	"\x0ffreshness_token\x18\x02 \x01(\tR\x0efreshnessToken\"W\n" +
 	"\x1aBatchGetMembershipResponse\x129\n" +
-	"\vmemberships\x18\x01 \x03(\v2\x17.audience.v1.MembershipR\vmemberships\"K\n" +
+	"\vmemberships\x18\x01 \x03(\v2\x17.audience.v1.MembershipR\vmemberships\"t\n" +
 	"\x16CheckMembershipRequest\x12\x17\n" +
 	"\auser_id\x18\x01 \x01(\tR\x06userId\x12\x18\n" +
-	"\asegment\x18\x02 \x01(\tR\asegment\"K\n" +
+	"\asegment\x18\x02 \x01(\tR\asegment\x12'\n" +
+	"\x0ffreshness_token\x18\x03 \x01(\tR\x0efreshnessToken\"K\n" +
 	"\x17CheckMembershipResponse\x12\x16\n" +
 	"\x06member\x18\x01 \x01(\bR\x06member\x12\x18\n" +
-	"\aversion\x18\x02 \x01(\x04R\aversion2\xbf\x02\n" +
+	"\aversion\x18\x02 \x01(\x04R\aversion\"L\n" +
+	"\x16WatchMembershipRequest\x12\x1a\n" +
+	"\bsegments\x18\x01 \x03(\tR\bsegments\x12\x16\n" +
+	"\x06cursor\x18\x02 \x01(\tR\x06cursor\"R\n" +
+	"\x17WatchMembershipResponse\x127\n" +
+	"\achanges\x18\x01 \x03(\v2\x1d.audience.v1.MembershipChangeR\achanges\"\xd1\x01\n" +
+	"\x10MembershipChange\x12\x17\n" +
+	"\auser_id\x18\x01 \x01(\tR\x06userId\x12\x18\n" +
+	"\aentered\x18\x02 \x03(\tR\aentered\x12\x12\n" +
+	"\x04left\x18\x03 \x03(\tR\x04left\x12.\n" +
+	"\x04time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x14\n" +
+	"\x05cause\x18\x05 \x01(\tR\x05cause\x12\x18\n" +
+	"\aversion\x18\x06 \x01(\x04R\aversion\x12\x16\n" +
+	"\x06cursor\x18\a \x01(\tR\x06cursor\"\xf9\x01\n" +
+	"\x0fMoveUserRequest\x12\x17\n" +
+	"\auser_id\x18\x01 \x01(\tR\x06userId\x12\x12\n" +
+	"\x04into\x18\x02 \x03(\tR\x04into\x12\x15\n" +
+	"\x06out_of\x18\x03 \x03(\tR\x05outOf\x12\x18\n" +
+	"\arelease\x18\x04 \x03(\tR\arelease\x12\x16\n" +
+	"\x06reason\x18\x05 \x01(\tR\x06reason\x12\x14\n" +
+	"\x05actor\x18\x06 \x01(\tR\x05actor\x12;\n" +
+	"\vexpire_time\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"expireTime\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\b \x01(\tR\trequestId\"t\n" +
+	"\x10MoveUserResponse\x127\n" +
+	"\n" +
+	"membership\x18\x01 \x01(\v2\x17.audience.v1.MembershipR\n" +
+	"membership\x12'\n" +
+	"\x0ffreshness_token\x18\x02 \x01(\tR\x0efreshnessToken2\xed\x03\n" +
 	"\x11MembershipService\x12[\n" +
 	"\rGetMembership\x12!.audience.v1.GetMembershipRequest\x1a\".audience.v1.GetMembershipResponse\"\x03\x90\x02\x01\x12j\n" +
 	"\x12BatchGetMembership\x12&.audience.v1.BatchGetMembershipRequest\x1a'.audience.v1.BatchGetMembershipResponse\"\x03\x90\x02\x01\x12a\n" +
-	"\x0fCheckMembership\x12#.audience.v1.CheckMembershipRequest\x1a$.audience.v1.CheckMembershipResponse\"\x03\x90\x02\x01B9Z7github.com/kohorta/kohorta/proto/audience/v1;audiencev1b\x06proto3"
+	"\x0fCheckMembership\x12#.audience.v1.CheckMembershipRequest\x1a$.audience.v1.CheckMembershipResponse\"\x03\x90\x02\x01\x12c\n" +
+	"\x0fWatchMembership\x12#.audience.v1.WatchMembershipRequest\x1a$.audience.v1.WatchMembershipResponse\"\x03\x90\x02\x010\x01\x12G\n" +
+	"\bMoveUser\x12\x1c.audience.v1.MoveUserRequest\x1a\x1d.audience.v1.MoveUserResponseB9Z7github.com/kohorta/kohorta/proto/audience/v1;audiencev1b\x06proto3"
 
 var (
 	file_audience_v1_membership_service_proto_rawDescOnce sync.Once
@@ -422,7 +859,7 @@ func file_audience_v1_membership_service_proto_rawDescGZIP() []byte {
 	return file_audience_v1_membership_service_proto_rawDescData
 }
 
-var file_audience_v1_membership_service_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
+var file_audience_v1_membership_service_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
 var file_audience_v1_membership_service_proto_goTypes = []any{
 	(*Membership)(nil),                 // 0: audience.v1.Membership
 	(*GetMembershipRequest)(nil),       // 1: audience.v1.GetMembershipRequest
@@ -431,21 +868,36 @@ var file_audience_v1_membership_service_proto_goTypes = []any{
 	(*BatchGetMembershipResponse)(nil), // 4: audience.v1.BatchGetMembershipResponse
 	(*CheckMembershipRequest)(nil),     // 5: audience.v1.CheckMembershipRequest
 	(*CheckMembershipResponse)(nil),    // 6: audience.v1.CheckMembershipResponse
+	(*WatchMembershipRequest)(nil),     // 7: audience.v1.WatchMembershipRequest
+	(*WatchMembershipResponse)(nil),    // 8: audience.v1.WatchMembershipResponse
+	(*MembershipChange)(nil),           // 9: audience.v1.MembershipChange
+	(*MoveUserRequest)(nil),            // 10: audience.v1.MoveUserRequest
+	(*MoveUserResponse)(nil),           // 11: audience.v1.MoveUserResponse
+	(*timestamppb.Timestamp)(nil),      // 12: google.protobuf.Timestamp
 }
 var file_audience_v1_membership_service_proto_depIdxs = []int32{
-	0, // 0: audience.v1.GetMembershipResponse.membership:type_name -> audience.v1.Membership
-	0, // 1: audience.v1.BatchGetMembershipResponse.memberships:type_name -> audience.v1.Membership
-	1, // 2: audience.v1.MembershipService.GetMembership:input_type -> audience.v1.GetMembershipRequest
-	3, // 3: audience.v1.MembershipService.BatchGetMembership:input_type -> audience.v1.BatchGetMembershipRequest
-	5, // 4: audience.v1.MembershipService.CheckMembership:input_type -> audience.v1.CheckMembershipRequest
-	2, // 5: audience.v1.MembershipService.GetMembership:output_type -> audience.v1.GetMembershipResponse
-	4, // 6: audience.v1.MembershipService.BatchGetMembership:output_type -> audience.v1.BatchGetMembershipResponse
-	6, // 7: audience.v1.MembershipService.CheckMembership:output_type -> audience.v1.CheckMembershipResponse
-	5, // [5:8] is the sub-list for method output_type
-	2, // [2:5] is the sub-list for method input_type
-	2, // [2:2] is the sub-list for extension type_name
-	2, // [2:2] is the sub-list for extension extendee
-	0, // [0:2] is the sub-list for field type_name
+	12, // 0: audience.v1.GetMembershipRequest.time:type_name -> google.protobuf.Timestamp
+	0,  // 1: audience.v1.GetMembershipResponse.membership:type_name -> audience.v1.Membership
+	0,  // 2: audience.v1.BatchGetMembershipResponse.memberships:type_name -> audience.v1.Membership
+	9,  // 3: audience.v1.WatchMembershipResponse.changes:type_name -> audience.v1.MembershipChange
+	12, // 4: audience.v1.MembershipChange.time:type_name -> google.protobuf.Timestamp
+	12, // 5: audience.v1.MoveUserRequest.expire_time:type_name -> google.protobuf.Timestamp
+	0,  // 6: audience.v1.MoveUserResponse.membership:type_name -> audience.v1.Membership
+	1,  // 7: audience.v1.MembershipService.GetMembership:input_type -> audience.v1.GetMembershipRequest
+	3,  // 8: audience.v1.MembershipService.BatchGetMembership:input_type -> audience.v1.BatchGetMembershipRequest
+	5,  // 9: audience.v1.MembershipService.CheckMembership:input_type -> audience.v1.CheckMembershipRequest
+	7,  // 10: audience.v1.MembershipService.WatchMembership:input_type -> audience.v1.WatchMembershipRequest
+	10, // 11: audience.v1.MembershipService.MoveUser:input_type -> audience.v1.MoveUserRequest
+	2,  // 12: audience.v1.MembershipService.GetMembership:output_type -> audience.v1.GetMembershipResponse
+	4,  // 13: audience.v1.MembershipService.BatchGetMembership:output_type -> audience.v1.BatchGetMembershipResponse
+	6,  // 14: audience.v1.MembershipService.CheckMembership:output_type -> audience.v1.CheckMembershipResponse
+	8,  // 15: audience.v1.MembershipService.WatchMembership:output_type -> audience.v1.WatchMembershipResponse
+	11, // 16: audience.v1.MembershipService.MoveUser:output_type -> audience.v1.MoveUserResponse
+	12, // [12:17] is the sub-list for method output_type
+	7,  // [7:12] is the sub-list for method input_type
+	7,  // [7:7] is the sub-list for extension type_name
+	7,  // [7:7] is the sub-list for extension extendee
+	0,  // [0:7] is the sub-list for field type_name
 }
 
 func init() { file_audience_v1_membership_service_proto_init() }
@@ -459,7 +911,7 @@ func file_audience_v1_membership_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_audience_v1_membership_service_proto_rawDesc), len(file_audience_v1_membership_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   7,
+			NumMessages:   12,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -22,6 +22,8 @@ const (
 	MembershipService_GetMembership_FullMethodName      = "/audience.v1.MembershipService/GetMembership"
 	MembershipService_BatchGetMembership_FullMethodName = "/audience.v1.MembershipService/BatchGetMembership"
 	MembershipService_CheckMembership_FullMethodName    = "/audience.v1.MembershipService/CheckMembership"
+	MembershipService_WatchMembership_FullMethodName    = "/audience.v1.MembershipService/WatchMembership"
+	MembershipService_MoveUser_FullMethodName           = "/audience.v1.MembershipService/MoveUser"
 )
 
 // MembershipServiceClient is the client API for MembershipService service.
@@ -37,6 +39,12 @@ type MembershipServiceClient interface {
 	BatchGetMembership(ctx context.Context, in *BatchGetMembershipRequest, opts ...grpc.CallOption) (*BatchGetMembershipResponse, error)
 	// CheckMembership says whether a user is in a segment.
 	CheckMembership(ctx context.Context, in *CheckMembershipRequest, opts ...grpc.CallOption) (*CheckMembershipResponse, error)
+	// WatchMembership sends every change of the segments as it happens, in order, without gap or repeat: from the cursor on,
+	// or from now on without one. A slow reader holds up nobody; it reads on from the log.
+	WatchMembership(ctx context.Context, in *WatchMembershipRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchMembershipResponse], error)
+	// MoveUser puts a user into segments and out of others, whatever their expressions say. The move is in force, for every
+	// reader, when the call returns. Moves of a user take effect in the order of their answers.
+	MoveUser(ctx context.Context, in *MoveUserRequest, opts ...grpc.CallOption) (*MoveUserResponse, error)
 }
 
 type membershipServiceClient struct {
@@ -77,6 +85,35 @@ func (c *membershipServiceClient) CheckMembership(ctx context.Context, in *Check
 	return out, nil
 }
 
+func (c *membershipServiceClient) WatchMembership(ctx context.Context, in *WatchMembershipRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchMembershipResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &MembershipService_ServiceDesc.Streams[0], MembershipService_WatchMembership_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[WatchMembershipRequest, WatchMembershipResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type MembershipService_WatchMembershipClient = grpc.ServerStreamingClient[WatchMembershipResponse]
+
+func (c *membershipServiceClient) MoveUser(ctx context.Context, in *MoveUserRequest, opts ...grpc.CallOption) (*MoveUserResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(MoveUserResponse)
+	err := c.cc.Invoke(ctx, MembershipService_MoveUser_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // MembershipServiceServer is the server API for MembershipService service.
 // All implementations must embed UnimplementedMembershipServiceServer
 // for forward compatibility.
@@ -90,6 +127,12 @@ type MembershipServiceServer interface {
 	BatchGetMembership(context.Context, *BatchGetMembershipRequest) (*BatchGetMembershipResponse, error)
 	// CheckMembership says whether a user is in a segment.
 	CheckMembership(context.Context, *CheckMembershipRequest) (*CheckMembershipResponse, error)
+	// WatchMembership sends every change of the segments as it happens, in order, without gap or repeat: from the cursor on,
+	// or from now on without one. A slow reader holds up nobody; it reads on from the log.
+	WatchMembership(*WatchMembershipRequest, grpc.ServerStreamingServer[WatchMembershipResponse]) error
+	// MoveUser puts a user into segments and out of others, whatever their expressions say. The move is in force, for every
+	// reader, when the call returns. Moves of a user take effect in the order of their answers.
+	MoveUser(context.Context, *MoveUserRequest) (*MoveUserResponse, error)
 	mustEmbedUnimplementedMembershipServiceServer()
 }
 
@@ -108,6 +151,12 @@ func (UnimplementedMembershipServiceServer) BatchGetMembership(context.Context, 
 }
 func (UnimplementedMembershipServiceServer) CheckMembership(context.Context, *CheckMembershipRequest) (*CheckMembershipResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method CheckMembership not implemented")
+}
+func (UnimplementedMembershipServiceServer) WatchMembership(*WatchMembershipRequest, grpc.ServerStreamingServer[WatchMembershipResponse]) error {
+	return status.Error(codes.Unimplemented, "method WatchMembership not implemented")
+}
+func (UnimplementedMembershipServiceServer) MoveUser(context.Context, *MoveUserRequest) (*MoveUserResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method MoveUser not implemented")
 }
 func (UnimplementedMembershipServiceServer) mustEmbedUnimplementedMembershipServiceServer() {}
 func (UnimplementedMembershipServiceServer) testEmbeddedByValue()                           {}
@@ -184,6 +233,35 @@ func _MembershipService_CheckMembership_Handler(srv interface{}, ctx context.Con
 	return interceptor(ctx, in, info, handler)
 }
 
+func _MembershipService_WatchMembership_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(WatchMembershipRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(MembershipServiceServer).WatchMembership(m, &grpc.GenericServerStream[WatchMembershipRequest, WatchMembershipResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type MembershipService_WatchMembershipServer = grpc.ServerStreamingServer[WatchMembershipResponse]
+
+func _MembershipService_MoveUser_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(MoveUserRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(MembershipServiceServer).MoveUser(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: MembershipService_MoveUser_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(MembershipServiceServer).MoveUser(ctx, req.(*MoveUserRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // MembershipService_ServiceDesc is the grpc.ServiceDesc for MembershipService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -203,7 +281,17 @@ var MembershipService_ServiceDesc = grpc.ServiceDesc{
 			MethodName: "CheckMembership",
 			Handler:    _MembershipService_CheckMembership_Handler,
 		},
+		{
+			MethodName: "MoveUser",
+			Handler:    _MembershipService_MoveUser_Handler,
+		},
 	},
-	Streams:  []grpc.StreamDesc{},
+	Streams: []grpc.StreamDesc{
+		{
+			StreamName:    "WatchMembership",
+			Handler:       _MembershipService_WatchMembership_Handler,
+			ServerStreams: true,
+		},
+	},
 	Metadata: "audience/v1/membership_service.proto",
 }

@@ -43,7 +43,12 @@ type Segment struct {
 	// When it was last changed. Output only.
 	UpdateTime *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
 	// Changes with every write. Sent along with a change, the change is refused if the segment has changed since.
-	Etag          string `protobuf:"bytes,9,opt,name=etag,proto3" json:"etag,omitempty"`
+	Etag string `protobuf:"bytes,9,opt,name=etag,proto3" json:"etag,omitempty"`
+	// Exclusive group, optional: of the segments of a group a user is in the first by priority only. An id like that of a
+	// segment.
+	Group string `protobuf:"bytes,10,opt,name=group,proto3" json:"group,omitempty"`
+	// Place in the group, the least first; segments of equal priority by age.
+	Priority      int32 `protobuf:"varint,11,opt,name=priority,proto3" json:"priority,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -139,6 +144,20 @@ func (x *Segment) GetEtag() string {
 		return x.Etag
 	}
 	return ""
+}
+
+func (x *Segment) GetGroup() string {
+	if x != nil {
+		return x.Group
+	}
+	return ""
+}
+
+func (x *Segment) GetPriority() int32 {
+	if x != nil {
+		return x.Priority
+	}
+	return 0
 }
 
 // CreateSegmentRequest is a segment to create.
@@ -871,9 +890,7 @@ type EvaluateSegmentsRequest struct {
 	// Users to evaluate, at most 10,000. Empty: everybody.
 	UserIds []string `protobuf:"bytes,1,rep,name=user_ids,json=userIds,proto3" json:"user_ids,omitempty"`
 	// Optional UUIDv4. A repeat within 24 h gets the first answer and does no work twice.
-	RequestId string `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
-	// Instant to evaluate at. Default: now. In the past, later events do not count; profiles and scores are those of now.
-	EvaluateTime  *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=evaluate_time,json=evaluateTime,proto3" json:"evaluate_time,omitempty"`
+	RequestId     string `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -920,13 +937,6 @@ func (x *EvaluateSegmentsRequest) GetRequestId() string {
 		return x.RequestId
 	}
 	return ""
-}
-
-func (x *EvaluateSegmentsRequest) GetEvaluateTime() *timestamppb.Timestamp {
-	if x != nil {
-		return x.EvaluateTime
-	}
-	return nil
 }
 
 // EvaluateSegmentsResponse is the run to watch.
@@ -978,10 +988,15 @@ func (x *EvaluateSegmentsResponse) GetRun() *Run {
 // ListMembersRequest names a segment.
 type ListMembersRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Segment whose members to list. Format: segments/{segment}
+	// Segment whose members to list; or "segments/-" with a filter. Format: segments/{segment}
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// Cursor of the last message received; empty for all members.
-	Cursor        string `protobuf:"bytes,2,opt,name=cursor,proto3" json:"cursor,omitempty"`
+	// Cursor of the last message received, of a request with the same name, filter and time; empty for all members.
+	Cursor string `protobuf:"bytes,2,opt,name=cursor,proto3" json:"cursor,omitempty"`
+	// Instead of a segment, an expression over segments, e.g. vip && !in_segment("recent-buyers"). Users in no segment at
+	// all are not listed.
+	Filter string `protobuf:"bytes,3,opt,name=filter,proto3" json:"filter,omitempty"`
+	// Optional instant in the past: the members as they were then, from the log. Not with filter.
+	Time          *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=time,proto3" json:"time,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1028,6 +1043,20 @@ func (x *ListMembersRequest) GetCursor() string {
 		return x.Cursor
 	}
 	return ""
+}
+
+func (x *ListMembersRequest) GetFilter() string {
+	if x != nil {
+		return x.Filter
+	}
+	return ""
+}
+
+func (x *ListMembersRequest) GetTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Time
+	}
+	return nil
 }
 
 // ListMembersResponse is the next members.
@@ -1089,7 +1118,7 @@ var File_audience_v1_segment_service_proto protoreflect.FileDescriptor
 
 const file_audience_v1_segment_service_proto_rawDesc = "" +
 	"\n" +
-	"!audience/v1/segment_service.proto\x12\vaudience.v1\x1a\x1daudience/v1/run_service.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd8\x02\n" +
+	"!audience/v1/segment_service.proto\x12\vaudience.v1\x1a\x1daudience/v1/run_service.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x8a\x03\n" +
 	"\aSegment\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05title\x18\x02 \x01(\tR\x05title\x12 \n" +
@@ -1103,7 +1132,10 @@ const file_audience_v1_segment_service_proto_rawDesc = "" +
 	"createTime\x12;\n" +
 	"\vupdate_time\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"updateTime\x12\x12\n" +
-	"\x04etag\x18\t \x01(\tR\x04etagB\x0f\n" +
+	"\x04etag\x18\t \x01(\tR\x04etag\x12\x14\n" +
+	"\x05group\x18\n" +
+	" \x01(\tR\x05group\x12\x1a\n" +
+	"\bpriority\x18\v \x01(\x05R\bpriorityB\x0f\n" +
 	"\r_member_count\"\x84\x01\n" +
 	"\x14CreateSegmentRequest\x12\x1d\n" +
 	"\n" +
@@ -1155,17 +1187,18 @@ const file_audience_v1_segment_service_proto_rawDesc = "" +
 	"\vClauseCount\x12\x16\n" +
 	"\x06clause\x18\x01 \x01(\tR\x06clause\x12\x1d\n" +
 	"\n" +
-	"user_count\x18\x02 \x01(\x03R\tuserCount\"\x94\x01\n" +
+	"user_count\x18\x02 \x01(\x03R\tuserCount\"S\n" +
 	"\x17EvaluateSegmentsRequest\x12\x19\n" +
 	"\buser_ids\x18\x01 \x03(\tR\auserIds\x12\x1d\n" +
 	"\n" +
-	"request_id\x18\x02 \x01(\tR\trequestId\x12?\n" +
-	"\revaluate_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\fevaluateTime\">\n" +
+	"request_id\x18\x02 \x01(\tR\trequestId\">\n" +
 	"\x18EvaluateSegmentsResponse\x12\"\n" +
-	"\x03run\x18\x01 \x01(\v2\x10.audience.v1.RunR\x03run\"@\n" +
+	"\x03run\x18\x01 \x01(\v2\x10.audience.v1.RunR\x03run\"\x88\x01\n" +
 	"\x12ListMembersRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
-	"\x06cursor\x18\x02 \x01(\tR\x06cursor\"H\n" +
+	"\x06cursor\x18\x02 \x01(\tR\x06cursor\x12\x16\n" +
+	"\x06filter\x18\x03 \x01(\tR\x06filter\x12.\n" +
+	"\x04time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\"H\n" +
 	"\x13ListMembersResponse\x12\x19\n" +
 	"\buser_ids\x18\x01 \x03(\tR\auserIds\x12\x16\n" +
 	"\x06cursor\x18\x02 \x01(\tR\x06cursor2\xe0\x05\n" +
@@ -1229,8 +1262,8 @@ var file_audience_v1_segment_service_proto_depIdxs = []int32{
 	18, // 9: audience.v1.PreviewSegmentRequest.evaluate_time:type_name -> google.protobuf.Timestamp
 	13, // 10: audience.v1.PreviewSegmentResponse.clauses:type_name -> audience.v1.ClauseCount
 	18, // 11: audience.v1.PreviewSegmentResponse.evaluate_time:type_name -> google.protobuf.Timestamp
-	18, // 12: audience.v1.EvaluateSegmentsRequest.evaluate_time:type_name -> google.protobuf.Timestamp
-	20, // 13: audience.v1.EvaluateSegmentsResponse.run:type_name -> audience.v1.Run
+	20, // 12: audience.v1.EvaluateSegmentsResponse.run:type_name -> audience.v1.Run
+	18, // 13: audience.v1.ListMembersRequest.time:type_name -> google.protobuf.Timestamp
 	1,  // 14: audience.v1.SegmentService.CreateSegment:input_type -> audience.v1.CreateSegmentRequest
 	3,  // 15: audience.v1.SegmentService.GetSegment:input_type -> audience.v1.GetSegmentRequest
 	5,  // 16: audience.v1.SegmentService.ListSegments:input_type -> audience.v1.ListSegmentsRequest

@@ -1,0 +1,155 @@
+package server_test
+
+import (
+	"context"
+	"io"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/kohorta/kohorta/internal/audience"
+	audiencev1 "github.com/kohorta/kohorta/proto/audience/v1"
+	"github.com/kohorta/kohorta/server"
+)
+
+func TestFreshnessTokens(t *testing.T) {
+	h := start(t, server.Config{})
+	h.createSegment(t, "vip", "x")
+	ingested, err := h.ingest.IngestEvents(t.Context(), &audiencev1.IngestEventsRequest{Events: []*audiencev1.Event{purchase("u1", "e1")}})
+	require.NoError(t, err)
+	require.Equal(t, "fresh", ingested.GetFreshnessToken())
+
+	for name, read := range map[string]func(token string) error{
+		"GetMembership": func(token string) error {
+			_, err := h.membership.GetMembership(t.Context(), &audiencev1.GetMembershipRequest{UserId: "u1", FreshnessToken: token})
+			return err
+		},
+		"BatchGetMembership": func(token string) error {
+			_, err := h.membership.BatchGetMembership(t.Context(), &audiencev1.BatchGetMembershipRequest{UserIds: []string{"u1"}, FreshnessToken: token})
+			return err
+		},
+		"CheckMembership": func(token string) error {
+			_, err := h.membership.CheckMembership(t.Context(), &audiencev1.CheckMembershipRequest{UserId: "u1", Segment: "segments/vip", FreshnessToken: token})
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h.waited = nil
+			require.NoError(t, read(""))
+			require.Empty(t, h.waited, "no token, no wait")
+			require.NoError(t, read("fresh"))
+			require.Equal(t, []string{"fresh"}, h.waited)
+			requireInvalid(t, read("of tomorrow"), "freshness_token")
+		})
+	}
+}
+
+func TestMoveUser(t *testing.T) {
+	h := start(t, server.Config{})
+	h.createSegment(t, "vip", "x")
+	moved, err := h.membership.MoveUser(t.Context(), &audiencev1.MoveUserRequest{UserId: "u1", Into: []string{"segments/vip"}, Actor: "crm"})
+	require.NoError(t, err)
+	require.Equal(t, []string{"segments/vip"}, moved.GetMembership().GetSegments())
+	require.Equal(t, "fresh", moved.GetFreshnessToken())
+
+	for name, test := range map[string]struct {
+		request *audiencev1.MoveUserRequest
+		field   string
+	}{
+		"nowhere":            {&audiencev1.MoveUserRequest{UserId: "u1"}, "into"},
+		"no user":            {&audiencev1.MoveUserRequest{Into: []string{"segments/vip"}}, "user_id"},
+		"no resource name":   {&audiencev1.MoveUserRequest{UserId: "u1", OutOf: []string{"vip"}}, "out_of[0]"},
+		"in and out at once": {&audiencev1.MoveUserRequest{UserId: "u1", Into: []string{"segments/vip"}, OutOf: []string{"segments/vip"}}, "out_of[0]"},
+		"an end in the past": {&audiencev1.MoveUserRequest{UserId: "u1", Into: []string{"segments/vip"}, ExpireTime: timestamppb.New(time.Unix(1, 0))}, "expires"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := h.membership.MoveUser(t.Context(), test.request)
+			requireInvalid(t, err, test.field)
+		})
+	}
+}
+
+func TestWatchMembership(t *testing.T) {
+	h := start(t, server.Config{})
+	h.createSegment(t, "vip", "x")
+	h.createSegment(t, "lapsed", "y")
+	watch := func(ctx context.Context, cursor string, segments ...string) audiencev1.MembershipService_WatchMembershipClient {
+		stream, err := h.membership.WatchMembership(ctx, &audiencev1.WatchMembershipRequest{Segments: segments, Cursor: cursor})
+		require.NoError(t, err)
+		return stream
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	stream := watch(ctx, "", "segments/vip", "segments/lapsed")
+	for i, want := range []string{"segments/vip", "segments/lapsed"} {
+		answer, err := stream.Recv()
+		require.NoError(t, err)
+		change := answer.GetChanges()[0]
+		require.Equal(t, []string{want}, change.GetEntered())
+		require.Equal(t, []string{"0", "1"}[i], change.GetCursor())
+		require.Equal(t, "event", change.GetCause())
+	}
+	cancel()
+	_, err := stream.Recv()
+	require.Equal(t, codes.Canceled, status.Code(err))
+
+	_, err = watch(t.Context(), "other").Recv()
+	requireInvalid(t, err, "cursor")
+	_, err = watch(t.Context(), "", "segments/none").Recv()
+	requireStatus(t, err, codes.NotFound, audiencev1.ErrorReason_ERROR_REASON_NOT_FOUND)
+}
+
+func TestMembershipOfThePast(t *testing.T) {
+	h := start(t, server.Config{})
+	h.createSegment(t, "vip", "x")
+	h.createSegment(t, "lapsed", "y")
+	h.memberships["u1"], h.memberships["u2"] = []audience.Number{2}, []audience.Number{1, 2}
+	before := timestamppb.New(past.Add(-time.Hour))
+
+	then, err := h.membership.GetMembership(t.Context(), &audiencev1.GetMembershipRequest{UserId: "u1", Time: before})
+	require.NoError(t, err)
+	require.Equal(t, []string{"segments/vip"}, then.GetMembership().GetSegments())
+	_, err = h.membership.GetMembership(t.Context(), &audiencev1.GetMembershipRequest{UserId: "u1", Time: before, FreshnessToken: "fresh"})
+	requireInvalid(t, err, "freshness_token")
+
+	list := func(request *audiencev1.ListMembersRequest) ([]string, error) {
+		stream, err := h.segment.ListMembers(t.Context(), request)
+		require.NoError(t, err)
+		var users []string
+		for {
+			answer, err := stream.Recv()
+			if err != nil {
+				if err == io.EOF { //nolint:errorlint // grpc gives it bare
+					err = nil
+				}
+				return users, err
+			}
+			users = append(users, answer.GetUserIds()...)
+		}
+	}
+	for name, test := range map[string]struct {
+		request *audiencev1.ListMembersRequest
+		want    []string
+	}{
+		"now":      {&audiencev1.ListMembersRequest{Name: "segments/vip"}, []string{"u2"}},
+		"then":     {&audiencev1.ListMembersRequest{Name: "segments/vip", Time: before}, []string{"u1", "u2"}},
+		"a filter": {&audiencev1.ListMembersRequest{Name: "segments/-", Filter: "first"}, []string{"u2"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			users, err := list(test.request)
+			require.NoError(t, err)
+			require.Equal(t, test.want, users)
+		})
+	}
+	for field, request := range map[string]*audiencev1.ListMembersRequest{
+		"name":   {Name: "segments/vip", Filter: "first"},
+		"time":   {Name: "segments/-", Filter: "first", Time: before},
+		"filter": {Name: "segments/-", Filter: "second"},
+	} {
+		_, err := list(request)
+		requireInvalid(t, err, field)
+	}
+}
