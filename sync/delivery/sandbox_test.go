@@ -50,26 +50,31 @@ func vendors(t *testing.T) map[string]*vendor {
 	metaClient, err := meta.New(meta.Config{Account: sandbox.DemoMetaAccount, BaseURL: url, TokenFile: secret(sandbox.DemoMetaToken),
 		AppSecretFile: secret(sandbox.DemoMetaAppSecret), BatchRows: 500, RequestsPerSecond: 50}, log)
 	require.NoError(t, err)
-	metaMembers := func(id string) (lines []string) {
-		for _, row := range metaBox.Meta().Members(id) {
-			lines = append(lines, strings.Join(slices.Sorted(maps.Values(row.Keys)), " "))
-		}
-		return lines
-	}
-
 	tiktokBox, url := start()
 	tiktokClient, err := tiktok.New(tiktok.Config{Account: sandbox.DemoTikTokAdvertiser, BaseURL: url,
 		TokenFile: secret(sandbox.DemoTikTokToken), BatchRows: 500, RequestsPerSecond: 50}, log)
 	require.NoError(t, err)
-	tiktokMembers := func(id string) (lines []string) {
-		for _, m := range tiktokBox.TikTok().Members(id) {
+	return map[string]*vendor{
+		"meta":   {sandbox: metaBox, client: metaClient, world: newWorld(), change: "/users", members: membersOf(metaBox, audience.PlatformMeta)},
+		"tiktok": {sandbox: tiktokBox, client: tiktokClient, world: newWorld(), change: "/segment/mapping/", members: membersOf(tiktokBox, audience.PlatformTikTok)},
+	}
+}
+
+// membersOf lists whom a stand-in holds.
+func membersOf(box *sandbox.Server, platform audience.Platform) func(id string) []string {
+	if platform == audience.PlatformMeta {
+		return func(id string) (lines []string) {
+			for _, row := range box.Meta().Members(id) {
+				lines = append(lines, strings.Join(slices.Sorted(maps.Values(row.Keys)), " "))
+			}
+			return lines
+		}
+	}
+	return func(id string) (lines []string) {
+		for _, m := range box.TikTok().Members(id) {
 			lines = append(lines, m.Hash)
 		}
 		return lines
-	}
-	return map[string]*vendor{
-		"meta":   {sandbox: metaBox, client: metaClient, world: newWorld(), change: "/users", members: metaMembers},
-		"tiktok": {sandbox: tiktokBox, client: tiktokClient, world: newWorld(), change: "/segment/mapping/", members: tiktokMembers},
 	}
 }
 

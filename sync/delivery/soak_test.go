@@ -1,0 +1,279 @@
+package delivery_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/kohorta/kohorta/internal/audience"
+	"github.com/kohorta/kohorta/internal/engine/enginetest"
+	"github.com/kohorta/kohorta/internal/warehouse"
+	"github.com/kohorta/kohorta/sync/delivery"
+	"github.com/kohorta/kohorta/sync/destination"
+	"github.com/kohorta/kohorta/sync/identity"
+	"github.com/kohorta/kohorta/sync/meta"
+	"github.com/kohorta/kohorta/sync/sandbox"
+	"github.com/kohorta/kohorta/sync/tiktok"
+)
+
+// childOf names, in the environment, what a child process that syncs works with: where its secrets are, ClickHouse, and the
+// platforms' stand-ins.
+const childOf = "KOHORTA_TEST_SYNC_"
+
+func init() {
+	if dir := os.Getenv(childOf + "DIR"); dir != "" {
+		p := process{dir: dir, dsn: os.Getenv(childOf + "DSN"), url: os.Getenv(childOf + "URL")}
+		for {
+			fmt.Fprintln(os.Stderr, p.syncAll(context.Background(), slog.New(slog.DiscardHandler)))
+			time.Sleep(10 * time.Millisecond)
+		}
+	}
+}
+
+// process is a service that syncs: in this process or in one that gets killed.
+type process struct{ dir, dsn, url string }
+
+var soaked = []audience.AudienceID{"soak-meta", "soak-tiktok"}
+
+// syncAll opens the store and syncs both audiences, approving whatever is held.
+func (p process) syncAll(ctx context.Context, log *slog.Logger) error {
+	store, err := warehouse.Open(ctx, warehouse.Config{DSN: p.dsn})
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+	d := delivery.New(delivery.Deps{Ledger: store, Catalogue: shelf{store}, Connect: p.connect, Log: log})
+	var errs []error
+	for _, id := range soaked {
+		run := audience.RunID(fmt.Sprint(time.Now().UnixNano()))
+		report, err := d.Sync(ctx, id, run, false, progress)
+		if err == nil && report.Held {
+			_, err = d.Sync(ctx, id, run, true, progress)
+		}
+		var failure *destination.Error
+		if errors.As(err, &failure) && failure.Kind == destination.Gone {
+			err = d.Recreate(ctx, id, run)
+		}
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+func (p process) connect(d audience.Destination) (destination.Destination, error) {
+	log := slog.New(slog.DiscardHandler)
+	if d.Platform == audience.PlatformMeta {
+		return meta.New(meta.Config{Account: d.Account, BaseURL: p.url, TokenFile: filepath.Join(p.dir, "meta"),
+			AppSecretFile: filepath.Join(p.dir, "app"), BatchRows: 20, RequestsPerSecond: 100}, log)
+	}
+	return tiktok.New(tiktok.Config{Account: d.Account, BaseURL: p.url, TokenFile: filepath.Join(p.dir, "tiktok"), BatchRows: 20, RequestsPerSecond: 50}, log)
+}
+
+// shelf is the store as delivery sees it.
+type shelf struct{ store *warehouse.Store }
+
+func (s shelf) Audiences(ctx context.Context) ([]audience.Audience, error) {
+	return s.store.Audiences().All(ctx)
+}
+
+func (s shelf) Audience(ctx context.Context, id audience.AudienceID) (audience.Audience, error) {
+	return s.store.Audiences().Get(ctx, string(id))
+}
+
+func (s shelf) Segment(ctx context.Context, id audience.SegmentID) (audience.Segment, error) {
+	return s.store.Segments().Get(ctx, string(id))
+}
+
+func (s shelf) Destination(ctx context.Context, id audience.DestinationID) (audience.Destination, error) {
+	return s.store.Destinations().Get(ctx, string(id))
+}
+
+func (s shelf) SetPlatformID(ctx context.Context, id audience.AudienceID, platformID string) error {
+	a, err := s.store.Audiences().Get(ctx, string(id))
+	if err != nil {
+		return err
+	}
+	a.Etag, a.PlatformID = "", platformID
+	_, err = s.store.Audiences().Update(ctx, a)
+	return err
+}
+
+// The law with real parts: a process that syncs is killed again and again, while members, consents and identifiers change
+// and the platforms fail in every way. Once they answer again, each holds exactly the target. Three kills; with KOHORTA_SOAK
+// as many as fit into that time, two hundred at least.
+func TestSoakKilledSyncs(t *testing.T) {
+	kills, until := 3, time.Now()
+	if soak := os.Getenv("KOHORTA_SOAK"); soak != "" {
+		duration, _ := time.ParseDuration(soak)
+		kills, until = 200, time.Now().Add(duration)
+	}
+	box := sandbox.New(sandbox.Config{QuotasOff: true})
+	var requests atomic.Int64
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		requests.Add(1)
+		box.Handler().ServeHTTP(w, r)
+	}))
+	t.Cleanup(server.Close)
+	p := process{dir: t.TempDir(), dsn: enginetest.ClickHouse(t), url: server.URL}
+	for name, secret := range map[string]string{"meta": sandbox.DemoMetaToken, "app": sandbox.DemoMetaAppSecret, "tiktok": sandbox.DemoTikTokToken} {
+		require.NoError(t, os.WriteFile(filepath.Join(p.dir, name), []byte(secret), 0o600))
+	}
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	life := &lives{random: rand.New(rand.NewPCG(seed, 0)), wanted: map[audience.AudienceID]map[audience.UserID][]audience.Identifier{}, version: 1}
+	life.begin(t, p)
+	atWork := 0
+	for killed := 0; killed < kills || time.Now().Before(until); killed++ {
+		life.goOn(t, p)
+		life.spoil(t, box)
+		child := exec.Command(os.Args[0]) //nolint:gosec // this test again
+		child.Env = append(os.Environ(), childOf+"DIR="+p.dir, childOf+"DSN="+p.dsn, childOf+"URL="+p.url)
+		before := requests.Load()
+		require.NoError(t, child.Start())
+		time.Sleep(200*time.Millisecond + time.Duration(life.random.IntN(1800))*time.Millisecond)
+		require.NoError(t, child.Process.Kill())
+		_ = child.Wait()
+		if requests.Load() > before {
+			atWork++
+		}
+		if killed%20 == 19 || killed+1 == kills {
+			box.ClearFaults()
+			life.requireLaw(t, p, box)
+		}
+	}
+	require.GreaterOrEqual(t, atWork, kills/3, "too few were killed while they sent")
+}
+
+// lives are those of a few hundred users.
+type lives struct {
+	random  *rand.Rand
+	version uint64
+	members map[audience.UserID]bool
+	granted map[audience.UserID]bool
+	facts   map[audience.UserID][]audience.Identifier
+	wanted  map[audience.AudienceID]map[audience.UserID][]audience.Identifier
+}
+
+func (l *lives) begin(t *testing.T, p process) {
+	l.members, l.granted, l.facts = map[audience.UserID]bool{}, map[audience.UserID]bool{}, map[audience.UserID][]audience.Identifier{}
+	l.with(t, p, func(ctx context.Context, store *warehouse.Store) {
+		_, err := store.Segments().Create(ctx, audience.Segment{ID: "soak", Expression: "true"})
+		require.NoError(t, err)
+		for id, d := range map[audience.AudienceID]audience.Destination{
+			soaked[0]: {ID: "meta", Platform: audience.PlatformMeta, Account: sandbox.DemoMetaAccount},
+			soaked[1]: {ID: "tiktok", Platform: audience.PlatformTikTok, Account: sandbox.DemoTikTokAdvertiser},
+		} {
+			_, err = store.Destinations().Create(ctx, d)
+			require.NoError(t, err)
+			_, err = store.Audiences().Create(ctx, audience.Audience{ID: id, Segment: "soak", Destination: d.ID})
+			require.NoError(t, err)
+		}
+	})
+}
+
+func (l *lives) with(t *testing.T, p process, do func(context.Context, *warehouse.Store)) {
+	store, err := warehouse.Open(t.Context(), warehouse.Config{DSN: p.dsn})
+	require.NoError(t, err)
+	do(t.Context(), store)
+	require.NoError(t, store.Close())
+}
+
+// goOn changes some users' membership, consent and identifiers.
+func (l *lives) goOn(t *testing.T, p process) {
+	hasher, err := identity.NewHasher("PL")
+	require.NoError(t, err)
+	l.with(t, p, func(ctx context.Context, store *warehouse.Store) {
+		var changes []audience.Change
+		var consents []audience.Consent
+		var updates []audience.ProfileUpdate
+		l.version++
+		for range 150 {
+			i := l.random.IntN(600)
+			u := userOf(i)
+			if l.random.IntN(3) > 0 || !l.members[u] {
+				l.members[u] = !l.members[u]
+				change := audience.Change{Membership: audience.Membership{User: u, Version: l.version}, Time: time.Now()}
+				if l.members[u] {
+					change.Segments = []audience.Number{1}
+				}
+				changes = append(changes, change)
+			}
+			l.granted[u] = l.random.IntN(8) > 0
+			consents = append(consents, audience.Consent{User: u, Purpose: "advertising", Granted: l.granted[u], Time: time.Now()})
+			inputs := []identity.Input{{Field: identity.Email, Value: identity.Raw(fmt.Sprintf("user.%d.%d@example.com", i, l.random.IntN(3)))}}
+			if i%3 == 0 {
+				inputs = append(inputs, identity.Input{Field: identity.Phone, Value: identity.Raw(fmt.Sprintf("601 %06d", i/6))})
+			}
+			l.facts[u], _ = hasher.Identify(inputs)
+			updates = append(updates, audience.ProfileUpdate{User: u, Identifiers: l.facts[u], ReplaceIdentifiers: true})
+			time.Sleep(time.Millisecond / 4) // consents of one user and millisecond would tie
+		}
+		last := map[audience.UserID]audience.Change{}
+		for _, c := range changes {
+			last[c.User] = c
+		}
+		changes = changes[:0]
+		for _, c := range last {
+			changes = append(changes, c)
+		}
+		require.NoError(t, store.AppendChanges(ctx, changes))
+		for _, c := range consents {
+			require.NoError(t, store.SetConsents(ctx, []audience.Consent{c}))
+		}
+		require.NoError(t, store.UpsertProfiles(ctx, updates))
+	})
+}
+
+// spoil has the platforms fail.
+func (l *lives) spoil(t *testing.T, box *sandbox.Server) {
+	box.ClearFaults()
+	kinds := []sandbox.FaultKind{sandbox.FaultHTTP500, sandbox.FaultHTTP502HTML, sandbox.FaultHTML400, sandbox.FaultEmpty200, sandbox.FaultPlainText200,
+		sandbox.FaultResetBefore, sandbox.FaultResetAfter, sandbox.FaultTruncatedJSON, sandbox.FaultTokenRevoked, sandbox.FaultAudienceLocked}
+	for range 3 {
+		kind := kinds[l.random.IntN(len(kinds))]
+		require.NoError(t, box.Inject(sandbox.Fault{Kind: kind, Probability: 0.1, Seed: l.random.Uint64(), After: l.random.IntN(2) == 0}))
+	}
+}
+
+// requireLaw syncs until all is done, and compares platform, ledger and target.
+func (l *lives) requireLaw(t *testing.T, p process, box *sandbox.Server) {
+	for range 3 { // members who share an identifier with a removed one may take another
+		require.NoError(t, p.syncAll(t.Context(), slog.New(slog.DiscardHandler)))
+	}
+	l.with(t, p, func(ctx context.Context, store *warehouse.Store) {
+		for _, id := range soaked {
+			a, err := store.Audiences().Get(ctx, string(id))
+			require.NoError(t, err)
+			d, err := store.Destinations().Get(ctx, string(a.Destination))
+			require.NoError(t, err)
+			client, err := p.connect(d)
+			require.NoError(t, err)
+			v := &vendor{client: client, world: newWorld()}
+			v.world.audience = a
+			for u, ids := range l.facts {
+				ids = slices.DeleteFunc(slices.Clone(ids), func(i audience.Identifier) bool { return !slices.Contains(client.Schemes(), i.Scheme) })
+				if l.members[u] && l.granted[u] && len(ids) > 0 {
+					v.world.wanted[u] = ids
+				}
+			}
+			for row, err := range store.Deliveries(ctx, a.Number) {
+				require.NoError(t, err)
+				v.world.ledger[row.User] = row
+			}
+			v.members = membersOf(box, d.Platform)
+			v.requireTarget(t)
+		}
+	})
+}
