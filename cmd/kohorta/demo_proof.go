@@ -35,7 +35,7 @@ func (s *story) newEvents(ctx context.Context) error {
 		return err
 	}
 
-	at := s.end.Add(12 * time.Hour)
+	at := s.end.Add(24 * time.Hour)
 	if err := s.setClock(at); err != nil {
 		return err
 	}
