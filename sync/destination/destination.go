@@ -17,7 +17,8 @@ type Destination interface {
 	Limits() Limits
 	// Split gives the requests that rows become, within the limits. It is pure: equal rows give equal batches. A user may
 	// stand in several batches, each with a part of the identifiers; it is held once all of them are confirmed. Rows that
-	// cannot be sent are named with the reason, by their index into rows, and stand in no batch.
+	// cannot be sent are named with the reason, by their index into rows, and stand in no batch. Batches may share the
+	// memory of rows: neither is changed afterwards.
 	Split(rows []Row, op Op) ([]Batch, []Rejection)
 	// Apply sends exactly one request. Repeating it is harmless: adding and removing are operations on sets. An error is
 	// an *Error unless ctx has ended; the Pace of the Result holds even then.
