@@ -15,7 +15,7 @@ import (
 func newSegment(o *options) *cobra.Command {
 	k := kinds[1]
 	return newResource(o, k, "Segments: preview, evaluate, list members",
-		newSegmentPreview(o), newSegmentEvaluate(o), newSegmentMembers(o, k))
+		newSegmentPreview(o), newSegmentEvaluate(o), newSegmentMembers(o, k), newSegmentWatch(o))
 }
 
 func newSegmentPreview(o *options) *cobra.Command {

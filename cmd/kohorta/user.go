@@ -46,6 +46,7 @@ func newUser(o *options) *cobra.Command {
 			},
 		},
 		newUserConsent(o),
+		newUserMove(o),
 	)
 	return command
 }

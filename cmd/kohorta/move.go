@@ -1,0 +1,110 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	audiencev1 "github.com/kohorta/kohorta/proto/audience/v1"
+)
+
+func newUserMove(o *options) *cobra.Command {
+	var into, outOf, release []string
+	var expires instant
+	request := &audiencev1.MoveUserRequest{}
+	command := &cobra.Command{
+		Use: "move USER", Short: "Put a user into segments or out of them, whatever their expressions say", Args: cobra.ExactArgs(1),
+		Example: "  kohorta user move CG-12520 --into champions --reason 'sponsor' --expires 2027-01-31\n  kohorta user move CG-12520 --release champions",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return ask(cmd.Context(), o, func(ctx context.Context, c *client) error {
+				request.UserId, request.ExpireTime = args[0], expires.proto()
+				request.Into, request.OutOf, request.Release = kinds[1].names(into), kinds[1].names(outOf), kinds[1].names(release)
+				r, err := c.memberships.MoveUser(ctx, request)
+				if err != nil {
+					return err
+				}
+				p := newPrinter(cmd.OutOrStdout(), o)
+				if p.json {
+					return p.message(r)
+				}
+				return p.done(nil, "moved; now in "+orNone(segmentsOf(r.GetMembership())))
+			})
+		},
+	}
+	flags := command.Flags()
+	flags.StringSliceVar(&into, "into", nil, "segments to be in")
+	flags.StringSliceVar(&outOf, "out-of", nil, "segments to be kept out of")
+	flags.StringSliceVar(&release, "release", nil, "segments whose expression decides again")
+	flags.StringVar(&request.Reason, "reason", "", "why, for people")
+	flags.StringVar(&request.Actor, "actor", "", "who asks for it")
+	flags.Var(&expires, "expires", "when it ends, RFC 3339 or a date; default never")
+	return command
+}
+
+func orNone(segments string) string {
+	if segments == "" {
+		return "no segment"
+	}
+	return segments
+}
+
+// names takes ids or resource names.
+func (k kind) names(ids []string) []string {
+	names := make([]string, len(ids))
+	for i, id := range ids {
+		names[i] = k.name(id)
+	}
+	return names
+}
+
+func newSegmentWatch(o *options) *cobra.Command {
+	var cursor string
+	command := &cobra.Command{
+		Use: "watch [ID …]", Short: "Show who enters and leaves, as it happens", ValidArgsFunction: kinds[1].complete(o),
+		Example: "  kohorta segment watch\n  kohorta segment watch champions win-back --output json",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return ask(cmd.Context(), o, func(ctx context.Context, c *client) error {
+				stream, err := c.memberships.WatchMembership(ctx, &audiencev1.WatchMembershipRequest{Segments: kinds[1].names(args), Cursor: cursor})
+				if err != nil {
+					return err
+				}
+				p := newPrinter(cmd.OutOrStdout(), o)
+				for {
+					r, err := stream.Recv()
+					if errors.Is(err, io.EOF) || ctx.Err() != nil {
+						return nil
+					}
+					if err != nil {
+						return err
+					}
+					for _, change := range r.GetChanges() {
+						if err := p.change(change); err != nil {
+							return err
+						}
+					}
+				}
+			})
+		},
+	}
+	command.Flags().StringVar(&cursor, "cursor", "", "go on behind this change; default: from now on")
+	return command
+}
+
+func (p *printer) change(change *audiencev1.MembershipChange) error {
+	if p.json {
+		return p.message(change)
+	}
+	var steps []string
+	for _, name := range change.GetEntered() {
+		steps = append(steps, "+"+strings.TrimPrefix(name, "segments/"))
+	}
+	for _, name := range change.GetLeft() {
+		steps = append(steps, "-"+strings.TrimPrefix(name, "segments/"))
+	}
+	_, err := fmt.Fprintf(p.out, "%s  %s  %s  %s\n", cell(change, "time"), change.GetUserId(), strings.Join(steps, " "), p.dim.Render(change.GetCause()))
+	return err
+}
