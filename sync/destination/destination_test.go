@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -129,4 +130,26 @@ func TestErrorSaysAll(t *testing.T) {
 	for op := Add; op <= Remove; op++ {
 		require.NotContains(t, op.String(), "unknown")
 	}
+}
+
+// TestSecretGrace: the last good secret serves while its file is empty, for a minute and no longer.
+func TestSecretGrace(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "token")
+	require.NoError(t, os.WriteFile(path, []byte("one"), 0o600))
+	f := NewSecretFile("token_file", path, slog.New(slog.DiscardHandler))
+	_, err := f.Read()
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(path, nil, 0o600))
+	got, err := f.Read()
+	require.NoError(t, err)
+	require.Equal(t, Secret("one"), got)
+	f.good = f.good.Add(-secretGrace)
+	_, err = f.Read()
+	require.ErrorContains(t, err, "empty")
+	_, err = f.Read()
+	require.Error(t, err, "it does not come back by itself")
+	require.NoError(t, os.WriteFile(path, []byte("two"), 0o600))
+	got, err = f.Read()
+	require.NoError(t, err)
+	require.Equal(t, Secret("two"), got)
 }

@@ -1,13 +1,13 @@
 package meta
 
 import (
-	"net/url"
 	"regexp"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/kohorta/kohorta/internal/audience"
+	"github.com/kohorta/kohorta/sync/destination"
 	"github.com/kohorta/kohorta/sync/identity"
 )
 
@@ -23,6 +23,7 @@ type Config struct {
 	// AppSecretFile names the file that holds the app's secret; with it each request carries a proof. "" sends none.
 	AppSecretFile string `yaml:"app_secret_file"`
 	// BaseURL is where the Graph API answers. "" means https://graph.facebook.com.
+	// http:// is for a stand-in on this machine only.
 	BaseURL string `yaml:"base_url"`
 	// Version of the API. "" means v26.0.
 	Version string `yaml:"version"`
@@ -79,9 +80,7 @@ func (c *Config) Validate() error {
 		v.Add("token_file", "is empty; name the file that holds the access token")
 	}
 	if c.BaseURL != "" {
-		if u, err := url.Parse(c.BaseURL); err != nil || u.Host == "" || u.RawQuery != "" || u.User != nil || (u.Scheme != "https" && u.Scheme != "http") {
-			v.Add("base_url", "is not a URL such as https://graph.facebook.com")
-		}
+		destination.CheckBaseURL(&v, c.BaseURL, "https://graph.facebook.com")
 	}
 	if c.Version != "" && !versionShape.MatchString(c.Version) {
 		v.Add("version", "%.20q is not a version such as v26.0", c.Version)

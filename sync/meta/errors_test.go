@@ -149,7 +149,7 @@ func TestConfig(t *testing.T) {
 	for field, spoil := range map[string]func(*Config){
 		"account":             func(c *Config) { c.Account = "act_1122334455" },
 		"token_file":          func(c *Config) { c.TokenFile = "" },
-		"base_url":            func(c *Config) { c.BaseURL = "graph.facebook.com" },
+		"base_url":            func(c *Config) { c.BaseURL = "http://example.invalid" },
 		"version":             func(c *Config) { c.Version = "26" },
 		"columns":             func(c *Config) { c.Columns = []string{"EMAIL", "email"} },
 		"batch_rows":          func(c *Config) { c.BatchRows = 10_001 },

@@ -318,7 +318,7 @@ func TestReplaceLaw(t *testing.T) {
 				if err == nil {
 					break
 				}
-				failure(t, err)
+				require.NotEqual(rt, destination.Rejected, failure(t, err).Kind)
 			}
 		}
 		s.ClearFaults()
