@@ -1,6 +1,7 @@
 package segmenter_test
 
 import (
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -69,4 +70,58 @@ func BenchmarkLive(b *testing.B) {
 	b.ReportMetric(1000*took[len(took)*99/100], "p99-ms")
 	b.ReportMetric(1000*took[len(took)-1], "max-ms")
 	b.ReportMetric(float64(mostUsers), "most-waiting")
+}
+
+// BenchmarkTimers has a timer for everybody, the visits of all being spread over the last hour and the segment holding
+// for an hour after them, and reports how long after its instant each change of the benchmark's seconds is seen by a watcher.
+//
+//	KOHORTA_BENCH=1 go test ./segmenter -run - -bench Timers -benchtime 30x
+func BenchmarkTimers(b *testing.B) {
+	users := benchUsers()
+	h := &liveHouse{house: newHouse(b)}
+	begin := time.Now()
+	for _, statement := range []string{
+		"INSERT INTO events (user_id, event_id, type, time) SELECT concat('user-', leftPad(toString(number), 7, '0')), 'visit', 'visit', " +
+			fmt.Sprintf("fromUnixTimestamp64Milli(toInt64(%d + number * 3600000 / %d)) FROM numbers(%d)", begin.Add(-time.Hour).UnixMilli(), users, users),
+		"INSERT INTO users SELECT user_id FROM events",
+	} {
+		require.NoError(b, h.store.Exec(b.Context(), audience.Query{SQL: statement}))
+	}
+	_, err := h.store.Segments().Create(b.Context(), audience.Segment{ID: "lately", Expression: `did("visit", "1h")`})
+	require.NoError(b, err)
+	ctx, cancel := context.WithCancel(b.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- h.Run(ctx) }()
+	h.settle(b)
+
+	var late []float64
+	watching, endWatch := context.WithCancel(b.Context())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for change, err := range h.Watch(watching, "", nil) {
+			if err != nil {
+				return
+			}
+			var number int
+			if _, err := fmt.Sscanf(string(change.User), "user-%d", &number); err != nil {
+				b.Error(err)
+				return
+			}
+			due := begin.Truncate(time.Millisecond).Add(time.Duration(int64(number)*3600000/int64(users)) * time.Millisecond)
+			late = append(late, time.Since(due).Seconds())
+		}
+	}()
+	for b.Loop() {
+		time.Sleep(time.Second)
+	}
+	endWatch()
+	<-done
+	cancel()
+	require.NoError(b, <-ended)
+	slices.Sort(late)
+	require.NotEmpty(b, late)
+	b.ReportMetric(float64(len(late))/b.Elapsed().Seconds(), "changes/s")
+	b.ReportMetric(1000*late[len(late)/2], "p50-ms")
+	b.ReportMetric(1000*late[len(late)*99/100], "p99-ms")
 }
