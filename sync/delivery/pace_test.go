@@ -66,7 +66,7 @@ func TestQuotasAreUsedAndKept(t *testing.T) {
 	log := slog.New(slog.DiscardHandler)
 	token, proof, tiktokToken := secret(sandbox.DemoMetaToken), secret(sandbox.DemoMetaAppSecret), secret(sandbox.DemoTikTokToken)
 	metaClient := func() (destination.Destination, error) {
-		return meta.New(meta.Config{Account: sandbox.DemoMetaAccount, BaseURL: "http://sandbox", TokenFile: token, AppSecretFile: proof, BatchRows: 1}, log)
+		return meta.New(meta.Config{Account: sandbox.DemoMetaAccount, BaseURL: "http://localhost", TokenFile: token, AppSecretFile: proof, BatchRows: 1}, log)
 	}
 	for name, test := range map[string]struct {
 		config  sandbox.Config
@@ -76,7 +76,7 @@ func TestQuotasAreUsedAndKept(t *testing.T) {
 		"meta, full tier: 9,000 points in 5 minutes, 3 a request": {connect: metaClient, quota: 9000 / 3 * span.Minutes() / 5},
 		"meta, limited tier: 60 points":                           {connect: metaClient, quota: 60 / 3 * span.Minutes() / 5, config: sandbox.Config{Meta: sandbox.MetaConfig{LimitedTier: true}}},
 		"tiktok: 10 a second, 600 a minute": {quota: 10 * span.Seconds(), connect: func() (destination.Destination, error) {
-			return tiktok.New(tiktok.Config{Account: sandbox.DemoTikTokAdvertiser, BaseURL: "http://sandbox", TokenFile: tiktokToken, BatchRows: 1, RequestsPerSecond: 9.7}, log)
+			return tiktok.New(tiktok.Config{Account: sandbox.DemoTikTokAdvertiser, BaseURL: "http://localhost", TokenFile: tiktokToken, BatchRows: 1, RequestsPerSecond: 9.7}, log)
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {

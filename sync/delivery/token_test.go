@@ -46,7 +46,7 @@ func TestTokenRotation(t *testing.T) {
 		file := filepath.Join(t.TempDir(), "token")
 		write := func(content string) { require.NoError(t, os.WriteFile(file, []byte(content), 0o600)) }
 		write(tokens[0])
-		client, err := tiktok.New(tiktok.Config{Account: sandbox.DemoTikTokAdvertiser, BaseURL: "http://sandbox", TokenFile: file, BatchRows: 1}, slog.New(slog.DiscardHandler))
+		client, err := tiktok.New(tiktok.Config{Account: sandbox.DemoTikTokAdvertiser, BaseURL: "http://localhost", TokenFile: file, BatchRows: 1}, slog.New(slog.DiscardHandler))
 		require.NoError(t, err)
 		rotations := 0
 		connector := &rotating{Destination: client, rotate: func(times int) {

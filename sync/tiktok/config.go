@@ -1,11 +1,11 @@
 package tiktok
 
 import (
-	"net/url"
 	"regexp"
 	"time"
 
 	"github.com/kohorta/kohorta/internal/audience"
+	"github.com/kohorta/kohorta/sync/destination"
 	"github.com/kohorta/kohorta/sync/identity"
 )
 
@@ -28,6 +28,7 @@ type Config struct {
 	// TokenFile names the file that holds the access token. Required.
 	TokenFile string `yaml:"token_file"`
 	// BaseURL is where the API answers. "" means https://business-api.tiktok.com.
+	// http:// is for a stand-in on this machine only.
 	BaseURL string `yaml:"base_url"`
 	// EmailMode is the rule by which e-mails are normalised before hashing: basic, strip_plus or legacy. "" means basic.
 	// Removals send what was added, whatever the mode is now.
@@ -74,9 +75,7 @@ func (c *Config) Validate() error {
 		v.Add("token_file", "is empty; name the file that holds the access token")
 	}
 	if c.BaseURL != "" {
-		if u, err := url.Parse(c.BaseURL); err != nil || u.Host == "" || u.RawQuery != "" || u.User != nil || (u.Scheme != "https" && u.Scheme != "http") {
-			v.Add("base_url", "is not a URL such as https://business-api.tiktok.com")
-		}
+		destination.CheckBaseURL(&v, c.BaseURL, "https://business-api.tiktok.com")
 	}
 	if _, ok := emailModes[c.EmailMode]; !ok {
 		v.Add("email_mode", "%.20q is not a mode; there are basic, strip_plus and legacy", c.EmailMode)

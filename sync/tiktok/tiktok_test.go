@@ -400,7 +400,7 @@ func TestConfig(t *testing.T) {
 	for field, spoil := range map[string]func(*Config){
 		"account":             func(c *Config) { c.Account = "aadvid" },
 		"token_file":          func(c *Config) { c.TokenFile = "" },
-		"base_url":            func(c *Config) { c.BaseURL = "https://user:pw@x" },
+		"base_url":            func(c *Config) { c.BaseURL = "http://example.invalid" },
 		"email_mode":          func(c *Config) { c.EmailMode = "gmail" },
 		"batch_rows":          func(c *Config) { c.BatchRows = 10_001 },
 		"requests_per_second": func(c *Config) { c.RequestsPerSecond = 51 },
