@@ -374,6 +374,7 @@ func TestStreamPassesTheFaultOfTheStoreOn(t *testing.T) {
 
 func TestUpsertProfiles(t *testing.T) {
 	h := start(t, server.Config{})
+	h.shelve(t, "meta", "")
 	answer, err := h.ingest.UpsertProfiles(t.Context(), &audiencev1.UpsertProfilesRequest{Profiles: []*audiencev1.ProfileUpdate{
 		{
 			UserId: "u1", Country: new("DE"),
@@ -426,8 +427,18 @@ func TestUpsertProfiles(t *testing.T) {
 	require.NotContains(t, h.log.String(), "canary")
 }
 
+// shelve makes a destination, and an audience of a purpose.
+func (h *harness) shelve(t *testing.T, destination audience.DestinationID, purpose string) {
+	t.Helper()
+	_, err := h.destinations.Create(t.Context(), audience.Destination{ID: destination})
+	require.NoError(t, err)
+	_, err = h.audiences.Create(t.Context(), audience.Audience{ID: audience.AudienceID(destination) + "-all", Purpose: purpose})
+	require.NoError(t, err)
+}
+
 func TestSetConsent(t *testing.T) {
 	h := start(t, server.Config{})
+	h.shelve(t, "meta", "")
 	before := time.Now()
 	_, err := h.ingest.SetConsent(t.Context(), &audiencev1.SetConsentRequest{UserId: "u1", Consents: []*audiencev1.Consent{
 		{Purpose: "advertising", Granted: true}, {Purpose: "advertising", Destination: "destinations/meta", Time: timestamppb.New(noon)},
@@ -445,6 +456,58 @@ func TestSetConsent(t *testing.T) {
 	}})
 	requireInvalid(t, err, "consents[1].purpose", "consents[1].destination", "consents[2].time", "consents[3].time")
 	require.Len(t, h.consents, 2, "all or none")
+}
+
+// TestConsentFromTheFuture: a word dated ahead would outrank a withdrawal made after it.
+func TestConsentFromTheFuture(t *testing.T) {
+	h := start(t, server.Config{})
+	ahead := func(by time.Duration) []*audiencev1.Consent {
+		return []*audiencev1.Consent{{Purpose: "advertising", Granted: true, Time: timestamppb.New(time.Now().Add(by))}}
+	}
+	_, err := h.ingest.SetConsent(t.Context(), &audiencev1.SetConsentRequest{UserId: "u1", Consents: ahead(time.Hour)})
+	requireInvalid(t, err, "consents[0].time")
+	answer, err := h.ingest.UpsertProfiles(t.Context(), &audiencev1.UpsertProfilesRequest{Profiles: []*audiencev1.ProfileUpdate{{UserId: "u1", Consents: ahead(time.Hour)}}})
+	require.NoError(t, err)
+	require.Equal(t, int32(1), answer.GetInvalidCount())
+	require.Empty(t, h.consents)
+
+	_, err = h.ingest.SetConsent(t.Context(), &audiencev1.SetConsentRequest{UserId: "u1", Consents: ahead(time.Minute)})
+	require.NoError(t, err, "a clock a little ahead is no fault")
+	require.False(t, h.consents[0].Time.After(time.Now()), "it counts as now, lest it outrank the next word")
+}
+
+// TestMistypedConsent: a withdrawal that would do nothing is not "recorded" in silence.
+func TestMistypedConsent(t *testing.T) {
+	h := start(t, server.Config{})
+	h.shelve(t, "meta", "newsletter")
+	h.shelve(t, "tiktok", "")
+	words := func(purpose, destination string) []*audiencev1.Consent {
+		return []*audiencev1.Consent{{Purpose: "advertising"}, {Purpose: purpose, Destination: destination}}
+	}
+	profiles := func(consents []*audiencev1.Consent) *audiencev1.UpsertProfilesResponse {
+		answer, err := h.ingest.UpsertProfiles(t.Context(), &audiencev1.UpsertProfilesRequest{Profiles: []*audiencev1.ProfileUpdate{{UserId: "u1", Consents: consents}}})
+		require.NoError(t, err)
+		return answer
+	}
+	t.Run("unknown destination", func(t *testing.T) {
+		const reason = "destinations/metta: not found; there are: destinations/meta, destinations/tiktok"
+		_, err := h.ingest.SetConsent(t.Context(), &audiencev1.SetConsentRequest{UserId: "u1", Consents: words("advertising", "destinations/metta")})
+		d := requireStatus(t, err, codes.NotFound, audiencev1.ErrorReason_ERROR_REASON_NOT_FOUND)
+		require.Equal(t, "consents[1].destination: "+reason, d.message)
+		require.Equal(t, "destinations/metta", d.resource.GetResourceName())
+		row := profiles(words("advertising", "destinations/metta")).GetResults()[0]
+		require.Equal(t, "consents[1].destination", row.GetViolations()[0].GetField())
+		require.Equal(t, reason, row.GetViolations()[0].GetDescription())
+		require.Empty(t, h.consents, "all or none")
+	})
+	t.Run("unknown purpose", func(t *testing.T) {
+		want := []string{`no audience has the purpose "advertizing"; there are: advertising, newsletter`}
+		answer, err := h.ingest.SetConsent(t.Context(), &audiencev1.SetConsentRequest{UserId: "u1", Consents: words("advertizing", "")})
+		require.NoError(t, err)
+		require.Equal(t, want, answer.GetWarnings())
+		require.Equal(t, want, profiles(words("advertizing", "")).GetWarnings())
+		require.Empty(t, profiles(words("newsletter", "destinations/tiktok")).GetWarnings())
+	})
 }
 
 func TestStatusOfStreamAfterCallerLeft(t *testing.T) {

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -26,8 +27,14 @@ func (s *ingestService) UpsertProfiles(ctx context.Context, req *audiencev1.Upse
 		out := &audiencev1.UpsertProfilesResponse{Results: make([]*audiencev1.ProfileResult, len(rows))}
 		updates := make([]audience.ProfileUpdate, 0, len(rows))
 		var consents []audience.Consent
+		check := s.destinationCheck(ctx)
 		for i, row := range rows {
 			update, words, dropped, err := s.readProfile(row)
+			if at, unknown := check(words); errors.Is(unknown, audience.ErrNotFound) {
+				err = audience.Invalid("consents["+strconv.Itoa(at)+"].destination", "%v", unknown)
+			} else if unknown != nil {
+				return nil, unknown
+			}
 			if err != nil {
 				out.Results[i] = &audiencev1.ProfileResult{Status: audiencev1.ProfileResult_STATUS_INVALID, Violations: violationsOf(err)}
 				out.InvalidCount++
@@ -36,6 +43,10 @@ func (s *ingestService) UpsertProfiles(ctx context.Context, req *audiencev1.Upse
 			updates, consents = append(updates, update), append(consents, words...)
 			out.Results[i] = &audiencev1.ProfileResult{Status: audiencev1.ProfileResult_STATUS_ACCEPTED, DroppedIdentifiers: dropped}
 			out.AcceptedCount++
+		}
+		var err error
+		if out.Warnings, err = s.unusedPurposes(ctx, consents); err != nil {
+			return nil, err
 		}
 		if err := s.profiles.UpsertProfiles(ctx, updates); err != nil {
 			return nil, fmt.Errorf("write %d profiles: %w", len(updates), err)

@@ -68,6 +68,9 @@ func (u *ProfileUpdate) Validate() error {
 	return v.Err()
 }
 
+// DefaultPurpose is what the data are used for where an audience says nothing else.
+const DefaultPurpose = "advertising"
+
 // MaxPurposeBytes bounds the name of a purpose.
 const MaxPurposeBytes = 64
 

@@ -1153,8 +1153,10 @@ type UpsertProfilesResponse struct {
 	InvalidCount int32 `protobuf:"varint,3,opt,name=invalid_count,json=invalidCount,proto3" json:"invalid_count,omitempty"`
 	// Token for reads that must not be older than these profiles.
 	FreshnessToken string `protobuf:"bytes,4,opt,name=freshness_token,json=freshnessToken,proto3" json:"freshness_token,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// What is stored and probably not meant, such as a consent for a purpose that no audience has.
+	Warnings      []string `protobuf:"bytes,5,rep,name=warnings,proto3" json:"warnings,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *UpsertProfilesResponse) Reset() {
@@ -1213,6 +1215,13 @@ func (x *UpsertProfilesResponse) GetFreshnessToken() string {
 		return x.FreshnessToken
 	}
 	return ""
+}
+
+func (x *UpsertProfilesResponse) GetWarnings() []string {
+	if x != nil {
+		return x.Warnings
+	}
+	return nil
 }
 
 // ProfileResult is what became of one profile.
@@ -1284,11 +1293,13 @@ type Consent struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// What for, e.g. "advertising": 1 to 64 bytes.
 	Purpose string `protobuf:"bytes,1,opt,name=purpose,proto3" json:"purpose,omitempty"`
-	// Destination it is about. Format: destinations/{destination}. Empty: every destination; a word on one outranks it.
+	// Destination it is about, which must exist. Format: destinations/{destination}. Empty: every destination; a word on one
+	// outranks it.
 	Destination string `protobuf:"bytes,2,opt,name=destination,proto3" json:"destination,omitempty"`
 	// Whether the user agreed. False withdraws.
 	Granted bool `protobuf:"varint,3,opt,name=granted,proto3" json:"granted,omitempty"`
-	// When the user said so; the latest word stands. Default: now.
+	// When the user said so; the latest word stands. Default: now. At most 5 minutes ahead of the service's clock, and what is
+	// ahead counts as now.
 	Time          *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=time,proto3" json:"time,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1418,7 +1429,9 @@ func (x *SetConsentRequest) GetRequestId() string {
 
 // SetConsentResponse says that the word is recorded.
 type SetConsentResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What is recorded and probably not meant, such as a purpose that no audience has.
+	Warnings      []string `protobuf:"bytes,1,rep,name=warnings,proto3" json:"warnings,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1451,6 +1464,13 @@ func (x *SetConsentResponse) ProtoReflect() protoreflect.Message {
 // Deprecated: Use SetConsentResponse.ProtoReflect.Descriptor instead.
 func (*SetConsentResponse) Descriptor() ([]byte, []int) {
 	return file_audience_v1_ingest_service_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *SetConsentResponse) GetWarnings() []string {
+	if x != nil {
+		return x.Warnings
+	}
+	return nil
 }
 
 var File_audience_v1_ingest_service_proto protoreflect.FileDescriptor
@@ -1560,12 +1580,13 @@ const file_audience_v1_ingest_service_proto_rawDesc = "" +
 	"FIELD_IDFA\x10\x0e\x12\x0e\n" +
 	"\n" +
 	"FIELD_GAID\x10\x0f\x12\x0f\n" +
-	"\vFIELD_MADID\x10\x10\"\xc3\x01\n" +
+	"\vFIELD_MADID\x10\x10\"\xdf\x01\n" +
 	"\x16UpsertProfilesResponse\x124\n" +
 	"\aresults\x18\x01 \x03(\v2\x1a.audience.v1.ProfileResultR\aresults\x12%\n" +
 	"\x0eaccepted_count\x18\x02 \x01(\x05R\racceptedCount\x12#\n" +
 	"\rinvalid_count\x18\x03 \x01(\x05R\finvalidCount\x12'\n" +
-	"\x0ffreshness_token\x18\x04 \x01(\tR\x0efreshnessToken\"\xa0\x02\n" +
+	"\x0ffreshness_token\x18\x04 \x01(\tR\x0efreshnessToken\x12\x1a\n" +
+	"\bwarnings\x18\x05 \x03(\tR\bwarnings\"\xa0\x02\n" +
 	"\rProfileResult\x129\n" +
 	"\x06status\x18\x01 \x01(\x0e2!.audience.v1.ProfileResult.StatusR\x06status\x12;\n" +
 	"\n" +
@@ -1585,8 +1606,9 @@ const file_audience_v1_ingest_service_proto_rawDesc = "" +
 	"\auser_id\x18\x01 \x01(\tR\x06userId\x120\n" +
 	"\bconsents\x18\x02 \x03(\v2\x14.audience.v1.ConsentR\bconsents\x12\x1d\n" +
 	"\n" +
-	"request_id\x18\x03 \x01(\tR\trequestId\"\x14\n" +
-	"\x12SetConsentResponse2\xe7\x02\n" +
+	"request_id\x18\x03 \x01(\tR\trequestId\"0\n" +
+	"\x12SetConsentResponse\x12\x1a\n" +
+	"\bwarnings\x18\x01 \x03(\tR\bwarnings2\xe7\x02\n" +
 	"\rIngestService\x12S\n" +
 	"\fIngestEvents\x12 .audience.v1.IngestEventsRequest\x1a!.audience.v1.IngestEventsResponse\x12W\n" +
 	"\fStreamEvents\x12 .audience.v1.StreamEventsRequest\x1a!.audience.v1.StreamEventsResponse(\x010\x01\x12Y\n" +
