@@ -3,17 +3,12 @@ package server
 import (
 	"context"
 	"errors"
-	"math"
-	"net/url"
 	"regexp"
 	"sync"
 
 	"github.com/kohorta/kohorta/internal/audience"
 	audiencev1 "github.com/kohorta/kohorta/proto/audience/v1"
 )
-
-// maxBatchRowsOfPlatform is what the most generous platform takes in one request.
-const maxBatchRowsOfPlatform = 10_000
 
 var (
 	accountNumber = regexp.MustCompile(`^[0-9]{1,32}$`)
@@ -31,7 +26,7 @@ func destinationKind(deps Deps, writing *sync.Mutex) kind[audience.Destination, 
 			if before != nil && (before.Platform != after.Platform || before.Account != after.Account) {
 				return audience.Invalid("account", "and platform cannot change: what audiences hold is bound to them; create another destination instead")
 			}
-			return nil
+			return deps.Check(after)
 		},
 		users: func(ctx context.Context, d audience.Destination) ([]string, error) {
 			audiences, err := deps.Audiences.All(ctx)
@@ -89,6 +84,7 @@ func (s *audienceService) DeleteDestination(ctx context.Context, req *audiencev1
 	})
 }
 
+// readDestination checks what any platform wants; bounds are the connectors', by Deps.Check.
 func readDestination(into *audience.Destination, message *audiencev1.Destination) error {
 	var v audience.Violations
 	into.Title = message.GetTitle()
@@ -118,21 +114,7 @@ func readDestination(into *audience.Destination, message *audiencev1.Destination
 	if into.EmailMode != "" && into.Platform != audience.PlatformTikTok {
 		v.Add("email_mode", "is for TikTok only; leave it out")
 	}
-	if into.BaseURL != "" && !isBaseURL(into.BaseURL) {
-		v.Add("base_url", "is not an http or https URL without query; leave it out for the platform's own")
-	}
-	if rate := into.RequestsPerS; math.IsNaN(rate) || math.IsInf(rate, 0) || rate < 0 {
-		v.Add("requests_per_second", "is %v; use a rate above 0, or 0 for the platform's own", rate)
-	}
-	if into.BatchRows < 0 || into.BatchRows > maxBatchRowsOfPlatform {
-		v.Add("batch_rows", "is %d; use 1 to %d, or 0 for the platform's own", into.BatchRows, maxBatchRowsOfPlatform)
-	}
 	return v.Err()
-}
-
-func isBaseURL(text string) bool {
-	u, err := url.Parse(text)
-	return err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != "" && u.RawQuery == "" && u.Fragment == "" && u.User == nil
 }
 
 func writeDestination(d audience.Destination) *audiencev1.Destination {

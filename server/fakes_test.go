@@ -61,6 +61,14 @@ func newWorld() *world {
 	}
 }
 
+// checkDestination is a connector that takes 100 requests a second.
+func checkDestination(d audience.Destination) error {
+	if d.RequestsPerS > 100 {
+		return audience.Invalid("requests_per_second", "is %g; up to 100 are possible", d.RequestsPerS)
+	}
+	return nil
+}
+
 // fail makes the ports answer err from now on; nil heals them.
 func (w *world) fail(err error) {
 	w.mu.Lock()
@@ -72,7 +80,7 @@ func (w *world) deps() server.Deps {
 	return server.Deps{
 		Segments: w.segments, Models: w.models, Destinations: w.destinations, Audiences: w.audiences,
 		Events: w, Profiles: w, Answers: w, Identify: identify, Segmenter: segmenter{w}, Memberships: memberships{w},
-		Members: w, History: w, Live: w, Scores: w, Planner: w, Jobs: w, Runs: runs{w},
+		Members: w, History: w, Live: w, Scores: w, Check: checkDestination, Planner: w, Jobs: w, Runs: runs{w},
 	}
 }
 

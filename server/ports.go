@@ -119,6 +119,10 @@ type Scores interface {
 	ModelVersions(ctx context.Context, model audience.Number) ([]audience.ModelVersion, error)
 }
 
+// CheckDestination says what is wrong with a destination in the view of the connector that will serve it: an InvalidError of
+// the destination's fields. It asks no platform.
+type CheckDestination func(audience.Destination) error
+
 // Planner says what a sync would do, without side effects.
 type Planner interface {
 	Plan(ctx context.Context, id audience.AudienceID) (audience.SyncPlan, error)

@@ -38,6 +38,7 @@ type Deps struct {
 	History     History
 	Live        Live
 	Scores      Scores
+	Check       CheckDestination
 	Planner     Planner
 	Jobs        Jobs
 	Runs        Runs

@@ -78,8 +78,8 @@ func newService(ctx context.Context, config Config, log *slog.Logger) (_ *servic
 		Config: server.Config{Currency: config.Currency, Grace: config.ShutdownGrace}, Log: log,
 		Segments: s.store.Segments(), Models: s.store.Models(), Destinations: s.store.Destinations(), Audiences: s.store.Audiences(),
 		Events: store, Profiles: profiles{store, s.deliverer}, Answers: s.store, Identify: identify, Segmenter: s.segmenter,
-		Memberships: s.live, Members: s.store, History: s.store, Live: s.segmenter, Scores: s.store, Planner: planner{s.deliverer},
-		Jobs: jobs{s.runner, s.segmenter, s.deliverer}, Runs: s.runner,
+		Memberships: s.live, Members: s.store, History: s.store, Live: s.segmenter, Scores: s.store,
+		Check: s.checkDestination, Planner: planner{s.deliverer}, Jobs: jobs{s.runner, s.segmenter, s.deliverer}, Runs: s.runner,
 	})
 	return s, nil
 }
@@ -181,6 +181,12 @@ func (s *service) connect(d audience.Destination) (destination.Destination, erro
 		}, s.log)
 	}
 	return nil, audience.Invalid("platform", "%q is not meta or tiktok", d.Platform)
+}
+
+// checkDestination says what the connector of a destination would not work with.
+func (s *service) checkDestination(d audience.Destination) error {
+	_, err := s.connect(d)
+	return err
 }
 
 // newIdentify is sync/identity as the server asks for it. A hasher serves one caller at a time, so each has its own.
