@@ -76,10 +76,16 @@ func fieldErrors(prefix string, err error) error {
 	var v audience.Violations
 	for _, fault := range joined.Unwrap() {
 		field, reason, _ := strings.Cut(fault.Error(), ": ")
-		v.Add(prefix+"."+field, "%s", reason)
+		v.Add(prefix+"."+contractNames.Replace(field), "%s", reason)
 	}
 	return v.Err()
 }
+
+// contractNames turns the mathematics' names of settings into the contract's.
+var contractNames = strings.NewReplacer(
+	"cut_points.recency", "recency_cuts", "cut_points.frequency", "frequency_cuts", "cut_points.monetary", "monetary_cuts",
+	"].segment", "].name", "segment_rules", "segments", "k_min", "min_k", "k_max", "max_k", "sample", "sample_size",
+)
 
 // References lists the segments and models an expression names.
 func (s *Segmenter) References(expression string) ([]audience.SegmentID, []audience.ModelID, error) {
