@@ -107,6 +107,15 @@ func TestSyncRowsInEveryState(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, audience.SyncTotals{Members: 22, Held: 14, Unchanged: 4, Rejected: 1}, totals)
 
+	for _, chunk := range []int{1, 2, 3, 7, 29, 30} {
+		got, err := all(store.syncRows(t.Context(), scope, audience.SyncRange{}, chunk))
+		require.NoError(t, err)
+		require.Empty(t, cmp.Diff(want, got), "in chunks of %d", chunk)
+		inChunks, err := store.syncTotals(t.Context(), scope, chunk)
+		require.NoError(t, err)
+		require.Equal(t, totals, inChunks)
+	}
+
 	for name, within := range map[string]audience.SyncRange{
 		"after": {After: "h"}, "users": {Users: []audience.UserID{"a", "j", "k", "nobody"}}, "stops": {Stops: true}, "stops of users": {Users: []audience.UserID{"j", "k"}, Stops: true},
 	} {

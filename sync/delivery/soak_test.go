@@ -142,7 +142,10 @@ func TestSoakKilledSyncs(t *testing.T) {
 		child.Env = append(os.Environ(), childOf+"DIR="+p.dir, childOf+"DSN="+p.dsn, childOf+"URL="+p.url)
 		before := requests.Load()
 		require.NoError(t, child.Start())
-		time.Sleep(200*time.Millisecond + time.Duration(life.random.IntN(1800))*time.Millisecond)
+		for patience := time.Now().Add(5 * time.Second); requests.Load() == before && time.Now().Before(patience); {
+			time.Sleep(time.Millisecond)
+		}
+		time.Sleep(time.Duration(life.random.IntN(1500)) * time.Millisecond)
 		require.NoError(t, child.Process.Kill())
 		_ = child.Wait()
 		if requests.Load() > before {

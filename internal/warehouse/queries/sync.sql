@@ -1,6 +1,5 @@
 -- Target and ledger of one audience side by side, one row for each user of either: what is wanted at the platform, why a
--- member is not wanted there, and what the platform holds. The joins merge sides sorted by user. Each table is narrowed
--- to a {range} of users.
+-- member is not wanted there, and what the platform holds. Each table is narrowed to a {range} of users.
 WITH permission AS
 (
     -- the word on this destination outranks the one on all, and a stop outranks both
