@@ -476,6 +476,16 @@ func TestConsentFromTheFuture(t *testing.T) {
 	require.False(t, h.consents[0].Time.After(time.Now()), "it counts as now, lest it outrank the next word")
 }
 
+func TestPropertyWithoutName(t *testing.T) {
+	h := start(t, server.Config{})
+	event := purchase("u1", "e1")
+	event.Properties = map[string]*audiencev1.PropertyValue{"": text("x")}
+	answer, err := h.ingest.IngestEvents(t.Context(), &audiencev1.IngestEventsRequest{Events: []*audiencev1.Event{event}})
+	require.NoError(t, err)
+	violation := answer.GetResults()[0].GetViolations()[0]
+	require.Equal(t, "properties: has an entry without a name; name it or leave it out", violation.GetField()+": "+violation.GetDescription())
+}
+
 // TestMistypedConsent: a withdrawal that would do nothing is not "recorded" in silence.
 func TestMistypedConsent(t *testing.T) {
 	h := start(t, server.Config{})

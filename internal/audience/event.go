@@ -56,7 +56,7 @@ func validProperties(v *Violations, field string, texts map[string]string, numbe
 		v.Add(field, "has %d entries; at most %d are allowed", n, MaxProperties)
 	}
 	for name, text := range texts {
-		v.Merge(field, validText(name, name, MaxPropertyBytes))
+		validPropertyName(v, field, name)
 		if len(text) > MaxTextBytes {
 			v.Add(field+"."+name, "has %d bytes; at most %d are allowed", len(text), MaxTextBytes)
 		} else if !utf8.ValidString(text) {
@@ -64,7 +64,7 @@ func validProperties(v *Violations, field string, texts map[string]string, numbe
 		}
 	}
 	for name, number := range numbers {
-		v.Merge(field, validText(name, name, MaxPropertyBytes))
+		validPropertyName(v, field, name)
 		if math.IsNaN(number) || math.IsInf(number, 0) {
 			v.Add(field+"."+name, "is not a finite number; leave it out when it is unknown")
 		}
@@ -72,4 +72,12 @@ func validProperties(v *Violations, field string, texts map[string]string, numbe
 			v.Add(field+"."+name, "is given as text and as a number; send one")
 		}
 	}
+}
+
+func validPropertyName(v *Violations, field, name string) {
+	if name == "" {
+		v.Add(field, "has an entry without a name; name it or leave it out")
+		return
+	}
+	v.Merge(field, validText(name, name, MaxPropertyBytes))
 }

@@ -3,6 +3,7 @@ package tabular
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -15,6 +16,7 @@ import (
 // row is one record: its cells by column, and the line it begins on.
 type row struct {
 	cells map[string]string
+	lists []string // columns that hold a list, which is no cell
 	line  int
 }
 
@@ -43,7 +45,12 @@ func compile(name, source string, columns map[string]bool) (field, error) {
 		if columns != nil && !columns[source] {
 			return nil, audience.Invalid(name, "the file has no column %q; it has %s", source, quoted(columns))
 		}
-		return func(r row) (string, error) { return r.cells[source], nil }, nil
+		return func(r row) (string, error) {
+			if slices.Contains(r.lists, source) {
+				return "", audience.Invalid(name, "%q is a list; events take texts and numbers", source)
+			}
+			return r.cells[source], nil
+		}, nil
 	}
 	program, err := compileCEL(name, expression)
 	if err != nil {
@@ -93,12 +100,12 @@ func parseTime(text, layout string, zone *time.Location) (time.Time, error) {
 		}
 		return time.UnixMilli(n).UTC(), nil
 	case "":
-		for _, layout := range []string{time.DateTime, time.DateOnly, time.RFC3339Nano} {
+		for _, layout := range []string{time.DateTime, time.DateOnly, time.RFC3339Nano, "2006-01-02T15:04:05"} {
 			if t, err := time.ParseInLocation(layout, text, zone); err == nil {
 				return t.UTC(), nil
 			}
 		}
-		return time.Time{}, audience.Invalid("time", "%.40q is not like 2006-01-02, 2006-01-02 15:04:05 or RFC 3339; set time_layout", text)
+		return time.Time{}, audience.Invalid("time", "%.40q is not like 2006-01-02, 2006-01-02 15:04:05, 2006-01-02T15:04:05 or RFC 3339; set time_layout", text)
 	}
 	t, err := time.ParseInLocation(layout, text, zone)
 	if err != nil {

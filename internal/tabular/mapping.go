@@ -100,11 +100,11 @@ func (m *Mapping) Set(field, value string) error {
 	}
 	fields := map[string]*string{
 		"user": &m.User, "event_id": &m.EventID, "type": &m.Type, "time": &m.Time, "time_layout": &m.TimeLayout,
-		"time_zone": &m.TimeZone, "value": &m.Value, "where": &m.Where,
+		"time_zone": &m.TimeZone, "value": &m.Value, "where": &m.Where, "currency": &m.Currency,
 	}
 	target, known := fields[field]
 	if !known {
-		return audience.Invalid(field, "is no field of an event; use user, event_id, type, time, time_layout, time_zone, value, where, texts.NAME or numbers.NAME")
+		return audience.Invalid(field, "is no field of an event; use user, event_id, type, time, time_layout, time_zone, value, currency, where, texts.NAME or numbers.NAME")
 	}
 	*target = value
 	return nil

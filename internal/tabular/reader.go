@@ -10,6 +10,7 @@ import (
 	"iter"
 	"maps"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -29,7 +30,7 @@ type Row struct {
 
 // Reader reads one file once. Close it.
 type Reader struct {
-	Size int64 // bytes of the file as stored
+	Size int64 // bytes of the file as stored; 0 where that is not known
 
 	file    *os.File
 	read    atomic.Int64
@@ -55,12 +56,18 @@ type fields struct {
 	where                       func(row) (any, error)
 }
 
-// Open opens a file of rows: NDJSON where the name says so (.ndjson, .jsonl, .json), else CSV with a header; gzip is
-// recognised by its content. Errors of the mapping name its field.
+// Stdin is the path of the standard input.
+const Stdin = "-"
+
+// Open opens a file of rows, or Stdin: NDJSON where the name says so (.ndjson, .jsonl, .json) or Stdin begins with {, else
+// CSV with a header; gzip is recognised by its content. Errors of the mapping name its field.
 func Open(path string, m Mapping) (*Reader, error) {
-	file, err := os.Open(path)
-	if err != nil {
-		return nil, fmt.Errorf("open rows: %w", err)
+	file := os.Stdin
+	if path != Stdin {
+		var err error
+		if file, err = os.Open(path); err != nil {
+			return nil, fmt.Errorf("open rows: %w", err)
+		}
 	}
 	r := &Reader{file: file, mapping: m}
 	if err := r.open(path); err != nil {
@@ -89,13 +96,20 @@ func (r *Reader) open(path string) error {
 	if mark, _ := lines.Peek(3); bytes.Equal(mark, []byte("\xef\xbb\xbf")) {
 		_, _ = lines.Discard(3) // a byte order mark, just seen
 	}
-	name := strings.TrimSuffix(strings.ToLower(path), ".gz")
-	if strings.HasSuffix(name, ".ndjson") || strings.HasSuffix(name, ".jsonl") || strings.HasSuffix(name, ".json") {
+	if isNDJSON(path, lines) {
 		r.records = &ndjson{lines: lines}
 	} else if r.records, err = newCSV(lines); err != nil {
 		return err
 	}
 	return r.compile(r.records.columns())
+}
+
+func isNDJSON(path string, lines *bufio.Reader) bool {
+	if path == Stdin {
+		begin, _ := lines.Peek(1)
+		return bytes.Equal(begin, []byte("{"))
+	}
+	return slices.Contains([]string{".ndjson", ".jsonl", ".json"}, filepath.Ext(strings.TrimSuffix(strings.ToLower(path), ".gz")))
 }
 
 // compile makes the mapping's fields, and says all that is wrong with it.

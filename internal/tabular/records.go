@@ -17,6 +17,7 @@ type csvSource struct {
 	reader *csv.Reader
 	header []string
 	names  map[string]bool
+	line   int // of the row read last
 }
 
 func newCSV(text io.Reader) (*csvSource, error) {
@@ -45,13 +46,15 @@ func (s *csvSource) next() (row, error) {
 	cells, err := s.reader.Read()
 	var fault *csv.ParseError
 	switch {
+	case errors.As(err, &fault) && errors.Is(fault.Err, csv.ErrQuote) && fault.Line > fault.StartLine:
+		return row{line: fault.StartLine}, fatal{fmt.Errorf("a quote opened here is not closed up to line %d, so where rows begin from here on cannot be known", fault.Line)}
 	case errors.As(err, &fault):
 		return row{line: fault.StartLine}, audience.Invalid("row", "%v", fault.Err)
 	case err != nil:
-		return row{}, unreadable(err)
+		return row{line: s.line + 1}, unreadable(err)
 	}
-	line, _ := s.reader.FieldPos(0)
-	r := row{line: line, cells: make(map[string]string, len(cells))}
+	s.line, _ = s.reader.FieldPos(0)
+	r := row{line: s.line, cells: make(map[string]string, len(cells))}
 	for i, cell := range cells {
 		if err := validUTF8(s.header[i], cell); err != nil {
 			return r, err
@@ -89,10 +92,17 @@ func (s *ndjson) next() (row, error) {
 		decoder := json.NewDecoder(bytes.NewReader(text))
 		decoder.UseNumber()
 		var object map[string]any
-		if err := decoder.Decode(&object); err != nil {
+		var other *json.UnmarshalTypeError
+		switch err := decoder.Decode(&object); {
+		case errors.As(err, &other):
+			return r, audience.Invalid("row", "is not a JSON object but %s", other.Value)
+		case err != nil:
 			return r, audience.Invalid("row", "is not a JSON object: %v", err)
+		case decoder.More():
+			return r, audience.Invalid("row", "has more than one JSON object; write one a line")
 		}
-		return r, flatten("", object, r.cells)
+		r.flatten("", object)
+		return r, nil
 	}
 }
 
@@ -116,32 +126,32 @@ func (s *ndjson) readLine() ([]byte, error) {
 	}
 }
 
-// flatten makes cells of an object's members; null is an empty cell.
-func flatten(prefix string, object map[string]any, cells map[string]string) error {
+// flatten makes cells of an object's members; null is an empty cell, and a list is none.
+func (r *row) flatten(prefix string, object map[string]any) {
 	for name, value := range object {
 		switch v := value.(type) {
 		case nil:
 		case string:
-			cells[prefix+name] = v
+			r.cells[prefix+name] = v
 		case json.Number:
-			cells[prefix+name] = v.String()
+			r.cells[prefix+name] = v.String()
 		case bool:
-			cells[prefix+name] = fmt.Sprint(v)
+			r.cells[prefix+name] = fmt.Sprint(v)
 		case map[string]any:
-			if err := flatten(prefix+name+".", v, cells); err != nil {
-				return err
-			}
+			r.flatten(prefix+name+".", v)
 		default:
-			return audience.Invalid(prefix+name, "is a list; events take texts and numbers")
+			r.lists = append(r.lists, prefix+name)
 		}
 	}
-	return nil
 }
 
 // unreadable marks what the file itself did wrong; its end stays io.EOF.
 func unreadable(err error) error {
 	if errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
 		return io.EOF
+	}
+	if errors.Is(err, io.ErrUnexpectedEOF) {
+		err = errors.New("the compressed data end too early: the file was cut off")
 	}
 	return fatal{err}
 }

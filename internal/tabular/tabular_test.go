@@ -53,6 +53,7 @@ func TestRowBecomesEvent(t *testing.T) {
 	for name, file := range map[string]string{
 		"rows.csv":    csv,
 		"bom.csv":     "\xef\xbb\xbf" + csv,
+		"iso.csv":     strings.Replace(csv, "2026-03-29 10:00:00", "2026-03-29T10:00:00", 1),
 		"rows.csv.gz": zipped.String(),
 		"rows.ndjson": `{"who":"u1","id":"e1","when":"2026-03-29T12:00:00+02:00","amount":9.99,"category":"Chairs, soft","quantity":2}` + "\n",
 	} {
@@ -126,6 +127,98 @@ func TestNDJSONLineWithoutEnd(t *testing.T) {
 	require.ErrorContains(t, rows[0].Refused, "more than")
 	require.ErrorContains(t, rows[1].Refused, "not a JSON object")
 	require.NoError(t, rows[2].Refused)
+}
+
+func TestNDJSONFieldsThatDoNotMatter(t *testing.T) {
+	const good = `"who":"u","id":"e","when":"2026-01-01"`
+	rows := read(t, "rows.ndjson", `{`+good+`,"tags":["a"],"basket":{"lines":[1]}}
+{`+good+`,"category":["a"]}
+[1]
+{`+good+`} {`+good+`}
+`, simple)
+	require.Len(t, rows, 4)
+	require.NoError(t, rows[0].Refused, "no field of the mapping is a list")
+	require.EqualError(t, rows[1].Refused, `texts.category: "category" is a list; events take texts and numbers`)
+	require.EqualError(t, rows[2].Refused, "row: is not a JSON object but array")
+	require.EqualError(t, rows[3].Refused, "row: has more than one JSON object; write one a line")
+}
+
+// TestFileThatCannotBeReadOn: what is behind the fault is not passed over in silence.
+func TestFileThatCannotBeReadOn(t *testing.T) {
+	good := "u,e,2026-01-01,1,a,1\n"
+	var zipped bytes.Buffer
+	z := gzip.NewWriter(&zipped)
+	_, err := z.Write([]byte(header + strings.Repeat(good, 1000)))
+	require.NoError(t, err)
+	require.NoError(t, z.Close())
+	for name, test := range map[string]struct {
+		file, text string
+		rows       int
+		want       string
+	}{
+		"a quote not closed": {"rows.csv", header + good + "u,e,2026-01-01,1,\"a,1\n" + good + good, 1,
+			"line 3: a quote opened here is not closed up to line 5, so where rows begin from here on cannot be known"},
+		"a quote closed by the next one": {"rows.csv", header + good + "u,e,2026-01-01,1,\"a,1\n" + good + "u,e,2026-01-01,1,\"a\",1\n" + good, 1,
+			"line 3: a quote opened here is not closed up to line 5, so where rows begin from here on cannot be known"},
+		"a file cut off": {"rows.csv.gz", zipped.String()[:zipped.Len()-20], -1, "the compressed data end too early: the file was cut off"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			file := filepath.Join(t.TempDir(), test.file)
+			require.NoError(t, os.WriteFile(file, []byte(test.text), 0o600))
+			r, err := tabular.Open(file, simple)
+			require.NoError(t, err)
+			defer r.Close()
+			rows := 0
+			var fault error
+			for row, err := range r.Rows() {
+				if fault = err; err == nil {
+					require.NoError(t, row.Refused)
+					rows++
+				}
+			}
+			require.ErrorContains(t, fault, test.want)
+			require.NotContains(t, fault.Error(), "line 0")
+			if test.rows >= 0 {
+				require.Equal(t, test.rows, rows, "those before are read")
+			}
+		})
+	}
+}
+
+func TestStandardInput(t *testing.T) {
+	for name, text := range map[string]string{
+		"CSV":    header + "u,e,2026-01-01,1,a,1\n",
+		"NDJSON": `{"who":"u","id":"e","when":"2026-01-01"}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			in, out, err := os.Pipe()
+			require.NoError(t, err)
+			stdin := os.Stdin
+			os.Stdin = in
+			defer func() { os.Stdin = stdin }()
+			_, err = out.WriteString(text)
+			require.NoError(t, err)
+			require.NoError(t, out.Close())
+			r, err := tabular.Open(tabular.Stdin, simple)
+			require.NoError(t, err)
+			defer r.Close()
+			rows := 0
+			for row, err := range r.Rows() {
+				require.NoError(t, err)
+				require.NoError(t, row.Refused)
+				rows++
+			}
+			require.Equal(t, 1, rows)
+		})
+	}
+}
+
+func TestSet(t *testing.T) {
+	var m tabular.Mapping
+	require.NoError(t, m.Set("currency", "EUR"))
+	require.NoError(t, m.Set("texts.country", "Country"))
+	require.Equal(t, tabular.Mapping{Currency: "EUR", Texts: map[string]string{"country": "Country"}}, m)
+	require.ErrorContains(t, m.Set("curency", "EUR"), "value, currency, where")
 }
 
 // TestPresetOnlineRetail reads the year of real invoice lines: about a fifth have no customer, and are refused, not lost.
