@@ -4,13 +4,17 @@
 //
 // # Order
 //
-// Removals go first, then adds. Where the platform takes no removals for now, the adds go all the same. A user whose
+// Stops go first: who may be held without consent, or was ordered off, is removed before the next request of whatever is
+// under way, or by Run when nothing is. Then removals, then adds. Where the platform takes no removals for now, the adds go all the same. A user whose
 // identifiers changed is removed under the old ones; the adds are planned after that, from the ledger, so that he is added
 // only if the removal was confirmed. Not before it: one row of the ledger, with one set of identifiers, says all that the
 // platform may hold of a user.
 //
 // A platform knows people by their identifiers: with a removed user go others who share one with him. Before a removal
 // such members are set back to `sending`, so that the adds that follow restore them.
+//
+// Of an exclusive group at most one audience holds a user: an add's intent is written only while no other ledger of the
+// group says that he is or may be held, and two intents of one group are never written at the same time.
 //
 // # Intent, then truth
 //
