@@ -33,13 +33,18 @@ func validText(field, s string, maxBytes int) error {
 	return nil
 }
 
-// SegmentID and the other ids of resources are slugs: they stand in URLs, expressions and file names.
+// Ids of resources are slugs: they stand in URLs, expressions and file names.
 type (
-	SegmentID     string // e.g. "champions"
-	ModelID       string // e.g. "rfm"
-	DestinationID string // e.g. "meta-main"
-	AudienceID    string // e.g. "champions-meta"
-	RunID         string // a UUIDv7 in text form
+	// SegmentID is a segment's, e.g. "champions".
+	SegmentID string
+	// ModelID is a model's, e.g. "rfm".
+	ModelID string
+	// DestinationID is a destination's, e.g. "meta-main".
+	DestinationID string
+	// AudienceID is an audience's, e.g. "champions-meta".
+	AudienceID string
+	// RunID is a run's, a UUIDv7 in text form.
+	RunID string
 )
 
 // Number is the short form of a resource's id inside tables and Redis: assigned once, from 1, never used again.

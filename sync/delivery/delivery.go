@@ -180,12 +180,10 @@ func (d *Deliverer) connect(account audience.Destination) (destination.Destinati
 
 // plan counts the steps, and the requests that they become, and judges them.
 func (d *Deliverer) plan(ctx context.Context, t target) (plan.Plan, plan.Evidence, error) {
-	failed := func(err error) (plan.Plan, plan.Evidence, error) {
-		return plan.Plan{}, plan.Evidence{}, fmt.Errorf("plan audience %s: %w", t.audience.ID, err)
-	}
+	failed := func(err error) error { return fmt.Errorf("plan audience %s: %w", t.audience.ID, err) }
 	evidence, err := d.evidence(ctx, t)
 	if err != nil {
-		return failed(err)
+		return plan.Plan{}, plan.Evidence{}, failed(err)
 	}
 	var tally plan.Tally
 	var requests int64
@@ -197,7 +195,7 @@ func (d *Deliverer) plan(ctx context.Context, t target) (plan.Plan, plan.Evidenc
 	}
 	for row, err := range d.Ledger.SyncRows(ctx, t.scope, audience.SyncRange{}) {
 		if err != nil {
-			return failed(err)
+			return plan.Plan{}, plan.Evidence{}, failed(err)
 		}
 		step := tally.Count(row)
 		for _, op := range []destination.Op{destination.Remove, destination.Add} {
@@ -214,7 +212,7 @@ func (d *Deliverer) plan(ctx context.Context, t target) (plan.Plan, plan.Evidenc
 	}
 	totals, err := d.Ledger.SyncTotals(ctx, t.scope)
 	if err != nil {
-		return failed(err)
+		return plan.Plan{}, plan.Evidence{}, failed(err)
 	}
 	return tally.Plan(totals, evidence, requests, t.account.own.forecast(requests)), evidence, nil
 }

@@ -16,9 +16,9 @@ import (
 )
 
 var (
-	silence = &destination.Error{Kind: destination.Transient, Err: errors.New("no answer")}
-	revoked = &destination.Error{Kind: destination.Unauthorized, Scope: destination.OfAccount, Remedy: "renew it", Err: errors.New("revoked")}
-	appOver = &destination.Error{Kind: destination.RateLimited, Scope: destination.OfApp, RetryAfter: time.Minute, Err: errors.New("too many")}
+	errSilence = &destination.Error{Kind: destination.Transient, Err: errors.New("no answer")}
+	errRevoked = &destination.Error{Kind: destination.Unauthorized, Scope: destination.OfAccount, Remedy: "renew it", Err: errors.New("revoked")}
+	errAppOver = &destination.Error{Kind: destination.RateLimited, Scope: destination.OfApp, RetryAfter: time.Minute, Err: errors.New("too many")}
 )
 
 func accounts(t *testing.T, perSecond float64) (d *Deliverer, one, other, foreign account) {
@@ -70,8 +70,8 @@ func TestTroubleIsOneAccountsOwn(t *testing.T) {
 		most    int
 		fast    bool // waiting work hears at once what is wrong
 	}{
-		"silence":       {failure: silence, most: 12},
-		"revoked token": {failure: revoked, most: 11, fast: true},
+		"silence":       {failure: errSilence, most: 12},
+		"revoked token": {failure: errRevoked, most: 11, fast: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -122,7 +122,7 @@ func TestOneProbeAtATime(t *testing.T) {
 		g := newGate()
 		for range breakAfter {
 			require.NoError(t, g.turn(t.Context(), adding))
-			g.leave(destination.Pace{}, silence)
+			g.leave(destination.Pace{}, errSilence)
 		}
 		require.NoError(t, g.turn(t.Context(), adding)) // the probe
 		through := false
@@ -143,7 +143,7 @@ func TestAppIsSharedByItsAccounts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, one, other, foreign := accounts(t, 10)
 		require.NoError(t, one.turn(t.Context(), adding))
-		one.leave(destination.Pace{}, appOver)
+		one.leave(destination.Pace{}, errAppOver)
 		for a, want := range map[*account]time.Duration{&foreign: 0, &other: time.Minute} {
 			begun := time.Now()
 			if want == 0 {
@@ -164,11 +164,11 @@ func TestTroubleIsAStateWithItsRemedy(t *testing.T) {
 			return audience.Destination{Platform: "x", Account: fmt.Sprint(n), TokenSecret: "a"}
 		}
 		require.NoError(t, one.turn(t.Context(), adding))
-		one.leave(destination.Pace{}, revoked)
+		one.leave(destination.Pace{}, errRevoked)
 		began := time.Now()
 		time.Sleep(2 * time.Minute)
 		require.NoError(t, one.turn(t.Context(), adding)) // a probe
-		one.leave(destination.Pace{}, revoked)
+		one.leave(destination.Pace{}, errRevoked)
 		trouble, since := d.Trouble(of(1))
 		require.Equal(t, "renew it", trouble.Remedy)
 		require.Equal(t, began, since)
