@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -50,6 +51,7 @@ func (c *child) start(ctx context.Context) error {
 	case <-up:
 		return nil
 	case <-c.gone:
+		c.output.close()
 		return c.err
 	case <-ctx.Done():
 		c.close()
@@ -161,21 +163,29 @@ func (c *child) terminate(cmd *exec.Cmd, exited <-chan struct{}) {
 }
 
 // remedies are what helps against the causes that engines name in their own words.
-var remedies = []struct{ cause, remedy string }{
-	{"NOT_ENOUGH_SPACE", "the disk is full: free some space, or choose another dir"},
-	{"No space left on device", "the disk is full: free some space, or choose another dir"},
-	{"Address already in use", "the port was taken meanwhile: free it, or configure another (0 takes a free one)"},
-	{"Permission denied", "a file is not this user's: give the data directory to the user who runs kohorta"},
-	{"MEMORY_LIMIT_EXCEEDED", "not enough memory: stop other programs, or give kohorta the address of a ClickHouse server"},
-	{"Cannot allocate memory", "not enough memory: stop other programs, or give kohorta the address of a ClickHouse server"},
+var remedies = []struct {
+	cause  string
+	remedy error
+}{
+	{"NOT_ENOUGH_SPACE", errDiskFull},
+	{"No space left on device", errDiskFull},
+	{"Address already in use", errPortTaken},
+	{"Permission denied", errors.New("a file is not this user's: give the data directory to the user who runs kohorta")},
+	{"MEMORY_LIMIT_EXCEEDED", errNoMemory},
+	{"Cannot allocate memory", errNoMemory},
 }
+
+var (
+	errDiskFull = errors.New("the disk is full: free some space, or choose another dir")
+	errNoMemory = errors.New("not enough memory: stop other programs, or give kohorta the address of a ClickHouse server")
+)
 
 // explain adds to err the remedy, if the cause is a known one, and the last words of the child.
 func (c *child) explain(err error) error {
 	last := c.output.lastLines()
 	for _, r := range remedies {
 		if strings.Contains(last, r.cause) {
-			err = fmt.Errorf("%w: %s", err, r.remedy)
+			err = fmt.Errorf("%w: %w", err, r.remedy)
 			break
 		}
 	}

@@ -30,14 +30,14 @@ func (l *launcher) clickhouse(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	port, err := choosePort("clickhouse_port", l.ClickHousePort)
-	if err != nil {
-		return err
-	}
 	dir, err := l.subdirectory("clickhouse")
 	if err != nil {
 		return err
 	}
+	return onPort("clickhouse_port", l.ClickHousePort, func(port int) error { return l.clickhouseOn(ctx, found, dir, port) })
+}
+
+func (l *launcher) clickhouseOn(ctx context.Context, found found, dir string, port int) error {
 	config, err := l.writeSettings(dir, port)
 	if err != nil {
 		return err

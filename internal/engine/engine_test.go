@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/ClickHouse/clickhouse-go/v2"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
 
@@ -130,6 +131,46 @@ func TestStartErrorsNameTheRemedy(t *testing.T) {
 		})
 	}
 	startEngines(t, Config{Dir: dir}) // no failed start has left the directory locked or a child running
+}
+
+func TestAnEngineWhosePortIsTakenMeanwhileTakesAnother(t *testing.T) {
+	requireEngines(t)
+	other, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer other.Close()
+	taken := other.Addr().(*net.TCPAddr).Port
+
+	// Each engine's first free port is one that another program takes between the choice and the start.
+	tries := func(start func(port int) error) func(port int) error {
+		first := true
+		return func(port int) error {
+			if !first {
+				return start(port)
+			}
+			first = false
+			err := start(taken)
+			assert.ErrorIs(t, err, errPortTaken)
+			return err
+		}
+	}
+	engines, err := start(t.Context(), Config{Dir: t.TempDir(), Log: quiet()},
+		func(l *launcher, ctx context.Context) error {
+			found, err := findClickHouse(ctx, "")
+			if err != nil {
+				return err
+			}
+			dir, err := l.subdirectory("clickhouse")
+			if err != nil {
+				return err
+			}
+			return onPort("clickhouse_port", 0, tries(func(port int) error { return l.clickhouseOn(ctx, found, dir, port) }))
+		},
+		func(l *launcher, ctx context.Context) error {
+			return onPort("redis_port", 0, tries(func(port int) error { return l.redisOn(ctx, port) }))
+		})
+	require.NoError(t, err)
+	defer engines.Close()
+	require.NoError(t, openClickHouse(t, engines.ClickHouse()).Ping(t.Context()))
 }
 
 func TestStartGivesUpWithItsContext(t *testing.T) {

@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"io"
 	"log/slog"
 	"os"
 	"os/exec"
@@ -35,7 +34,7 @@ func help(dir string) {
 	log := slog.New(slog.NewJSONHandler(os.Stdout, nil))
 	engines, err := Start(context.Background(), Config{Dir: dir, Log: log})
 	if err != nil {
-		log.Error(err.Error())
+		log.Error("engines do not start", "error", err)
 		os.Exit(1)
 	}
 	log.Info("ready", "clickhouse", engines.ClickHouse(), "redis", engines.Redis())
@@ -138,4 +137,4 @@ func alive(pid int) bool {
 	return err == nil && !strings.HasPrefix(string(state), "Z")
 }
 
-func quiet() *slog.Logger { return slog.New(slog.NewTextHandler(io.Discard, nil)) }
+func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }

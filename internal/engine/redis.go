@@ -3,6 +3,7 @@ package engine
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os/exec"
@@ -31,10 +32,10 @@ hash-max-listpack-value 1024
 `
 
 func (l *launcher) redis(ctx context.Context) error {
-	port, err := choosePort("redis_port", l.RedisPort)
-	if err != nil {
-		return err
-	}
+	return onPort("redis_port", l.RedisPort, func(port int) error { return l.redisOn(ctx, port) })
+}
+
+func (l *launcher) redisOn(ctx context.Context, port int) error {
 	address := net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
 	l.engines.redisURL = fmt.Sprintf("redis://:%s@%s/0", l.password, address)
 	binary, err := exec.LookPath("redis-server")
@@ -75,7 +76,9 @@ func (l *launcher) miniredis(address string) error {
 	server := miniredis.NewMiniRedis()
 	server.RequireAuth(l.password)
 	server.ClockTTL(true)
-	if err := server.StartAddr(address); err != nil {
+	if err := server.StartAddr(address); errors.Is(err, syscall.EADDRINUSE) {
+		return fmt.Errorf("start the in-process Redis: %w: %w", err, errPortTaken)
+	} else if err != nil {
 		return fmt.Errorf("start the in-process Redis: %w", err)
 	}
 	l.engines.inProcess = server.Close
@@ -100,14 +103,4 @@ func pingRedis(ctx context.Context, address, password string) error {
 		}
 	}
 	return nil
-}
-
-// choosePort returns the configured port if it is free, and a free one if none is configured.
-func choosePort(field string, port int) (int, error) {
-	listener, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
-	if err != nil {
-		return 0, fmt.Errorf("%s: port %d cannot be used (%w): stop the program that has it, or configure another (0 takes a free one)", field, port, err)
-	}
-	defer listener.Close()
-	return listener.Addr().(*net.TCPAddr).Port, nil
 }

@@ -6,7 +6,6 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
-	"io"
 	"log/slog"
 	"net/url"
 	"os"
@@ -52,7 +51,7 @@ func Redis(t testing.TB) (address string) {
 	if _, err := exec.LookPath("redis-server"); err != nil {
 		skip(t, "no redis-server on PATH: install the package redis-server")
 	}
-	engines, err := engine.StartRedis(context.Background(), engine.Config{Dir: t.TempDir(), Log: quiet()})
+	engines, err := engine.StartRedis(context.Background(), engine.Config{Dir: t.TempDir(), Log: deaths()})
 	if err != nil {
 		t.Fatalf("start Redis: %v", err)
 	}
@@ -73,15 +72,12 @@ var shared = sync.OnceValues(func() (dsn string, err error) {
 	if err := removeAtExit(dir); err != nil {
 		return "", err
 	}
-	engines, err := engine.StartClickHouse(context.Background(), engine.Config{Dir: dir, NoSync: true, Log: quiet()})
+	engines, err := engine.StartClickHouse(context.Background(), engine.Config{Dir: dir, NoSync: true, Log: deaths()})
 	if err != nil {
 		return "", err
 	}
 	return engines.ClickHouse(), nil
 })
-
-// untilExit stays open for as long as this process lives.
-var untilExit *os.File
 
 // removeAtExit lets a shell wait until this process is gone, ClickHouse a moment to follow it, and then remove dir.
 func removeAtExit(dir string) error {
@@ -90,11 +86,14 @@ func removeAtExit(dir string) error {
 		return err
 	}
 	defer alive.Close()
-	untilExit = ours
 	remove := exec.Command("sh", "-c", `cat >/dev/null; sleep 1; rm -rf -- "$1"`, "sh", dir)
 	remove.Stdin = alive
 	remove.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	return remove.Start()
+	if err := remove.Start(); err != nil {
+		return err
+	}
+	go func() { _ = remove.Wait(); ours.Close() }() // the shell waits for our end of the pipe, which thus stays open until we are gone
+	return nil
 }
 
 func execute(t testing.TB, dsn, query string) {
@@ -121,4 +120,7 @@ func skip(t testing.TB, reason string) {
 	t.Skip(reason)
 }
 
-func quiet() *slog.Logger { return slog.New(slog.NewTextHandler(io.Discard, nil)) }
+// deaths prints that an engine has died, with the end of its log: the tests that were using it fail for that reason.
+func deaths() *slog.Logger {
+	return slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
+}
