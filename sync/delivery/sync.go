@@ -92,7 +92,7 @@ func (r *round) urgency() urgency {
 	return adding
 }
 
-// send stops, then, unless the plan is held, removes, then adds.
+// send stops, asks for the audience, then, unless the plan is held, removes, then adds.
 func (s *sending) send(ctx context.Context) error {
 	select {
 	case s.line.sends <- struct{}{}:
@@ -112,13 +112,8 @@ func (s *sending) send(ctx context.Context) error {
 			return err
 		}
 	}
-	if s.report.Held {
-		return nil
-	}
-	if s.audience.PlatformID == "" && p.Additions+p.Changes > 0 {
-		if err := s.ensureAudience(ctx); err != nil {
-			return err
-		}
+	if err := s.ensureAudience(ctx); err != nil || s.report.Held {
+		return err
 	}
 	// No more is removed than was planned, and approved if need be: what left since is the next sync's.
 	busyRemoving := s.pass(ctx, &round{sending: s, op: destination.Remove}, p.Removals-p.Stops+p.Changes)
@@ -139,21 +134,6 @@ func (s *sending) send(ctx context.Context) error {
 func busy(err error) bool {
 	var failure *destination.Error
 	return errors.As(err, &failure) && failure.Kind == destination.Busy
-}
-
-// ensureAudience creates the audience on the platform, or finds it there.
-func (s *sending) ensureAudience(ctx context.Context) error {
-	s.progress("creating the audience", 0, 0)
-	err := s.try(ctx, s.Log, adding, nil, func() (destination.Pace, error) {
-		var err error
-		s.audience.PlatformID, err = s.destination.EnsureAudience(ctx,
-			destination.AudienceSpec{Key: s.audience.ID, Name: s.audience.PlatformName})
-		return destination.Pace{}, err
-	})
-	if err != nil {
-		return fmt.Errorf("create it on the platform: %w", err)
-	}
-	return s.Catalogue.SetPlatformID(ctx, s.audience.ID, s.audience.PlatformID)
 }
 
 // pass does one operation for up to most users, page by page. Each page is read anew, behind the one before: who was sent
