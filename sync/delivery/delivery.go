@@ -178,13 +178,21 @@ func (d *Deliverer) connect(account audience.Destination) (destination.Destinati
 	return made, err
 }
 
-// plan counts the steps, and the requests that they become, and judges them.
+// plan is counted and judged.
 func (d *Deliverer) plan(ctx context.Context, t target) (plan.Plan, plan.Evidence, error) {
-	failed := func(err error) error { return fmt.Errorf("plan audience %s: %w", t.audience.ID, err) }
 	evidence, err := d.evidence(ctx, t)
 	if err != nil {
-		return plan.Plan{}, plan.Evidence{}, failed(err)
+		return plan.Plan{}, evidence, fmt.Errorf("plan audience %s: %w", t.audience.ID, err)
 	}
+	p, err := d.count(ctx, t, evidence)
+	if err != nil {
+		return plan.Plan{}, evidence, fmt.Errorf("plan audience %s: %w", t.audience.ID, err)
+	}
+	return p, evidence, nil
+}
+
+// count adds up the steps, and the requests that they become.
+func (d *Deliverer) count(ctx context.Context, t target, evidence plan.Evidence) (plan.Plan, error) {
 	var tally plan.Tally
 	var requests int64
 	pages := map[destination.Op][]destination.Row{}
@@ -195,7 +203,7 @@ func (d *Deliverer) plan(ctx context.Context, t target) (plan.Plan, plan.Evidenc
 	}
 	for row, err := range d.Ledger.SyncRows(ctx, t.scope, audience.SyncRange{}) {
 		if err != nil {
-			return plan.Plan{}, plan.Evidence{}, failed(err)
+			return plan.Plan{}, err
 		}
 		step := tally.Count(row)
 		for _, op := range []destination.Op{destination.Remove, destination.Add} {
@@ -212,9 +220,9 @@ func (d *Deliverer) plan(ctx context.Context, t target) (plan.Plan, plan.Evidenc
 	}
 	totals, err := d.Ledger.SyncTotals(ctx, t.scope)
 	if err != nil {
-		return plan.Plan{}, plan.Evidence{}, failed(err)
+		return plan.Plan{}, err
 	}
-	return tally.Plan(totals, evidence, requests, t.account.own.forecast(requests)), evidence, nil
+	return tally.Plan(totals, evidence, requests, t.account.own.forecast(requests)), nil
 }
 
 // includes reports whether a step has a part with the operation.

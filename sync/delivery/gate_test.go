@@ -116,6 +116,31 @@ func TestTroubleIsOneAccountsOwn(t *testing.T) {
 	}
 }
 
+// A platform that says nothing of budgets gets the set rate, less after each refusal, and again after a while.
+func TestRefusalsSlowDownForAWhile(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, one, _, _ := accounts(t, 10)
+		perMinute := func() (n int) {
+			for begun := time.Now(); time.Since(begun) < time.Minute; n++ {
+				require.NoError(t, one.turn(t.Context(), adding))
+				one.leave(destination.Pace{}, nil)
+			}
+			return n
+		}
+		require.InDelta(t, 600, perMinute(), 2)
+		for range 5 {
+			require.NoError(t, one.turn(t.Context(), adding))
+			one.leave(destination.Pace{}, &destination.Error{Kind: destination.RateLimited, Scope: destination.OfAccount, RetryAfter: time.Second})
+		}
+		require.InDelta(t, 600*0.62, perMinute(), 30)
+		time.Sleep(time.Minute)
+		for range 10 {
+			perMinute()
+		}
+		require.InDelta(t, 600, perMinute(), 2)
+	})
+}
+
 // While a probe is under way nobody else sends.
 func TestOneProbeAtATime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

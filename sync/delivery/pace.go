@@ -171,24 +171,26 @@ func personal(e *destination.Error) bool {
 	return e.Scope >= destination.OfAccount && (e.Kind == destination.Unauthorized || e.Kind == destination.Misconfigured)
 }
 
-// budget follows the share of the tightest budget.
+// budget follows the share of the tightest budget; 0: the answer said nothing of budgets.
 func (g *gate) budget(used float64) {
+	now, most := time.Now(), g.start
+	if used > 0 {
+		most = mostRate * g.start
+	}
+	if used < ample && !g.grown.IsZero() {
+		minutes := min(now.Sub(g.grown).Minutes(), 1)
+		g.rate = max(g.rate, min(g.rate*(1+growth*minutes), most))
+	}
+	g.grown = now
 	if used == 0 {
 		return
 	}
-	now := time.Now()
 	if rise := used - g.used; g.used > 0 && rise > 0 {
 		g.cost = max(rise, 0.9*g.cost)
 	}
 	g.used = used
-	if used < ample && !g.grown.IsZero() {
-		minutes := min(now.Sub(g.grown).Minutes(), 1)
-		g.rate = min(g.rate*(1+growth*minutes), mostRate*g.start)
-	}
-	g.grown = now
 	if used > knee {
-		pace := 1 / max(g.interval().Seconds(), 0.001)
-		g.usual += 0.01 * (pace - g.usual)
+		g.usual += 0.01 * (1/max(g.interval().Seconds(), 0.001) - g.usual)
 	}
 	if used+g.cost > 1 {
 		g.holdUntil(refill)
