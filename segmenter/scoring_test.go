@@ -1,6 +1,8 @@
 package segmenter_test
 
 import (
+	"bufio"
+	"bytes"
 	"compress/gzip"
 	"encoding/csv"
 	"encoding/json"
@@ -9,6 +11,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"testing"
 	"time"
@@ -148,14 +151,34 @@ func TestRFMPackageExample(t *testing.T) {
 	}
 }
 
+// everyFifthCustomer is a copy of the file of invoice lines with those whose customer's number is a multiple of five.
+func everyFifthCustomer(t *testing.T, file string) string {
+	t.Helper()
+	all, err := os.Open(file)
+	require.NoError(t, err)
+	defer all.Close()
+	unzipped, err := gzip.NewReader(all)
+	require.NoError(t, err)
+	fifth := regexp.MustCompile(`Customer ID,Country$|[05],[^,]*$`)
+	var kept bytes.Buffer
+	for lines := bufio.NewScanner(unzipped); lines.Scan(); {
+		if fifth.Match(lines.Bytes()) {
+			fmt.Fprintf(&kept, "%s\n", lines.Bytes())
+		}
+	}
+	few := filepath.Join(t.TempDir(), "invoices.csv")
+	require.NoError(t, os.WriteFile(few, kept.Bytes(), 0o600))
+	return few
+}
+
 // TestRFMEqualsTheMathematics compares what the database computes for everybody with the definition, for each setting, on a
-// year of real invoice lines with refunds.
+// year of real invoice lines with refunds, those of every fifth customer.
 func TestRFMEqualsTheMathematics(t *testing.T) {
 	h := newHouse(t)
 	mapping, err := tabular.Preset("online-retail")
 	require.NoError(t, err)
-	file := data(t, "online_retail_2009_2010.csv.gz")
-	require.Equal(t, 100_207, h.importFile(t, file, mapping))
+	file := everyFifthCustomer(t, data(t, "online_retail_2009_2010.csv.gz"))
+	require.Zero(t, h.importFile(t, file, mapping))
 
 	purchases := map[audience.UserID][]rfm.Purchase{}
 	reader, err := tabular.Open(file, mapping)
