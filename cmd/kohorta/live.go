@@ -9,7 +9,7 @@ import (
 )
 
 // liveStore is the store whose writes wake the segmenter, once they are durable. After a write that failed, too: some of
-// it may be stored.
+// it may be stored. A write whose caller has gone is carried to its end, so that it is known when.
 type liveStore struct {
 	*warehouse.Store
 	segmenter *segmenter.Segmenter
@@ -18,21 +18,46 @@ type liveStore struct {
 // WriteEvents stores events; see warehouse.Store.
 func (s liveStore) WriteEvents(ctx context.Context, events []audience.Event) (duplicate []bool, err error) {
 	s.segmenter.Admit(ctx)
-	users := make([]audience.UserID, len(events))
-	for i := range events {
-		users[i] = events[i].User
-	}
-	defer func() { s.segmenter.Touch(users, segmenter.CauseEvent) }()
-	return s.Store.WriteEvents(ctx, events)
+	return toItsEnd(ctx, func(ctx context.Context) ([]bool, error) {
+		users := make([]audience.UserID, len(events))
+		for i := range events {
+			users[i] = events[i].User
+		}
+		defer func() { s.segmenter.Touch(users, segmenter.CauseEvent) }()
+		return s.Store.WriteEvents(ctx, events)
+	})
 }
 
 // UpsertProfiles stores profiles; see warehouse.Store.
 func (s liveStore) UpsertProfiles(ctx context.Context, updates []audience.ProfileUpdate) error {
 	s.segmenter.Admit(ctx)
-	users := make([]audience.UserID, len(updates))
-	for i := range updates {
-		users[i] = updates[i].User
+	_, err := toItsEnd(ctx, func(ctx context.Context) (struct{}, error) {
+		users := make([]audience.UserID, len(updates))
+		for i := range updates {
+			users[i] = updates[i].User
+		}
+		defer func() { s.segmenter.Touch(users, segmenter.CauseProfile) }()
+		return struct{}{}, s.Store.UpsertProfiles(ctx, updates)
+	})
+	return err
+}
+
+// toItsEnd carries a write to its end, for which its caller waits until ctx ends.
+func toItsEnd[T any](ctx context.Context, write func(context.Context) (T, error)) (T, error) {
+	type outcome struct {
+		value T
+		err   error
 	}
-	defer func() { s.segmenter.Touch(users, segmenter.CauseProfile) }()
-	return s.Store.UpsertProfiles(ctx, updates)
+	done := make(chan outcome, 1)
+	go func() {
+		value, err := write(context.WithoutCancel(ctx))
+		done <- outcome{value, err}
+	}()
+	select {
+	case o := <-done:
+		return o.value, o.err
+	case <-ctx.Done():
+		var none T
+		return none, context.Cause(ctx)
+	}
 }

@@ -18,8 +18,12 @@ import (
 // evaluatedChunk is how many users of an evaluation are looked up in members at once.
 const evaluatedChunk = 10_000
 
-// complete makes good writes that have failed half-way, so that an evaluation reads what is, and compares with it.
+// complete makes good writes that have failed half-way, so that an evaluation reads what is, and compares with it. Nothing
+// that was given up lands later.
 func (s *Store) complete(ctx context.Context) error {
+	if err := s.settle(ctx); err != nil {
+		return err
+	}
 	if err := s.completeEvents(ctx); err != nil {
 		return err
 	}
