@@ -26,24 +26,36 @@ var records = map[string]map[string]kind{
 
 // usage says how a function is called; it is the hint of errors about it.
 var usage = map[string]string{
-	"count":      `count("purchase"), count("purchase", "30d") or count("purchase", "30d", value > 10.0)`,
-	"sum":        `sum("purchase"), sum("purchase", "30d") or sum("purchase", "30d", prop.category == "Furniture")`,
-	"did":        `did("visit"), did("visit", "7d") or did("visit", "7d", prop.page == "pricing")`,
-	"last":       `last("purchase") > now - duration("720h") or last("purchase", value > 10.0)`,
-	"first":      `first("purchase") < timestamp("2024-01-01T00:00:00Z") or first("purchase", value > 10.0)`,
-	"days_since": `days_since("visit") >= 7 or days_since("visit", prop.page == "pricing")`,
-	"cluster":    `cluster("model") == 2`,
-	"in_segment": `in_segment("other-segment")`,
-	"timestamp":  `timestamp("2024-01-01T00:00:00Z")`,
-	"duration":   `duration("36h") or duration("30d")`,
-	"startsWith": `prop.sku.startsWith("A-")`,
-	"endsWith":   `prop.sku.endsWith("-XL")`,
-	"contains":   `prop.name.contains("chair")`,
-	"has":        `has(prop.coupon) or has(attr.plan)`,
+	"count":          `count("purchase"), count("purchase", "30d") or count("purchase", "30d", value > 10.0)`,
+	"sum":            `sum("purchase"), sum("purchase", "30d") or sum("purchase", "30d", prop.category == "Furniture")`,
+	"did":            `did("visit"), did("visit", "7d") or did("visit", "7d", prop.page == "pricing")`,
+	"avg":            `avg("purchase", value, "90d") or avg("purchase", prop.price, "90d", prop.category == "Furniture")`,
+	"min":            `min("purchase", prop.price) or min("purchase", value, "90d")`,
+	"max":            `max("purchase", value, "90d") or max("visit", prop.duration)`,
+	"count_distinct": `count_distinct("visit", prop.page, "7d")`,
+	"first_value":    `first_value("visit", prop.source) == "newsletter"`,
+	"last_value":     `last_value("visit", prop.page) == "pricing" or last_value("rating", prop.stars, "30d") <= 2`,
+	"sequence":       `sequence(["visit", "cart", "purchase"], "7d") or sequence(["cart", without("purchase", "1h")], "2d")`,
+	"step":           `step("cart"), step("cart", "1h") or step("cart", "1h", value > 100.0)`,
+	"without":        `without("purchase"), without("purchase", "1h") or without("purchase", value > 10.0)`,
+	"last":           `last("purchase") > now - duration("720h") or last("purchase", value > 10.0)`,
+	"first":          `first("purchase") < timestamp("2024-01-01T00:00:00Z") or first("purchase", value > 10.0)`,
+	"days_since":     `days_since("visit") >= 7 or days_since("visit", prop.page == "pricing")`,
+	"cluster":        `cluster("model") == 2`,
+	"in_segment":     `in_segment("other-segment")`,
+	"timestamp":      `timestamp("2024-01-01T00:00:00Z")`,
+	"duration":       `duration("36h") or duration("30d")`,
+	"startsWith":     `prop.sku.startsWith("A-")`,
+	"endsWith":       `prop.sku.endsWith("-XL")`,
+	"contains":       `prop.name.contains("chair")`,
+	"has":            `has(prop.coupon) or has(attr.plan)`,
 }
 
 // variables are the names an expression may start from.
 var variables = []string{"rfm", "profile", "attr", "prop", "value", "now"}
+
+// stepType is the type of a step of a sequence.
+var stepType = cel.OpaqueType("step")
 
 // environment is CEL reduced to this language: only what is declared here exists, so that the checker refuses everything else.
 var environment = sync.OnceValues(func() (*cel.Env, error) {
@@ -89,16 +101,25 @@ var environment = sync.OnceValues(func() (*cel.Env, error) {
 			signature{cel.DurationType, cel.TimestampType, cel.TimestampType},
 			signature{cel.DurationType, cel.DurationType, cel.DurationType}),
 
-		"count":      aggregates(cel.IntType, true),
-		"sum":        aggregates(cel.DoubleType, true),
-		"did":        aggregates(cel.BoolType, true),
-		"last":       aggregates(cel.TimestampType, false),
-		"first":      aggregates(cel.TimestampType, false),
-		"days_since": aggregates(cel.IntType, false),
-		"cluster":    {{cel.IntType, cel.StringType}},
-		"in_segment": {{cel.BoolType, cel.StringType}},
-		"timestamp":  {{cel.TimestampType, cel.StringType}},
-		"duration":   {{cel.DurationType, cel.StringType}},
+		"count":          aggregates(cel.IntType, true),
+		"sum":            append(aggregates(cel.DoubleType, true), summaries(cel.DoubleType, cel.DoubleType)...),
+		"avg":            summaries(cel.DoubleType, cel.DoubleType),
+		"min":            summaries(cel.DoubleType, cel.DoubleType),
+		"max":            summaries(cel.DoubleType, cel.DoubleType),
+		"count_distinct": summaries(cel.IntType, cel.DynType),
+		"first_value":    summaries(cel.DynType, cel.DynType),
+		"last_value":     summaries(cel.DynType, cel.DynType),
+		"sequence":       {{cel.BoolType, cel.ListType(cel.DynType)}, {cel.BoolType, cel.ListType(cel.DynType), cel.StringType}},
+		"step":           aggregates(stepType, true),
+		"without":        aggregates(stepType, true),
+		"did":            aggregates(cel.BoolType, true),
+		"last":           aggregates(cel.TimestampType, false),
+		"first":          aggregates(cel.TimestampType, false),
+		"days_since":     aggregates(cel.IntType, false),
+		"cluster":        {{cel.IntType, cel.StringType}},
+		"in_segment":     {{cel.BoolType, cel.StringType}},
+		"timestamp":      {{cel.TimestampType, cel.StringType}},
+		"duration":       {{cel.DurationType, cel.StringType}},
 	} {
 		var overloads []cel.FunctionOpt
 		for _, s := range signatures {
@@ -131,6 +152,14 @@ func aggregates(result *cel.Type, windowed bool) []signature {
 		forms = append(forms, signature{result, cel.StringType, cel.StringType}, signature{result, cel.StringType, cel.StringType, cel.BoolType})
 	}
 	return forms
+}
+
+// summaries are the forms of an aggregate of something that each event has.
+func summaries(result, of *cel.Type) []signature {
+	return []signature{
+		{result, cel.StringType, of}, {result, cel.StringType, of, cel.StringType},
+		{result, cel.StringType, of, cel.BoolType}, {result, cel.StringType, of, cel.StringType, cel.BoolType},
+	}
 }
 
 // comparisons are those every operator has: between numbers of either type, texts, times and spans.

@@ -82,6 +82,8 @@ func (v evaluation) holds(c condition) bool {
 		return !v.of(asText).missing || !v.of(asNumber).missing
 	case member:
 		return v.history.Memberships[c.segment]
+	case sequence:
+		return v.sequence(c)
 	default:
 		panic(fmt.Sprintf("expr: cannot evaluate the condition %T", c))
 	}
@@ -233,42 +235,5 @@ func scored(column string, s audience.Score) fact {
 		return numeric(float64(s.Frequency))
 	default:
 		return numeric(float64(s.MonetaryMicros) / 1e6)
-	}
-}
-
-// aggregate looks at all events, one by one.
-func (v evaluation) aggregate(a aggregate) fact {
-	var events, micros, newest, oldest int64
-	for i := range v.history.Events {
-		e := &v.history.Events[i]
-		millis := e.Time.UnixMilli()
-		switch {
-		case e.Type != a.event, millis > v.atMillis:
-			continue
-		case !a.window.all() && millis <= v.atMillis-a.window.lengthMillis:
-			continue
-		case a.where != nil && !(evaluation{v.history, v.atMillis, e}).holds(a.where):
-			continue
-		}
-		if events == 0 || millis > newest {
-			newest = millis
-		}
-		if events == 0 || millis < oldest {
-			oldest = millis
-		}
-		events++
-		micros += e.ValueMicros
-	}
-	switch a.function {
-	case count:
-		return numeric(float64(events))
-	case sum:
-		return numeric(float64(micros) / 1e6)
-	case last:
-		return fact{number: float64(newest), missing: events == 0}
-	case first:
-		return fact{number: float64(oldest), missing: events == 0}
-	default:
-		return fact{number: float64((v.atMillis - newest) / dayMillis), missing: events == 0}
 	}
 }

@@ -71,8 +71,10 @@ func (l *lowering) conditionCall(e ast.Expr, call ast.CallExpr) (condition, erro
 	case string(startsWith), string(endsWith), string(contains):
 		return l.match(matcher(name), call.Target(), args[0])
 	case "did":
-		events, err := l.aggregate(e, count, args)
+		events, err := l.aggregate(e, count, args, number)
 		return comparison{greater, events, literal{of: number}}, err
+	case "sequence":
+		return l.sequence(e, args)
 	case "in_segment":
 		id, err := l.id(e, args[0], aSegment, "a segment")
 		return member{audience.SegmentID(id)}, err

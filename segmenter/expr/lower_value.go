@@ -123,11 +123,13 @@ func (l *lowering) valueCall(e ast.Expr, call ast.CallExpr, want kind) (value, e
 		return arithmetic{'-', literal{of: of}, v, of}, err
 	case operators.Conditional:
 		return l.pick(e, args, want)
-	case "sum", "count", "last", "first", "days_since":
-		return l.aggregate(e, function(name), args)
+	case "count", "count_distinct", "sum", "avg", "min", "max", "first_value", "last_value", "last", "first", "days_since":
+		return l.aggregate(e, function(name), args, want)
 	case "cluster":
 		model, err := l.id(e, args[0], aClustering, "a model")
 		return field{from: score, model: audience.ModelID(model), name: "label", of: number}, err
+	case "step", "without":
+		return nil, l.errorAt(e, usage["sequence"], "%s stands in a sequence only", name)
 	case "timestamp":
 		return l.parsed(args[0], moment, parseMoment)
 	case "duration":
@@ -179,49 +181,6 @@ func (l *lowering) pick(e ast.Expr, args []ast.Expr, want kind) (value, error) {
 	}
 	otherwise, err := l.value(args[2], want)
 	return pick{test, then, otherwise}, err
-}
-
-// aggregate lowers function(type, window, predicate), of which the last two may be left out.
-func (l *lowering) aggregate(e ast.Expr, f function, args []ast.Expr) (value, error) {
-	if err := l.needUser(e, "an aggregate"); err != nil {
-		return nil, err
-	}
-	event, err := l.constant(args[0], "the type of the event")
-	if err != nil {
-		return nil, err
-	}
-	if event == "" || len(event) > audience.MaxEventTypeBytes {
-		return nil, l.errorAt(args[0], `for example "purchase"`, "an event type has 1 to %d bytes", audience.MaxEventTypeBytes)
-	}
-	l.mention(args[0], anEvent, event)
-	a := aggregate{function: f, event: event}
-	for _, arg := range args[1:] {
-		if l.kindOf(arg) == text {
-			if a.window, err = l.window(arg); err != nil {
-				return nil, err
-			}
-			continue
-		}
-		l.inEvent = true
-		a.where, err = l.condition(arg)
-		l.inEvent = false
-		if err != nil {
-			return nil, err
-		}
-	}
-	return a, nil
-}
-
-func (l *lowering) window(e ast.Expr) (window, error) {
-	source, err := l.constant(e, "the window")
-	if err != nil {
-		return window{}, err
-	}
-	w, err := parseWindow(source)
-	if err != nil {
-		return window{}, l.errorAt(e, windowHint, "%s", err)
-	}
-	return w, nil
 }
 
 // parsed lowers a constant with a syntax of its own.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -25,6 +26,7 @@ var (
 	windows    = []string{"1s", "10s", "1m", "1h", "1d", "2d", "1w", "90d", "36500d"}
 	micros     = []int64{0, 1, -1, 1_000_000, 2_500_000, -1_000_000, 100_000_000, 333_333, audience.MaxValueMicros}
 	countries  = []string{"", "DE", "TR"}
+	calendarly = []string{"today", "yesterday in Asia/Kathmandu", "this week", "last week in America/New_York", "this month in America/Sao_Paulo", "last month", "this year in Asia/Kathmandu", "last year"}
 	zones      = []string{"", "America/New_York", "Asia/Kathmandu", "America/Sao_Paulo"}
 )
 
@@ -147,7 +149,8 @@ func aModel(t *rapid.T) *RFM {
 
 // distances are lengths of time after which answers change, and a few others.
 func distances(t *rapid.T) []time.Duration {
-	distances := []time.Duration{24 * time.Hour, 48 * time.Hour, 31 * 24 * time.Hour, 720 * time.Hour, time.Hour, 10 * time.Second}
+	distances := []time.Duration{24 * time.Hour, 48 * time.Hour, 31 * 24 * time.Hour, 720 * time.Hour, time.Hour, 10 * time.Second,
+		3 * time.Hour, 5 * time.Hour, 18*time.Hour + 15*time.Minute, 29 * time.Hour}
 	for _, source := range windows[:len(windows)-1] {
 		w, _ := parseWindow(source)
 		distances = append(distances, time.Duration(w.lengthMillis)*time.Millisecond)
@@ -198,7 +201,7 @@ func (a author) comparison() string { return a.pick("==", "!=", "<", "<=", ">", 
 
 // leaf is a condition of the user without && and ||.
 func (a author) leaf(depth int) string {
-	forms := []string{"number", "number", "number", "text", "moment", "span", "did", "did", "in numbers", "in texts", "match", "has", "key in attr", "flag", "constant", "compared flag"}
+	forms := []string{"number", "number", "number", "text", "moment", "span", "did", "did", "sequence", "sequence", "value", "in numbers", "in texts", "match", "has", "key in attr", "flag", "constant", "compared flag"}
 	if a.segments > 0 {
 		forms = append(forms, "member", "member")
 	}
@@ -213,6 +216,10 @@ func (a author) leaf(depth int) string {
 		return fmt.Sprintf("(%s %s %s)", a.span(depth), a.comparison(), a.span(depth-1))
 	case "did":
 		return a.aggregate("did", true)
+	case "sequence":
+		return a.sequence()
+	case "value":
+		return a.aggregate(a.pick("first_value", "last_value"), true, "prop["+a.quoted(keys)+"]")
 	case "in numbers":
 		return fmt.Sprintf("(%s in [%s])", a.number(depth-1), a.list(a.numberLiteral))
 	case "in texts":
@@ -256,7 +263,7 @@ func (a author) numberLiteral() string {
 }
 
 func (a author) number(depth int) string {
-	forms := []string{"literal", "count", "sum", "days_since", "score", "cluster", "attr"}
+	forms := []string{"literal", "count", "sum", "summary", "summary", "count_distinct", "value", "days_since", "score", "cluster", "attr"}
 	if depth > 0 {
 		forms = append(forms, "arithmetic", "negative", "choice")
 	}
@@ -265,6 +272,12 @@ func (a author) number(depth int) string {
 		return a.aggregate("count", true)
 	case "sum":
 		return a.aggregate("sum", true)
+	case "summary":
+		return a.aggregate(a.pick("sum", "avg", "min", "max"), true, a.eventNumber())
+	case "count_distinct":
+		return a.aggregate("count_distinct", true, a.eventNumber())
+	case "value":
+		return "(" + a.aggregate(a.pick("first_value", "last_value"), true, a.eventNumber()) + " * 1.0)"
 	case "days_since":
 		return a.aggregate("days_since", false)
 	case "score":
@@ -286,7 +299,7 @@ func (a author) number(depth int) string {
 }
 
 func (a author) text() string {
-	return a.pick("rfm.segment", "profile.country", "attr["+a.quoted(keys)+"]", "attr.category", "attr[\"category\"]")
+	return a.pick("rfm.segment", "profile.country", a.aggregate(a.pick("first_value", "last_value"), true, "prop["+a.quoted(keys)+"]"), "attr["+a.quoted(keys)+"]", "attr.category", "attr[\"category\"]")
 }
 
 func (a author) moment(depth int) string {
@@ -311,15 +324,55 @@ func (a author) span(depth int) string {
 }
 
 // aggregate is a call of an aggregate in one of its forms.
-func (a author) aggregate(function string, windowed bool) string {
-	args := []string{a.quoted(eventTypes)}
+func (a author) aggregate(function string, windowed bool, of ...string) string {
+	args := append([]string{a.quoted(eventTypes)}, of...)
 	if windowed && rapid.Bool().Draw(a.T, "windowed") {
-		args = append(args, strconv.Quote(a.pick(append(windows, "", "all")...)))
+		args = append(args, a.window())
 	}
 	if rapid.Bool().Draw(a.T, "filtered") {
 		args = append(args, a.predicate(2))
 	}
 	return fmt.Sprintf("%s(%s)", function, strings.Join(args, ", "))
+}
+
+func (a author) window() string {
+	return strconv.Quote(a.pick(slices.Concat(windows, calendarly, []string{"", "all"})...))
+}
+
+// eventNumber is a number of an event.
+func (a author) eventNumber() string {
+	return a.pick("value", "prop["+a.quoted(keys)+"]", "prop.price", "(value * prop.price)", "(value / prop.price)", "2.5")
+}
+
+// sequence is steps that often match something.
+func (a author) sequence() string {
+	var steps []string
+	for i := range rapid.IntRange(1, 4).Draw(a.T, "steps") {
+		form := a.pick("text", "text", "step", "without")
+		if i == 0 && form != "text" {
+			form = "step"
+		}
+		call := []string{a.quoted(eventTypes)}
+		if form == "step" && i > 0 && rapid.Bool().Draw(a.T, "bounded") {
+			call = append(call, a.quoted(windows))
+		}
+		if form != "text" && rapid.IntRange(0, 2).Draw(a.T, "filtered") == 0 {
+			call = append(call, a.predicate(0))
+		}
+		switch form {
+		case "text":
+			steps = append(steps, call[0])
+		default:
+			steps = append(steps, form+"("+strings.Join(call, ", ")+")")
+		}
+	}
+	if wait := a.pick("", "without(%s, %s)"); wait != "" && !strings.HasPrefix(steps[len(steps)-1], "without") {
+		steps = append(steps, fmt.Sprintf(wait, a.quoted(eventTypes), a.quoted(windows)))
+	}
+	if rapid.Bool().Draw(a.T, "windowed") {
+		return fmt.Sprintf("sequence([%s], %s)", strings.Join(steps, ", "), a.window())
+	}
+	return fmt.Sprintf("sequence([%s])", strings.Join(steps, ", "))
 }
 
 // predicate is a condition of an event.

@@ -48,6 +48,8 @@ func (w writer) condition(c condition) string {
 		return w.present(c.field)
 	case member:
 		return alias(w.program.byID[c.segment])
+	case sequence:
+		return w.sequence(c)
 	default:
 		panic(fmt.Sprintf("expr: no SQL for the condition %T", c))
 	}
@@ -81,11 +83,10 @@ func (w writer) comparedTexts(c comparison) string {
 	}
 	compared := fmt.Sprintf("(%s %s %s", w.text(c.left), op, w.text(c.right))
 	for _, pair := range [][2]value{{c.left, c.right}, {c.right, c.left}} {
-		f, isField := pair[0].(field)
 		other, isConstant := pair[1].(literal)
 		impliesPresence := c.op == equal && isConstant && other.text != ""
-		if isField && !impliesPresence {
-			compared += " AND " + w.present(f)
+		if !impliesPresence {
+			compared += w.andPresent(pair[0])
 		}
 	}
 	return compared + ")"
@@ -101,8 +102,8 @@ func (w writer) oneOf(c oneOf) string {
 			texts[i] = l.text
 		}
 		among := fmt.Sprintf("(%s IN %s", w.text(c.needle), w.textList(texts))
-		if f, isField := c.needle.(field); isField && slices.Contains(texts, "") {
-			among += " AND " + w.present(f)
+		if slices.Contains(texts, "") {
+			among += w.andPresent(c.needle)
 		}
 		return among + ")"
 	}
@@ -120,8 +121,8 @@ func (w writer) match(c match) string {
 	if c.how == contains {
 		found = fmt.Sprintf("(position(%s, %s) > 0", subject, part)
 	}
-	if f, isField := c.text.(field); isField && c.part == "" {
-		found += " AND " + w.present(f)
+	if c.part == "" {
+		found += w.andPresent(c.text)
 	}
 	return found + ")"
 }
@@ -143,20 +144,6 @@ func (w writer) number(v value) string {
 		return fmt.Sprintf("if(%s, %s, %s)", w.condition(v.test), w.number(v.then), w.number(v.otherwise))
 	default:
 		panic(fmt.Sprintf("expr: no SQL for the value %T", v))
-	}
-}
-
-func (w writer) aggregateNumber(a aggregate) string {
-	column := w.summary(a)
-	switch a.function {
-	case sum:
-		return fmt.Sprintf("(%s / 1e6)", column)
-	case last, first:
-		return fmt.Sprintf("if(%s = 0, nan, toFloat64(%s - 1))", column, column)
-	case daysSince:
-		return fmt.Sprintf("if(%s = 0, nan, toFloat64(intDiv(%d - %s, %d)))", column, w.atMillis+1, column, dayMillis)
-	default:
-		return fmt.Sprintf("toFloat64(%s)", column)
 	}
 }
 
@@ -182,6 +169,9 @@ func (w writer) numberField(f field) string {
 // text writes a text; a missing one is ”.
 func (w writer) text(v value) string {
 	f, isField := v.(field)
+	if a, isAggregate := v.(aggregate); isAggregate {
+		return w.summary(a)
+	}
 	if !isField {
 		return w.composer.text(v.(literal).text)
 	}
@@ -194,6 +184,18 @@ func (w writer) text(v value) string {
 		return w.profile("country")
 	default:
 		return w.rfmField(f.name)
+	}
+}
+
+// andPresent writes " AND …" that a text has a value; a constant always has.
+func (w writer) andPresent(v value) string {
+	switch v := v.(type) {
+	case field:
+		return " AND " + w.present(v)
+	case aggregate:
+		return fmt.Sprintf(" AND (%s > 0)", w.having(v))
+	default:
+		return ""
 	}
 }
 

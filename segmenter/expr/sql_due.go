@@ -85,6 +85,18 @@ func (d *deadlines) condition(c condition) {
 		d.value(c.text)
 	case present:
 		d.value(c.field)
+	case sequence:
+		d.turn(c.window)
+		if c.wait > 0 {
+			d.instants = append(d.instants, d.waiting(c))
+		}
+	}
+}
+
+// turn knows when a window of the calendar becomes the next one.
+func (d *deadlines) turn(w window) {
+	if w.calendar.unit != "" {
+		d.instants = append(d.instants, fmt.Sprint(w.calendar.begin(d.atMillis, 1)))
 	}
 }
 
@@ -97,6 +109,7 @@ func (d *deadlines) conditions(all ...condition) {
 func (d *deadlines) value(v value) {
 	switch v := v.(type) {
 	case aggregate:
+		d.turn(v.window)
 		if v.function == daysSince {
 			last := d.summary(v)
 			d.instants = append(d.instants, fmt.Sprintf("if(%s = 0, 0, %s - 1 + (intDiv(%d - %s, %d) + 1) * %d)", last, last, d.atMillis+1, last, dayMillis, dayMillis))

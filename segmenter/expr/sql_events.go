@@ -72,28 +72,13 @@ func (c *composer) within(w window) string {
 	return sql
 }
 
-// counts writes that the aggregate counts the event at hand.
-func (c *composer) counts(a aggregate) string {
-	sql := fmt.Sprintf("type_number = %d", c.typeNumber(a.event, a.window)) + c.within(a.window)
-	if a.where != nil {
-		sql += " AND " + c.each(c.ofEvent().condition(a.where))
+// matches writes that the event at hand, in the window, is one of those.
+func (c *composer) matches(m eventMatch, w window) string {
+	sql := fmt.Sprintf("type_number = %d", c.typeNumber(m.event, w)) + c.within(w)
+	if m.where != nil {
+		sql += " AND " + c.each(c.ofEvent().condition(m.where))
 	}
 	return sql
-}
-
-// summary is the aggregate's column. Times are one millisecond on, so that 0 is none.
-func (c *composer) summary(a aggregate) string {
-	counts := c.counts(a)
-	switch a.function {
-	case sum:
-		return c.column(eventRows, fmt.Sprintf("sumIf(value_micros, %s)", counts))
-	case last, daysSince:
-		return c.column(eventRows, fmt.Sprintf("maxIf(millis + 1, %s)", counts))
-	case first:
-		return c.column(eventRows, fmt.Sprintf("minIf(millis + 1, %s)", counts))
-	default:
-		return c.column(eventRows, fmt.Sprintf("countIf(%s)", counts))
-	}
 }
 
 // each is a column of every event.

@@ -53,7 +53,27 @@ type (
 	present struct{ field field }
 	// member holds when the user is in another segment.
 	member struct{ segment audience.SegmentID }
+	// sequence holds when there are events within the window that match the steps, each later than the one before.
+	sequence struct {
+		window window
+		steps  []step
+		never  []eventMatch // nothing of this after the last step
+		wait   int64        // for how many milliseconds, which must be over; 0: until now
+	}
 )
+
+// eventMatch are events of a type for which a condition holds; nil holds for all.
+type eventMatch struct {
+	event string
+	where condition
+}
+
+// step is a step of a sequence.
+type step struct {
+	eventMatch
+	within  int64        // milliseconds at most after the step before; 0: any
+	without []eventMatch // nothing of this between the step before and this one
+}
 
 func (constant) isCondition()   {}
 func (and) isCondition()        {}
@@ -66,6 +86,7 @@ func (oneOf) isCondition()      {}
 func (match) isCondition()      {}
 func (present) isCondition()    {}
 func (member) isCondition()     {}
+func (sequence) isCondition()   {}
 
 // operator compares; its text is the same in CEL and in SQL, but for equality.
 type operator string
@@ -109,9 +130,9 @@ type (
 	// aggregate summarises the user's events of one type within a window.
 	aggregate struct {
 		function function
-		event    string
-		window   window
-		where    condition // nil: every event of the type
+		eventMatch
+		of     value // what is summarised, of those events that have it; nil: the events themselves, or the sum of their values
+		window window
 	}
 	// arithmetic computes; with a missing operand it is missing.
 	arithmetic struct {
@@ -130,10 +151,14 @@ func (l literal) kind() kind { return l.of }
 func (now) kind() kind       { return moment }
 func (f field) kind() kind   { return f.of }
 func (a aggregate) kind() kind {
-	if a.function == last || a.function == first {
+	switch a.function {
+	case last, first:
 		return moment
+	case firstValue, lastValue:
+		return a.of.kind()
+	default:
+		return number
 	}
-	return number
 }
 func (a arithmetic) kind() kind { return a.of }
 func (p pick) kind() kind       { return p.then.kind() }
@@ -153,9 +178,15 @@ const (
 type function string
 
 const (
-	count     function = "count"
-	sum       function = "sum"        // of values, in units of the currency
-	last      function = "last"       // time of the newest event; missing without one
-	first     function = "first"      // time of the oldest event; missing without one
-	daysSince function = "days_since" // whole 24-hour days since the newest event; missing without one
+	count         function = "count"
+	countDistinct function = "count_distinct" // of values of a property
+	sum           function = "sum"            // of values, in units of the currency, or of a number of each event, to the millionth
+	average       function = "avg"            // likewise; missing without an event
+	minimum       function = "min"            // missing without an event
+	maximum       function = "max"            // missing without an event
+	firstValue    function = "first_value"    // of a property, at its oldest event that has it; missing without one
+	lastValue     function = "last_value"     // at the newest
+	last          function = "last"           // time of the newest event; missing without one
+	first         function = "first"          // time of the oldest event; missing without one
+	daysSince     function = "days_since"     // whole 24-hour days since the newest event; missing without one
 )
