@@ -221,7 +221,7 @@ func TestSet(t *testing.T) {
 	require.ErrorContains(t, m.Set("curency", "EUR"), "value, currency, where")
 }
 
-// TestPresetOnlineRetail reads the year of real invoice lines: about a fifth have no customer, and are refused, not lost.
+// TestPresetOnlineRetail reads the first months of a year of real invoice lines: over a quarter have no customer, and are refused, not lost.
 func TestPresetOnlineRetail(t *testing.T) {
 	file := "../../../shared/data/online_retail_2009_2010.csv.gz"
 	if _, err := os.Stat(file); err != nil {
@@ -238,16 +238,18 @@ func TestPresetOnlineRetail(t *testing.T) {
 	var rows, refunds, refused int
 	for row, err := range r.Rows() {
 		require.NoError(t, err)
-		rows++
-		if row.Refused != nil {
+		if rows++; row.Refused != nil {
 			refused++
 			require.ErrorContains(t, row.Refused, "user_id")
 		} else if row.Event.Type == "refund" {
 			refunds++
 			require.LessOrEqual(t, row.Event.ValueMicros, int64(0))
 		}
+		if rows == 100_000 {
+			break
+		}
 	}
-	require.Equal(t, 502_938, rows)
-	require.Equal(t, 9_541, refunds)
-	require.Equal(t, 100_207, refused)
+	require.Equal(t, 100_000, rows)
+	require.Equal(t, 2_052, refunds)
+	require.Equal(t, 27_139, refused)
 }
