@@ -89,13 +89,7 @@ func (c syncCatalogue) Destination(ctx context.Context, id audience.DestinationI
 	return c.store.Destinations().Get(ctx, string(id))
 }
 
-// SetPlatformID keeps the platform's id, whatever else of the audience is edited meanwhile.
+// SetPlatformID keeps the platform's id.
 func (c syncCatalogue) SetPlatformID(ctx context.Context, id audience.AudienceID, platformID string) error {
-	target, err := c.store.Audiences().Get(ctx, string(id))
-	if err != nil {
-		return err
-	}
-	target.Etag, target.PlatformID = "", platformID
-	_, err = c.store.Audiences().Update(ctx, target)
-	return err
+	return setPlatformID(ctx, c.store.Audiences(), id, platformID)
 }
