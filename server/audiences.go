@@ -20,6 +20,7 @@ type audienceService struct {
 	audiencev1.UnsafeAudienceServiceServer
 	destinations kind[audience.Destination, *audiencev1.Destination]
 	audiences    kind[audience.Audience, *audiencev1.Audience]
+	platforms    Platforms
 	planner      Planner
 	jobs         Jobs
 	runs         Runs
@@ -30,7 +31,7 @@ func newAudienceService(deps Deps, repeats *repeats, writing *sync.Mutex) *audie
 	return &audienceService{
 		destinations: destinationKind(deps, writing),
 		audiences:    audienceKind(deps, writing),
-		planner:      deps.Planner, jobs: deps.Jobs, runs: deps.Runs, repeats: repeats,
+		platforms:    deps.Platforms, planner: deps.Planner, jobs: deps.Jobs, runs: deps.Runs, repeats: repeats,
 	}
 }
 
@@ -98,8 +99,24 @@ func (s *audienceService) UpdateAudience(ctx context.Context, req *audiencev1.Up
 
 func (s *audienceService) DeleteAudience(ctx context.Context, req *audiencev1.DeleteAudienceRequest) (*audiencev1.DeleteAudienceResponse, error) {
 	return once(ctx, s.repeats, req, func() (*audiencev1.DeleteAudienceResponse, error) {
-		return &audiencev1.DeleteAudienceResponse{}, s.audiences.delete(ctx, req.GetName(), req.GetEtag())
+		return &audiencev1.DeleteAudienceResponse{}, s.delete(ctx, req.GetName(), req.GetEtag())
 	})
+}
+
+// delete takes an audience off its platform first: nobody may stay there of whom nothing is known here. That takes a while,
+// so other writes go on meanwhile, and only then is made sure that the audience is in no use.
+func (s *audienceService) delete(ctx context.Context, name, etag string) error {
+	target, err := s.audiences.deletable(ctx, name)
+	if err != nil {
+		return err
+	}
+	if etag != "" && etag != target.Etag {
+		return fmt.Errorf("%s was changed meanwhile, read it again: %w", name, audience.ErrConflict)
+	}
+	if err := s.platforms.Retire(ctx, target.ID); err != nil {
+		return err
+	}
+	return s.audiences.delete(ctx, name, "") // retiring has changed the etag
 }
 
 func (s *audienceService) PlanSync(ctx context.Context, req *audiencev1.PlanSyncRequest) (*audiencev1.PlanSyncResponse, error) {

@@ -164,16 +164,25 @@ func (k *kind[T, Message]) change(ctx context.Context, id string, message Messag
 func (k *kind[T, Message]) delete(ctx context.Context, name, etag string) error {
 	k.writing.Lock()
 	defer k.writing.Unlock()
-	resource, err := k.find(ctx, "name", name)
+	resource, err := k.deletable(ctx, name)
 	if err != nil {
 		return err
+	}
+	return k.store.Delete(ctx, k.id(resource), etag)
+}
+
+// deletable reads a resource that nothing stands in the way of deleting.
+func (k *kind[T, Message]) deletable(ctx context.Context, name string) (T, error) {
+	resource, err := k.find(ctx, "name", name)
+	if err != nil {
+		return resource, err
 	}
 	users, err := k.users(ctx, resource)
 	if err != nil {
-		return err
+		return resource, err
 	}
 	if len(users) > 0 {
-		return &preconditionError{kind: "IN_USE", message: name + " is in use; change or delete first what uses it", in: users}
+		return resource, &preconditionError{kind: "IN_USE", message: name + " is in use; change or delete first what uses it", in: users}
 	}
-	return k.store.Delete(ctx, k.id(resource), etag)
+	return resource, nil
 }

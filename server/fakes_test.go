@@ -40,6 +40,8 @@ type world struct {
 	runs        map[audience.RunID]audience.Run
 	started     []string // what Jobs were asked
 	plan        audience.SyncPlan
+	retired     []string // ids of audiences deleted from the platform
+	unreachable error    // of Retire, when set
 	wait        bool     // Get waits for its context to end
 	panics      bool     // Get panics
 	forgetful   bool     // WriteEvents keeps nothing
@@ -61,6 +63,21 @@ func newWorld() *world {
 	}
 }
 
+// Retire is a platform; like the real one, it takes the platform's id away.
+func (w *world) Retire(ctx context.Context, id audience.AudienceID) error {
+	if w.unreachable != nil {
+		return w.unreachable
+	}
+	target, err := w.audiences.Get(ctx, string(id))
+	if err != nil {
+		return err
+	}
+	w.retired = append(w.retired, target.PlatformID)
+	target.PlatformID = ""
+	_, err = w.audiences.Update(ctx, target)
+	return err
+}
+
 // checkDestination is a connector that takes 100 requests a second.
 func checkDestination(d audience.Destination) error {
 	if d.RequestsPerS > 100 {
@@ -80,7 +97,7 @@ func (w *world) deps() server.Deps {
 	return server.Deps{
 		Segments: w.segments, Models: w.models, Destinations: w.destinations, Audiences: w.audiences,
 		Events: w, Profiles: w, Answers: w, Identify: identify, Segmenter: segmenter{w}, Memberships: memberships{w},
-		Members: w, History: w, Live: w, Scores: w, Check: checkDestination, Planner: w, Jobs: w, Runs: runs{w},
+		Members: w, History: w, Live: w, Scores: w, Check: checkDestination, Platforms: w, Planner: w, Jobs: w, Runs: runs{w},
 	}
 }
 

@@ -123,6 +123,13 @@ type Scores interface {
 // the destination's fields. It asks no platform.
 type CheckDestination func(audience.Destination) error
 
+// Platforms reaches what platforms hold.
+type Platforms interface {
+	// Retire deletes an audience from its platform, with everybody in it; one that is not there is no error. While the
+	// platform does not delete it, nothing has changed, and an ErrUnavailable or ErrPrecondition says what to do.
+	Retire(ctx context.Context, id audience.AudienceID) error
+}
+
 // Planner says what a sync would do, without side effects.
 type Planner interface {
 	Plan(ctx context.Context, id audience.AudienceID) (audience.SyncPlan, error)

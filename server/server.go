@@ -39,6 +39,7 @@ type Deps struct {
 	Live        Live
 	Scores      Scores
 	Check       CheckDestination
+	Platforms   Platforms
 	Planner     Planner
 	Jobs        Jobs
 	Runs        Runs

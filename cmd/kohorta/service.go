@@ -79,7 +79,7 @@ func newService(ctx context.Context, config Config, log *slog.Logger) (_ *servic
 		Segments: s.store.Segments(), Models: s.store.Models(), Destinations: s.store.Destinations(), Audiences: s.store.Audiences(),
 		Events: store, Profiles: profiles{store, s.deliverer}, Answers: s.store, Identify: identify, Segmenter: s.segmenter,
 		Memberships: s.live, Members: s.store, History: s.store, Live: s.segmenter, Scores: s.store,
-		Check: s.checkDestination, Planner: planner{s.deliverer}, Jobs: jobs{s.runner, s.segmenter, s.deliverer}, Runs: s.runner,
+		Check: s.checkDestination, Platforms: s.deliverer, Planner: planner{s.deliverer}, Jobs: jobs{s.runner, s.segmenter, s.deliverer}, Runs: s.runner,
 	})
 	return s, nil
 }

@@ -97,6 +97,7 @@ type target struct {
 	segment     audience.Segment
 	scope       audience.SyncScope
 	destination destination.Destination
+	platform    audience.Platform
 	account     account
 	line        *line
 	group       *sync.Mutex // of the exclusive group, for intents to add; nil without rivals
@@ -128,6 +129,7 @@ func (d *Deliverer) target(ctx context.Context, id audience.AudienceID) (target,
 		scope: audience.SyncScope{Audience: a.Number, Segment: segment.Number, Purpose: a.Purpose,
 			Destination: account.ID, Schemes: connected.Schemes()},
 		destination: connected,
+		platform:    account.Platform,
 		account:     d.account(account, connected.Limits().RequestsPerSecond),
 		line:        d.lineOf(id),
 	}

@@ -1,9 +1,12 @@
 package delivery
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"strconv"
 
+	"github.com/kohorta/kohorta/internal/audience"
 	"github.com/kohorta/kohorta/sync/destination"
 )
 
@@ -27,11 +30,21 @@ func (s *sending) ensureAudience(ctx context.Context) error {
 	s.progress("creating the audience", 0, 0)
 	err := s.try(ctx, s.Log, adding, nil, func() (destination.Pace, error) {
 		var err error
-		s.audience.PlatformID, err = s.destination.EnsureAudience(ctx, destination.AudienceSpec{Key: s.audience.ID, Name: s.audience.PlatformName})
+		s.audience.PlatformID, err = s.destination.EnsureAudience(ctx, specOf(s.audience))
 		return destination.Pace{}, err
 	})
 	if err != nil {
 		return fmt.Errorf("create it on the platform: %w", err)
 	}
 	return s.Catalogue.SetPlatformID(ctx, s.audience.ID, s.audience.PlatformID)
+}
+
+// specOf says by which key an audience is found again when the answer to its creation is lost. The moment the audience was
+// created here is part of it: a later one of the same id must not take over what an earlier one has left, for nobody
+// would know whom that holds.
+func specOf(a audience.Audience) destination.AudienceSpec {
+	const longest = 63 // of a key, as of an id
+	life := "." + strconv.FormatInt(a.CreateTime.UnixMilli(), 36)
+	id := string(a.ID)
+	return destination.AudienceSpec{Key: audience.AudienceID(id[:min(len(id), longest-len(life))] + life), Name: cmp.Or(a.PlatformName, id)}
 }

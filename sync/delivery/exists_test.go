@@ -34,7 +34,9 @@ func (a away) DeleteAudience(ctx context.Context, id string) error {
 // cutOff is a deliverer to which the platform does not answer.
 func (w *world) cutOff() *delivery.Deliverer {
 	return delivery.New(delivery.Deps{Ledger: w, Catalogue: w, Log: slog.New(slog.DiscardHandler),
-		Connect: func(audience.Destination) (destination.Destination, error) { return away{connection{w.platform, w}}, nil }})
+		Connect: func(audience.Destination) (destination.Destination, error) {
+			return away{connection{w.platform, w}}, nil
+		}})
 }
 
 // A sync ends well only if the platform has said so, also when there is nothing to send.

@@ -35,7 +35,7 @@ func (d *Deliverer) Recreate(ctx context.Context, id audience.AudienceID, run au
 	if err := d.isGone(ctx, t); err != nil {
 		return err
 	}
-	if err := d.forget(ctx, t, run); err != nil {
+	if err := d.forget(ctx, t, run, vanished); err != nil {
 		return fmt.Errorf("forget whom audience %s held: %w", id, err)
 	}
 	// Last: until then, whatever happens, the platform says that the audience is gone, and the order can be repeated.
@@ -58,8 +58,8 @@ func (d *Deliverer) isGone(ctx context.Context, t target) error {
 	return fmt.Errorf("ask the platform about audience %s: %w", t.audience.ID, err)
 }
 
-// forget writes down that the platform holds nobody.
-func (d *Deliverer) forget(ctx context.Context, t target, run audience.RunID) error {
+// forget writes down that the platform holds nobody, and why.
+func (d *Deliverer) forget(ctx context.Context, t target, run audience.RunID, why string) error {
 	var page []audience.Delivery
 	flush := func() error {
 		err := d.Ledger.RecordDeliveries(ctx, t.audience.Number, page)
@@ -73,7 +73,7 @@ func (d *Deliverer) forget(ctx context.Context, t target, run audience.RunID) er
 		if !row.State.MayHold() {
 			continue
 		}
-		row.State, row.Reason, row.Run, row.Time = audience.DeliveryRemoved, vanished, run, time.Now().UTC()
+		row.State, row.Reason, row.Run, row.Time = audience.DeliveryRemoved, why, run, time.Now().UTC()
 		if page = append(page, row); len(page) == d.pageUsers {
 			if err := flush(); err != nil {
 				return err

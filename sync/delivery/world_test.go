@@ -423,5 +423,14 @@ func (p *platform) vanish() {
 	clear(p.held)
 }
 
-func (c connection) DeleteAudience(context.Context, string) error { return nil }
-func (c connection) Check(context.Context) error                  { return nil }
+func (c connection) DeleteAudience(_ context.Context, id string) error {
+	if err := c.world.step(); err != nil {
+		return err
+	}
+	if id == c.id {
+		c.vanish()
+	}
+	return nil
+}
+
+func (c connection) Check(context.Context) error { return nil }

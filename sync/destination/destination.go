@@ -116,7 +116,7 @@ type Pace struct {
 
 // AudienceSpec says which audience to find or create.
 type AudienceSpec struct {
-	Key  audience.AudienceID // by which it is found again; stable for its life
+	Key  audience.AudienceID // by which it is found again; stable for its life, and of no other life
 	Name string              // shown on the platform, where it must tell nothing about the people in it; "" means Key
 	// ValueBased makes an audience whose rows have values. It cannot be switched later.
 	ValueBased bool

@@ -17,10 +17,11 @@ import (
 // maxTitle is where the platform cuts names (2.1). In bytes it is safe whatever the platform counts.
 const maxTitle = 70
 
-// title is the name of an audience on the platform. It ends in the key, by which the audience is found again.
+// title is the name of an audience on the platform. It ends in the key, by which the audience is found again, and is the key
+// alone where that begins with the name.
 func title(spec destination.AudienceSpec) string {
 	key := string(spec.Key)
-	if spec.Name == "" || spec.Name == key {
+	if strings.HasPrefix(key, spec.Name) {
 		return key
 	}
 	name, suffix := spec.Name, " ["+key+"]"

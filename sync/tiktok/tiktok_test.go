@@ -334,6 +334,7 @@ func TestTitle(t *testing.T) {
 		require.LessOrEqual(t, len(name), 70)
 		require.Contains(t, name, string(spec.Key))
 	}
+	require.Equal(t, "vip.m3", title(destination.AudienceSpec{Key: "vip.m3", Name: "vip"}))
 	require.Equal(t, "Audience 7 [vip]", title(destination.AudienceSpec{Key: "vip", Name: "Audience 7"}))
 }
 

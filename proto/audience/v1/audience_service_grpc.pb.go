@@ -59,7 +59,8 @@ type AudienceServiceClient interface {
 	ListAudiences(ctx context.Context, in *ListAudiencesRequest, opts ...grpc.CallOption) (*ListAudiencesResponse, error)
 	// UpdateAudience changes an audience. The platform follows at the next sync. Its destination cannot change.
 	UpdateAudience(ctx context.Context, in *UpdateAudienceRequest, opts ...grpc.CallOption) (*UpdateAudienceResponse, error)
-	// DeleteAudience forgets an audience. What the platform holds stays there.
+	// DeleteAudience deletes an audience, first on the platform, with everybody in it. While the platform does not delete it,
+	// the audience stays: UNAVAILABLE says when to try again, FAILED_PRECONDITION what to do first.
 	DeleteAudience(ctx context.Context, in *DeleteAudienceRequest, opts ...grpc.CallOption) (*DeleteAudienceResponse, error)
 	// PlanSync says what a sync would send now, and sends nothing.
 	PlanSync(ctx context.Context, in *PlanSyncRequest, opts ...grpc.CallOption) (*PlanSyncResponse, error)
@@ -233,7 +234,8 @@ type AudienceServiceServer interface {
 	ListAudiences(context.Context, *ListAudiencesRequest) (*ListAudiencesResponse, error)
 	// UpdateAudience changes an audience. The platform follows at the next sync. Its destination cannot change.
 	UpdateAudience(context.Context, *UpdateAudienceRequest) (*UpdateAudienceResponse, error)
-	// DeleteAudience forgets an audience. What the platform holds stays there.
+	// DeleteAudience deletes an audience, first on the platform, with everybody in it. While the platform does not delete it,
+	// the audience stays: UNAVAILABLE says when to try again, FAILED_PRECONDITION what to do first.
 	DeleteAudience(context.Context, *DeleteAudienceRequest) (*DeleteAudienceResponse, error)
 	// PlanSync says what a sync would send now, and sends nothing.
 	PlanSync(context.Context, *PlanSyncRequest) (*PlanSyncResponse, error)
