@@ -56,7 +56,7 @@ func readConfig(file string) (Config, error) {
 		decoder := yaml.NewDecoder(bytes.NewReader(text))
 		decoder.KnownFields(true)
 		if err := decoder.Decode(&config); err != nil && !errors.Is(err, io.EOF) {
-			return Config{}, fmt.Errorf("%s: %w", file, err)
+			return Config{}, fmt.Errorf("%s: %w", file, plainYAML(err))
 		}
 	}
 	config.setDefaults()

@@ -1,11 +1,15 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"go.yaml.in/yaml/v3"
 	"google.golang.org/protobuf/encoding/protojson"
@@ -17,24 +21,30 @@ import (
 type resource struct {
 	id      string
 	message proto.Message
+	named   []string // fields the file names, be it with an empty value
 }
 
-// changes are the fields the file names with another value than existing has. A message counts as a whole.
+// changes are the fields the file names, or that were set since, with another value than existing has. A message counts as
+// a whole.
 func (r resource) changes(existing proto.Message) []string {
 	if existing == nil {
 		return nil
 	}
 	var fields []string
-	r.message.ProtoReflect().Range(func(field protoreflect.FieldDescriptor, value protoreflect.Value) bool {
-		if !value.Equal(existing.ProtoReflect().Get(field)) {
+	wanted, is := r.message.ProtoReflect(), existing.ProtoReflect()
+	descriptors := wanted.Descriptor().Fields()
+	for i := range descriptors.Len() {
+		field := descriptors.Get(i)
+		named := wanted.Has(field) || slices.Contains(r.named, string(field.Name())) || slices.Contains(r.named, field.JSONName())
+		if named && (wanted.Has(field) != is.Has(field) || !wanted.Get(field).Equal(is.Get(field))) {
 			fields = append(fields, string(field.Name()))
 		}
-		return true
-	})
+	}
 	return fields
 }
 
-// readResources reads apply files: mappings of a plural to a list of entries. Of entries with the same id, the last stands.
+// readResources reads apply files: mappings of a plural to a list of entries, in one YAML document or several. Of entries
+// with the same id in several files, the last stands.
 func readResources(read func(name string) ([]byte, error), files []string) (map[string][]resource, error) {
 	wanted := map[string][]resource{}
 	for _, file := range files {
@@ -42,25 +52,44 @@ func readResources(read func(name string) ([]byte, error), files []string) (map[
 		if err != nil {
 			return nil, err
 		}
-		var lists map[string][]map[string]any
-		if err := yaml.Unmarshal(text, &lists); err != nil {
-			return nil, fmt.Errorf("%s: %w", file, err)
-		}
-		for _, kind := range kinds {
-			for i, entry := range lists[kind.plural] {
-				r, err := readResource(kind, entry)
-				if err != nil {
-					return nil, fmt.Errorf("%s: %s[%d]: %w", file, kind.plural, i, err)
-				}
-				wanted[kind.plural] = append(slices.DeleteFunc(wanted[kind.plural], func(other resource) bool { return other.id == r.id }), r)
+		seen := map[string]bool{} // names in this file
+		for documents := yaml.NewDecoder(bytes.NewReader(text)); ; {
+			var lists map[string][]map[string]any
+			err := documents.Decode(&lists)
+			if errors.Is(err, io.EOF) {
+				break
 			}
-			delete(lists, kind.plural)
-		}
-		for unknown := range lists {
-			return nil, fmt.Errorf("%s: %s: no such list; there are models, segments, destinations and audiences", file, unknown)
+			if err == nil {
+				err = readLists(wanted, seen, lists)
+			}
+			if err != nil {
+				return nil, fmt.Errorf("%s: %w", file, plainYAML(err))
+			}
 		}
 	}
 	return wanted, nil
+}
+
+// readLists adds the entries of one document to what is wanted.
+func readLists(wanted map[string][]resource, seen map[string]bool, lists map[string][]map[string]any) error {
+	for _, kind := range kinds {
+		for i, entry := range lists[kind.plural] {
+			r, err := readResource(kind, entry)
+			if err != nil {
+				return fmt.Errorf("%s[%d]: %w", kind.plural, i, err)
+			}
+			if seen[kind.name(r.id)] {
+				return fmt.Errorf("%s[%d]: id: %s stands in this file twice; remove one", kind.plural, i, r.id)
+			}
+			seen[kind.name(r.id)] = true
+			wanted[kind.plural] = append(slices.DeleteFunc(wanted[kind.plural], func(other resource) bool { return other.id == r.id }), r)
+		}
+		delete(lists, kind.plural)
+	}
+	for unknown := range lists {
+		return fmt.Errorf("%s: no such list; there are models, segments, destinations and audiences", unknown)
+	}
+	return nil
 }
 
 func readResource(k kind, entry map[string]any) (resource, error) {
@@ -70,6 +99,17 @@ func readResource(k kind, entry map[string]any) (resource, error) {
 	}
 	delete(entry, "id")
 	m := k.empty()
+	named := slices.Sorted(maps.Keys(entry))
+	for _, name := range named {
+		field := m.ProtoReflect().Descriptor().Fields().ByName(protoreflect.Name(name))
+		if field == nil || field.Kind() != protoreflect.StringKind || field.IsList() || field.IsMap() {
+			continue // protojson says so better
+		}
+		switch value := entry[name].(type) {
+		case int, int64, uint64, float64, bool, time.Time:
+			return resource{}, fmt.Errorf("%s: %s: %v is text here; put it in quotes", id, name, value)
+		}
+	}
 	widenEnums(m.ProtoReflect().Descriptor(), entry)
 	document, err := json.Marshal(entry)
 	if err != nil {
@@ -79,7 +119,7 @@ func readResource(k kind, entry map[string]any) (resource, error) {
 		_, reason, _ := strings.Cut(err.Error(), "): ") // after "proto: (line 1:2): ", a place in a document nobody wrote
 		return resource{}, fmt.Errorf("%s: %s", id, reason)
 	}
-	return resource{id: id, message: m}, nil
+	return resource{id: id, message: m, named: named}, nil
 }
 
 // widenEnums lets files say "meta" for PLATFORM_META.
