@@ -65,13 +65,21 @@ const callTimeout = 30 * time.Second
 // grpcWords are what gRPC puts before a status that is part of another error.
 var grpcWords = regexp.MustCompile(`rpc error: code = \w+ desc = `)
 
+// kindWords are the kinds of error that stand behind a sentence which says all of it.
+var kindWords = regexp.MustCompile(`(?m): (precondition|conflict|invalid|exhausted)$`)
+
+// plain is a message without the words of programs.
+func plain(message string) string {
+	return kindWords.ReplaceAllString(grpcWords.ReplaceAllString(message, ""), "")
+}
+
 // explain says an error for people: a status without the words of gRPC, each field with what is wrong.
 func explain(err error) string {
 	s, ok := status.FromError(err)
 	if !ok {
-		return "error: " + err.Error()
+		return "error: " + plain(err.Error())
 	}
-	message := grpcWords.ReplaceAllString(s.Message(), "")
+	message := plain(s.Message())
 	var b strings.Builder
 	fmt.Fprintf(&b, "error: %s", message)
 	for _, detail := range s.Details() {

@@ -88,7 +88,7 @@ func TestCommands(t *testing.T) {
 		{"an expression that is none", []string{"apply", "--yes", "-f", write(t, "x.yaml", "segments: [{id: a, expression: 'did('}]")}, `error: create segments/a: [^:]*expression`},
 
 		{"models", []string{"model", "list"}, `(?m)^name +title +version +update time\nrfm +0 `},
-		{"a training", []string{"model", "train", "rfm"}, `^train of models/rfm: succeeded in [\d.]+ s\n  recency cut points[\s\S]*users 3, version 1\n`},
+		{"a training", []string{"model", "train", "rfm"}, `^training of models/rfm: succeeded in [\d.]+ s\n  recency cut points[\s\S]*users 3, version 1\n`},
 		{"a training that cannot be", []string{"model", "train", "none"}, `error: .*models/none`},
 		{"clusters", []string{"model", "train", "ways", "-o", "json"}, `"state": "STATE_SUCCEEDED"`},
 		{"one score", []string{"model", "score", "rfm", "dan"}, `"recency_days"`},
@@ -97,9 +97,9 @@ func TestCommands(t *testing.T) {
 		{"all scores as JSON", []string{"model", "scores", "ways", "-o", "json"}, `^\{.*"user_id": ?"ann".*\}\n\{`},
 		{"scores in no such format", []string{"model", "scores", "rfm", "-o", "text"}, `error: --output: "text" is neither csv nor json`},
 
-		{"an evaluation", []string{"segment", "evaluate"}, `^evaluate of segments: succeeded`},
+		{"an evaluation", []string{"segment", "evaluate"}, `^evaluation of segments: succeeded`},
 		{"of one user", []string{"segment", "evaluate", "--user", "ann", "--output", "json"}, `"kind": "KIND_EVALUATE"`},
-		{"at a day", []string{"segment", "evaluate", "--at", "yesterday"}, `error: .*neither a date \(2026-12-31\) nor RFC 3339`},
+		{"at a day", []string{"segment", "preview", "true", "--at", "yesterday"}, `error: .*neither a date \(2026-12-31\) nor RFC 3339`},
 		{"segments", []string{"segment", "list"}, `buyers +Buyers +3  did\("purchase", "all"\)\nfans`},
 		{"one segment", []string{"segment", "get", "buyers"}, `"name": "segments/buyers"`},
 		{"its members", []string{"segment", "members", "buyers"}, `^ann\nbob\ndan\n$`},
@@ -112,7 +112,7 @@ func TestCommands(t *testing.T) {
 		{"a check as JSON", []string{"user", "check", "eve", "buyers", "-o", "json"}, `"member": false`},
 		{"a consent", []string{"user", "consent", "ann"}, `recorded`},
 
-		{"a plan", []string{"sync", "plan", "fans"}, `^add 1, remove 0, change 0, leave 0; 1 requests, about .*\nnot sent, no consent: 2\n$`},
+		{"a plan", []string{"sync", "plan", "fans"}, `^add 1, remove 0, change 0, leave 0; 1 request, about .*\nnot sent, no consent: 2\n$`},
 		{"a sync", []string{"sync", "start", "fans"}, `^sync of audiences/fans: succeeded in [\d.]+ s\n  members 3, requests 1\n  additions: 1 planned, 1 confirmed\n  suppressed: 2 no consent\n  runs/`},
 		{"nothing to approve", []string{"sync", "approve", "0193a0c2-0000-7000-8000-000000000000"}, `error: .*0193a0c2`},
 		{"audiences", []string{"audience", "list"}, `fans +segments/fans +destinations/shop +\d+`},

@@ -46,7 +46,7 @@ func (p person) profile() *audiencev1.ProfileUpdate {
 	update := &audiencev1.ProfileUpdate{
 		UserId:      string(p.user),
 		Identifiers: &audiencev1.IdentifierList{},
-		Consents:    []*audiencev1.Consent{{Purpose: "advertising", Granted: p.consents}},
+		Consents:    []*audiencev1.Consent{{Purpose: audience.DefaultPurpose, Granted: p.consents}},
 	}
 	add := func(field audiencev1.Identifier_Field, value string) {
 		if value != "" {

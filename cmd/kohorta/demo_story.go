@@ -57,7 +57,7 @@ func (s *story) tell(ctx context.Context) error {
 
 func (s *story) importOrders(ctx context.Context) error {
 	begin := time.Now()
-	result, err := importFile(ctx, s.client, s.data, s.mapping, false, newProgress(s.show.progress, "importing"))
+	result, err := importFile(ctx, s.client, s.data, s.mapping, false, newByteProgress(s.show.progress))
 	if err != nil {
 		return err
 	}

@@ -50,8 +50,8 @@ func TestDemo(t *testing.T) {
 		"k-means takes in everybody":   `trained on 793 users, k = 4`,
 		"clusters have names":          `1 +frequent big spenders`,
 		"champions are a segment":      `Champions +42 +rfm\.segment == "champions"`,
-		"who bought again has moved":   `(?m)win-back +at-risk, recent-buyers$`,
-		"who withdrew is not kept":     `champions-meta +42 +0 +[01] +37 +3 no consent`, // removed by the sync, or before it
+		"who bought again has moved":   `(?m)win-back +recent-buyers$`,
+		"who withdrew is not kept":     `champions-meta +43 +1 +[01] +37 +3 no consent`, // removed by the sync, or before it
 		"how to look around is said":   `kohorta serve --config .*kohorta\.yaml`,
 		"nothing is running afterward": `nothing is left running`,
 	} {

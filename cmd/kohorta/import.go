@@ -7,10 +7,13 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"sort"
 	"strings"
 
 	"github.com/spf13/cobra"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/kohorta/kohorta/internal/audience"
@@ -34,7 +37,8 @@ func newImport(o *options) *cobra.Command {
 		Short: "Import events from CSV or NDJSON, gzip or not",
 		Long: `Reads a file of rows and sends them as events. A mapping says which column, or which expression over the columns, is which field
 of an event: a preset, a YAML file, and --set for single fields. Rows that are no events are refused, counted and, with
---report, written down with their lines; they stop nothing. A second import of a file adds nothing.`,
+--report, written down with their lines; they stop nothing. A second import of a file adds nothing. FILE may be - for the
+standard input.`,
 		Example: `  kohorta import orders.csv --preset superstore
   kohorta import orders.ndjson.gz --set user=customer.id --set event_id=id --set time=created_at --set value=total
   kohorta import orders.csv --preset superstore --where 'row["State"] == "Texas"' --dry-run --report refused.csv`,
@@ -48,16 +52,14 @@ of an event: a preset, a YAML file, and --set for single fields. Rows that are n
 				mapping.Where = where
 			}
 			return ask(cmd.Context(), o, func(ctx context.Context, c *client) error {
-				result, err := importFile(ctx, c, args[0], mapping, dryRun, newProgress(cmd.ErrOrStderr(), "importing"))
-				if err != nil {
+				result, err := importFile(ctx, c, args[0], mapping, dryRun, newByteProgress(cmd.ErrOrStderr()))
+				if result == nil {
 					return err
 				}
 				if report != "" {
-					if err := result.report(report); err != nil {
-						return err
-					}
+					err = errors.Join(err, result.report(report))
 				}
-				return newPrinter(cmd.OutOrStdout(), o).imported(result, report, dryRun)
+				return errors.Join(err, newPrinter(cmd.OutOrStdout(), o).imported(result, report, dryRun))
 			})
 		},
 	}
@@ -82,7 +84,9 @@ func mappingOf(preset, file string, set map[string]string) (tabular.Mapping, err
 	case preset != "":
 		mapping, err = tabular.Preset(preset)
 	case file != "":
-		mapping, err = tabular.ReadMapping(file)
+		if mapping, err = tabular.ReadMapping(file); err != nil {
+			err = fmt.Errorf("--mapping %s: %w", file, plainYAML(err))
+		}
 	}
 	if err != nil {
 		return mapping, err
@@ -183,7 +187,8 @@ func (i *imported) topReasons(n int) []string {
 	return reasons[:min(n, len(reasons))]
 }
 
-// importFile sends a file's rows as events and returns once all are acknowledged.
+// importFile sends a file's rows as events and returns once all are acknowledged. Where the file cannot be read to its end,
+// what came before is sent all the same and told beside the error.
 func importFile(ctx context.Context, c *client, file string, mapping tabular.Mapping, dryRun bool, bar *progress) (*imported, error) {
 	reader, err := tabular.Open(file, mapping)
 	if err != nil {
@@ -201,9 +206,11 @@ func importFile(ctx context.Context, c *client, file string, mapping tabular.Map
 
 	var events []*audiencev1.Event
 	var lines []int
+	var fault error
 	for row, err := range reader.Rows() {
 		if err != nil {
-			return nil, err
+			fault = fmt.Errorf("%s: %w; the rest was not read: correct the file and import it again: what is there counts once", filepath.Base(file), err)
+			break
 		}
 		result.Rows++
 		switch {
@@ -219,7 +226,7 @@ func importFile(ctx context.Context, c *client, file string, mapping tabular.Map
 				return nil, err
 			}
 			events, lines = nil, nil
-			bar.show("importing "+file, reader.Progress(), reader.Size)
+			bar.show("importing "+filepath.Base(file), reader.Progress(), reader.Size)
 		}
 	}
 	if len(events) > 0 {
@@ -227,7 +234,10 @@ func importFile(ctx context.Context, c *client, file string, mapping tabular.Map
 			return nil, err
 		}
 	}
-	return result, to.finish()
+	if err := to.finish(); err != nil {
+		return nil, err
+	}
+	return result, fault
 }
 
 func toProto(e audience.Event, currency string) *audiencev1.Event {
@@ -287,7 +297,7 @@ func (s *eventStream) send(events []*audiencev1.Event, lines []int) error {
 		if errors.Is(err, io.EOF) { // the service has ended the stream: the reason comes with Recv
 			_, err = s.stream.Recv()
 		}
-		return err
+		return s.broken(err)
 	}
 	s.lines = append(s.lines, lines...)
 	s.sent += int64(len(events))
@@ -303,7 +313,7 @@ func (s *eventStream) send(events []*audiencev1.Event, lines []int) error {
 func (s *eventStream) receive() error {
 	r, err := s.stream.Recv()
 	if err != nil {
-		return err
+		return s.broken(err)
 	}
 	for _, refused := range r.GetRefused() {
 		var v audience.Violations
@@ -323,15 +333,21 @@ func (s *eventStream) receive() error {
 // finish waits until everything sent is acknowledged.
 func (s *eventStream) finish() error {
 	if err := s.stream.CloseSend(); err != nil {
-		return err
+		return s.broken(err)
 	}
 	for s.acknowledged < s.sent {
 		if err := s.receive(); err != nil {
-			if errors.Is(err, io.EOF) {
-				return fmt.Errorf("the service ended the stream with %d of %d rows acknowledged; import the file again: what is there counts once", s.acknowledged, s.sent)
-			}
 			return err
 		}
 	}
 	return nil
+}
+
+// broken says what to do where the service, or the way to it, went away in the middle; other errors stay as they are.
+func (s *eventStream) broken(err error) error {
+	if errors.Is(err, io.EOF) || status.Code(err) == codes.Unavailable {
+		return fmt.Errorf("the service went away with %s of %s rows acknowledged: when it is back, import the file again: what is there counts once",
+			thousands(s.acknowledged), thousands(s.sent))
+	}
+	return err
 }

@@ -19,14 +19,16 @@ type kind struct {
 	singular string // of fields and commands: "segment"
 	noun     string // of messages and calls: "Segment"
 	service  string
+	article  string // "a" or "an"
+	file     string // of examples/ that has some
 }
 
 // kinds in the order in which they refer to one another.
 var kinds = []kind{
-	{"models", "model", "Model", audiencev1.ModelService_ServiceDesc.ServiceName},
-	{"segments", "segment", "Segment", audiencev1.SegmentService_ServiceDesc.ServiceName},
-	{"destinations", "destination", "Destination", audiencev1.AudienceService_ServiceDesc.ServiceName},
-	{"audiences", "audience", "Audience", audiencev1.AudienceService_ServiceDesc.ServiceName},
+	{"models", "model", "Model", audiencev1.ModelService_ServiceDesc.ServiceName, "a", "models.yaml"},
+	{"segments", "segment", "Segment", audiencev1.SegmentService_ServiceDesc.ServiceName, "a", "segments.yaml"},
+	{"destinations", "destination", "Destination", audiencev1.AudienceService_ServiceDesc.ServiceName, "a", "audiences.yaml"},
+	{"audiences", "audience", "Audience", audiencev1.AudienceService_ServiceDesc.ServiceName, "an", "audiences.yaml"},
 }
 
 // listPage is how many resources a page of a list has.

@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -24,6 +25,9 @@ func execute() int {
 		if ctx.Err() != nil {
 			fmt.Fprintln(os.Stderr, "interrupted")
 			return 130
+		}
+		if errors.Is(err, errHeld) {
+			return 3
 		}
 		fmt.Fprintln(os.Stderr, explain(err))
 		return 1

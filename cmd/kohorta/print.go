@@ -119,8 +119,8 @@ func nameOf(m proto.Message) string {
 func cell(m proto.Message, field string) string {
 	r := m.ProtoReflect()
 	f := r.Descriptor().Fields().ByName(protoreflect.Name(field))
-	if f.Message() != nil && !r.Has(f) {
-		return ""
+	if f.HasPresence() && !r.Has(f) {
+		return map[bool]string{true: "", false: "–"}[f.Message() != nil] // a number not known yet is not 0
 	}
 	switch value := r.Get(f).Interface().(type) {
 	case protoreflect.EnumNumber:

@@ -36,16 +36,16 @@ func TestRunInWords(t *testing.T) {
 	}{
 		"a training": {
 			run(audiencev1.Run_KIND_TRAIN, "models/rfm", audiencev1.Run_STATE_SUCCEEDED, map[string]int64{"users": 1793, "version": 2}),
-			"train of models/rfm: succeeded in 1.2 s\n  users 1,793, version 2\n  runs/1\n",
+			"training of models/rfm: succeeded in 1.2 s\n  users 1,793, version 2\n  runs/1\n",
 		},
 		"an evaluation, the larger first": {
 			run(audiencev1.Run_KIND_EVALUATE, "segments", audiencev1.Run_STATE_SUCCEEDED,
 				map[string]int64{"changed": 5, "entered/champions": 2, "entered/at-risk": 3, "left/at-risk": 0}),
-			"evaluate of segments: succeeded in 1.2 s\n  changed 5\n  entered: 3 at-risk, 2 champions\n  runs/1\n",
+			"evaluation of segments: succeeded in 1.2 s\n  changed 5\n  entered: 3 at-risk, 2 champions\n  runs/1\n",
 		},
 		"an evaluation that changed nothing": {
 			run(audiencev1.Run_KIND_EVALUATE, "segments", audiencev1.Run_STATE_SUCCEEDED, map[string]int64{"changed": 0}),
-			"evaluate of segments: succeeded in 1.2 s\n  nothing changed\n  runs/1\n",
+			"evaluation of segments: succeeded in 1.2 s\n  nothing changed\n  runs/1\n",
 		},
 		"a sync, without zeros": {
 			run(audiencev1.Run_KIND_SYNC, "audiences/vip", audiencev1.Run_STATE_SUCCEEDED, map[string]int64{
@@ -56,7 +56,7 @@ func TestRunInWords(t *testing.T) {
 		},
 		"a sync that waits": {held,
 			"sync of audiences/vip: held in 1.2 s\n  removes 9 of 10 users\n  removals: 9 planned\n  nothing was sent; to send it all the same: kohorta sync approve 1\n  runs/1\n"},
-		"a failure": {failed, "train of models/rfm: failed in 1.2 s\n  error: nobody has bought\n  runs/1\n"},
+		"a failure": {failed, "training of models/rfm: failed in 1.2 s\n  error: nobody has bought\n  runs/1\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var out bytes.Buffer

@@ -51,7 +51,7 @@ func newResource(o *options, k kind, short string, more ...*cobra.Command) *cobr
 			},
 		},
 		&cobra.Command{
-			Use: "delete ID", Short: "Delete a " + k.singular + " that nothing uses", Args: cobra.ExactArgs(1), ValidArgsFunction: k.complete(o),
+			Use: "delete ID", Short: "Delete " + k.article + " " + k.singular + " that nothing uses", Args: cobra.ExactArgs(1), ValidArgsFunction: k.complete(o),
 			Example: "  kohorta " + k.singular + " delete " + example[k.singular],
 			RunE: func(cmd *cobra.Command, args []string) error {
 				return ask(cmd.Context(), o, func(ctx context.Context, c *client) error {
@@ -95,7 +95,7 @@ func (k kind) print(p *printer, list []proto.Message) error {
 		return p.messages(list)
 	}
 	if len(list) == 0 {
-		return p.done(nil, fmt.Sprintf("there are no %s yet: kohorta apply -f examples/%s.yaml", k.plural, k.plural))
+		return p.done(nil, fmt.Sprintf("there are no %s yet: kohorta apply -f examples/%s", k.plural, k.file))
 	}
 	shown := columns[k.singular]
 	rows := make([][]string, len(list))

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 )
@@ -56,5 +57,33 @@ and TikTok audiences exactly equal to it by confirmed diffs.
 		command.GroupID = "ask"
 		root.AddCommand(command)
 	}
+	strict(root)
 	return root
+}
+
+// strict makes a command under root that is called with the wrong words say the right ones, and fail.
+func strict(root *cobra.Command) {
+	for _, command := range root.Commands() {
+		switch check := command.Args; {
+		case command.HasSubCommands():
+			command.RunE = func(cmd *cobra.Command, args []string) error {
+				if len(args) == 0 {
+					return cmd.Help()
+				}
+				var names []string
+				for _, c := range cmd.Commands() {
+					names = append(names, c.Name())
+				}
+				return fmt.Errorf("%s: there is no %q; there are %s", cmd.CommandPath(), args[0], strings.Join(names, ", "))
+			}
+		case check != nil:
+			command.Args = func(cmd *cobra.Command, args []string) error {
+				if check(cmd, args) != nil {
+					return fmt.Errorf("%s has too many or too few words; write %s", cmd.CommandPath(), cmd.UseLine())
+				}
+				return nil
+			}
+		}
+		strict(command)
+	}
 }

@@ -34,7 +34,10 @@ func newRun(o *options) *cobra.Command {
 				}
 				rows := make([][]string, len(r.GetRuns()))
 				for i, run := range r.GetRuns() {
-					rows[i] = []string{strings.TrimPrefix(run.GetName(), "runs/"), cell(run, "kind"), run.GetSubject(), cell(run, "state"), cell(run, "create_time"), run.GetError()}
+					rows[i] = []string{strings.TrimPrefix(run.GetName(), "runs/"), cell(run, "kind"), run.GetSubject(), cell(run, "state"), cell(run, "create_time"), plain(run.GetError())}
+				}
+				if len(rows) == 0 {
+					return p.done(nil, "there are no runs yet: trainings, evaluations and syncs make them")
 				}
 				p.table([]string{"run", "kind", "subject", "state", "started", "error"}, rows)
 				return nil
@@ -67,8 +70,12 @@ func newRun(o *options) *cobra.Command {
 			Use: "cancel RUN", Short: "Ask a run to stop at the next safe point", Args: cobra.ExactArgs(1), Example: "  kohorta run cancel 0193a0c2-…",
 			RunE: func(cmd *cobra.Command, args []string) error {
 				return ask(cmd.Context(), o, func(ctx context.Context, c *client) error {
-					if _, err := c.runs.CancelRun(ctx, &audiencev1.CancelRunRequest{Name: runName(args[0])}); err != nil {
+					r, err := c.runs.CancelRun(ctx, &audiencev1.CancelRunRequest{Name: runName(args[0])})
+					if err != nil {
 						return err
+					}
+					if r.GetRun().GetEndTime() != nil {
+						return fmt.Errorf("%s had ended before: %s", runName(args[0]), cell(r.GetRun(), "state"))
 					}
 					return newPrinter(cmd.OutOrStdout(), o).done(map[string]string{"cancelling": runName(args[0])}, fmt.Sprintf("%s was asked to stop", runName(args[0])))
 				})

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -43,7 +44,7 @@ func newSync(o *options) *cobra.Command {
 			},
 		},
 		&cobra.Command{
-			Use: "start AUDIENCE", Short: "Sync an audience and watch it", Args: cobra.ExactArgs(1), ValidArgsFunction: k.complete(o),
+			Use: "start AUDIENCE", Short: "Sync an audience and watch it; a held sync ends with status 3", Args: cobra.ExactArgs(1), ValidArgsFunction: k.complete(o),
 			Example: "  kohorta sync start champions-meta",
 			RunE: func(cmd *cobra.Command, args []string) error {
 				return ask(cmd.Context(), o, func(ctx context.Context, c *client) error {
@@ -74,14 +75,31 @@ func followRun(ctx context.Context, cmd *cobra.Command, o *options, c *client, r
 	if run, err = c.watch(ctx, cmd.ErrOrStderr(), run.GetName()); err != nil {
 		return err
 	}
-	return newPrinter(cmd.OutOrStdout(), o).run(run)
+	if err := newPrinter(cmd.OutOrStdout(), o).run(run); err != nil {
+		return err
+	}
+	if run.GetState() == audiencev1.Run_STATE_HELD {
+		return errHeld
+	}
+	return nil
+}
+
+// errHeld ends a command whose sync waits for approval; what there is to say has been printed.
+var errHeld = errors.New("the sync is held")
+
+// countOf is "1 request", "2 requests".
+func countOf(n int64, noun string) string {
+	if n != 1 {
+		noun += "s"
+	}
+	return thousands(n) + " " + noun
 }
 
 // planInWords is a plan on a few lines.
 func planInWords(plan *audiencev1.SyncPlan) string {
-	lines := []string{fmt.Sprintf("add %s, remove %s, change %s, leave %s; %s requests, about %s",
+	lines := []string{fmt.Sprintf("add %s, remove %s, change %s, leave %s; %s, about %s",
 		thousands(plan.GetAdditionCount()), thousands(plan.GetRemovalCount()), thousands(plan.GetChangeCount()),
-		thousands(plan.GetUnchangedCount()), thousands(plan.GetRequestCount()), plan.GetSendDuration().AsDuration())}
+		thousands(plan.GetUnchangedCount()), countOf(plan.GetRequestCount(), "request"), plan.GetSendDuration().AsDuration())}
 	for _, reason := range slices.Sorted(maps.Keys(plan.GetSuppressedCounts())) {
 		lines = append(lines, fmt.Sprintf("not sent, %s: %s", strings.ReplaceAll(reason, "_", " "), thousands(plan.GetSuppressedCounts()[reason])))
 	}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/kohorta/kohorta/internal/audience"
 	audiencev1 "github.com/kohorta/kohorta/proto/audience/v1"
 )
 
@@ -64,14 +65,18 @@ func newUserConsent(o *options) *cobra.Command {
 				if destination != "" {
 					consent.Destination = kinds[2].name(destination)
 				}
-				if _, err := c.ingest.SetConsent(ctx, &audiencev1.SetConsentRequest{UserId: args[0], Consents: []*audiencev1.Consent{consent}}); err != nil {
+				r, err := c.ingest.SetConsent(ctx, &audiencev1.SetConsentRequest{UserId: args[0], Consents: []*audiencev1.Consent{consent}})
+				if err != nil {
 					return err
 				}
-				return newPrinter(cmd.OutOrStdout(), o).done(map[string]bool{"granted": consent.GetGranted()}, "recorded")
+				for _, warning := range r.GetWarnings() {
+					fmt.Fprintln(cmd.ErrOrStderr(), "warning: "+warning)
+				}
+				return newPrinter(cmd.OutOrStdout(), o).done(map[string]any{"granted": consent.GetGranted(), "warnings": r.GetWarnings()}, "recorded")
 			})
 		},
 	}
-	command.Flags().StringVar(&consent.Purpose, "purpose", "advertising", "what the data may be used for")
+	command.Flags().StringVar(&consent.Purpose, "purpose", audience.DefaultPurpose, "what the data may be used for")
 	command.Flags().StringVar(&destination, "destination", "", "only this destination; default all")
 	command.Flags().BoolVar(&withdraw, "withdraw", false, "withdraw instead of grant")
 	return command

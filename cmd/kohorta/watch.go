@@ -23,7 +23,7 @@ func (c *client) watch(ctx context.Context, progress io.Writer, name string) (*a
 	if err != nil {
 		return nil, err
 	}
-	bar := newProgress(progress, "")
+	bar := newProgress(progress)
 	defer bar.finish()
 	var run *audiencev1.Run
 	for {
@@ -38,7 +38,7 @@ func (c *client) watch(ctx context.Context, progress io.Writer, name string) (*a
 		bar.show(run.GetStage(), run.GetDoneUnits(), run.GetTotalUnits())
 	}
 	if run.GetState() == audiencev1.Run_STATE_FAILED {
-		return run, fmt.Errorf("%s failed: %s", run.GetName(), run.GetError())
+		return run, fmt.Errorf("%s failed: %s", run.GetName(), plain(run.GetError()))
 	}
 	return run, nil
 }
@@ -50,34 +50,70 @@ type progress struct {
 	stage string
 }
 
-func newProgress(out io.Writer, stage string) *progress {
+// newProgress counts units.
+func newProgress(out io.Writer) *progress {
+	return newBar(out, isTerminal(out), progressbar.OptionShowCount())
+}
+
+// newByteProgress counts bytes.
+func newByteProgress(out io.Writer) *progress {
+	return newBar(out, isTerminal(out), progressbar.OptionShowBytes(true))
+}
+
+// stageWidth and barWidth leave room for the figures on a terminal of 80 columns: a longer line wraps, and every update
+// would begin another.
+const stageWidth, barWidth = 28, 12
+
+func newBar(out io.Writer, terminal bool, unit progressbar.Option) *progress {
 	p := &progress{out: out}
-	if file, isFile := out.(*os.File); isFile && term.IsTerminal(int(file.Fd())) {
-		p.bar = progressbar.NewOptions64(-1, progressbar.OptionSetWriter(out), progressbar.OptionSetDescription(stage),
-			progressbar.OptionClearOnFinish(), progressbar.OptionShowCount(), progressbar.OptionSetPredictTime(true))
+	if terminal {
+		p.bar = progressbar.NewOptions64(1, progressbar.OptionSetWriter(out), progressbar.OptionSetWidth(barWidth),
+			progressbar.OptionSetRenderBlankState(false), progressbar.OptionClearOnFinish(), progressbar.OptionSetPredictTime(true), unit)
 	}
 	return p
 }
 
+func isTerminal(out io.Writer) bool {
+	file, isFile := out.(*os.File)
+	return isFile && term.IsTerminal(int(file.Fd()))
+}
+
+// clearLine empties the line of a terminal.
+const clearLine = "\r\x1b[K"
+
 func (p *progress) show(stage string, done, total int64) {
-	if p.bar == nil {
-		if stage != p.stage && stage != "" {
+	switch {
+	case stage == "":
+	case p.bar == nil:
+		if stage != p.stage {
 			fmt.Fprintln(p.out, stage)
 		}
-		p.stage = stage
-		return
-	}
-	if total > 0 {
+	case total <= 0:
+		fmt.Fprint(p.out, clearLine, shorten(stage, 2*stageWidth), " …")
+	default:
+		if stage != p.stage {
+			fmt.Fprint(p.out, clearLine)
+			p.bar.Reset()
+		}
 		p.bar.ChangeMax64(total)
+		p.bar.Describe(shorten(stage, stageWidth))
+		_ = p.bar.Set64(min(done, total-1)) // a bar that cannot be drawn spoils nothing; a full one would end
 	}
-	p.bar.Describe(stage)
-	_ = p.bar.Set64(done) // a bar that cannot be drawn spoils nothing
+	p.stage = stage
 }
 
 func (p *progress) finish() {
 	if p.bar != nil {
-		_ = p.bar.Finish()
+		fmt.Fprint(p.out, clearLine)
 	}
+}
+
+// shorten cuts a text to a number of characters.
+func shorten(text string, most int) string {
+	if runes := []rune(text); len(runes) > most {
+		return string(runes[:most-1]) + "…"
+	}
+	return text
 }
 
 // run shows how a run ended.
@@ -89,18 +125,27 @@ func (p *printer) run(run *audiencev1.Run) error {
 	if run.GetEndTime() != nil {
 		took = fmt.Sprintf(" in %.1f s", run.GetEndTime().AsTime().Sub(run.GetCreateTime().AsTime()).Seconds())
 	}
-	fmt.Fprintf(p.out, "%s of %s: %s%s\n", cell(run, "kind"), run.GetSubject(), p.bold.Render(cell(run, "state")), took)
+	fmt.Fprintf(p.out, "%s of %s: %s%s\n", kindInWords(run), run.GetSubject(), p.bold.Render(cell(run, "state")), took)
 	for _, line := range append(run.GetNotes(), countsInWords(run.GetCounts())...) {
 		fmt.Fprintln(p.out, "  "+line)
 	}
 	if run.GetError() != "" {
-		fmt.Fprintln(p.out, "  error: "+run.GetError())
+		fmt.Fprintln(p.out, "  error: "+plain(run.GetError()))
 	}
 	if run.GetState() == audiencev1.Run_STATE_HELD {
 		fmt.Fprintf(p.out, "  nothing was sent; to send it all the same: kohorta sync approve %s\n", strings.TrimPrefix(run.GetName(), "runs/"))
 	}
 	fmt.Fprintln(p.out, p.dim.Render("  "+run.GetName()))
 	return nil
+}
+
+// kindInWords is what a run is: "training".
+func kindInWords(run *audiencev1.Run) string {
+	kind := cell(run, "kind")
+	if noun, other := map[string]string{"train": "training", "evaluate": "evaluation"}[kind]; other {
+		return noun
+	}
+	return kind
 }
 
 // countsInWords is a run's counts on a few lines, without zeros: those that stand alone ("users 793, version 2"), then each
