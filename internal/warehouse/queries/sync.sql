@@ -1,9 +1,45 @@
 -- Target and ledger of one audience side by side, one row for each user of either: what is wanted at the platform, why a
 -- member is not wanted there, and what the platform holds. Each table is narrowed to a {range} of users.
-WITH permission AS
+SELECT
+    user_id,
+    either.member AS member,
+    either.state AS state,
+    either.identifiers AS held,
+    either.reason AS reason,
+    either.run AS run,
+    either.time AS time,
+    state IN ('sending', 'delivered', 'removing') AS may_hold,
+    may_hold AND if(member, NOT permission.granted, permission.refused) AS stop,
+    NOT may_hold AND {elsewhere} AS elsewhere,
+    if(member AND permission.granted AND NOT elsewhere, profile.identifiers, []) AS wanted,
+    multiIf(
+        NOT member, '',
+        NOT permission.granted, if(permission.stop = '', 'no_consent', permission.stop),
+        empty(profile.identifiers), 'unidentifiable',
+        elsewhere, 'held_elsewhere',
+        '') AS suppressed,
+    multiIf(
+        state = 'delivered', notEmpty(wanted) AND wanted = held,
+        state = 'rejected', suppressed = '' AND (empty(wanted) OR wanted = held),
+        state IN ('', 'removed'), empty(wanted) AND suppressed = '',
+        false -- sending, removing: the platform may or may not hold the user
+    ) AS agree
+FROM
+(
+    SELECT user_id, target.member AS member, ledger.state AS state, ledger.identifiers AS identifiers, ledger.reason AS reason,
+        ledger.run AS run, ledger.time AS time
+    FROM (SELECT user_id, true AS member FROM members FINAL WHERE has(segments, {segment:UInt32}) AND {range}) AS target
+    FULL JOIN
+    (
+        SELECT user_id, toString(state) AS state, identifiers, reason, run, time
+        FROM deliveries FINAL
+        WHERE audience = {audience:UInt32} AND {range}
+    ) AS ledger USING (user_id)
+) AS either
+LEFT JOIN
 (
     -- the word on this destination outranks the one on all, and a stop outranks both
-    SELECT user_id, argMax(granted, rank) AS granted, max(stop) AS stop
+    SELECT user_id, argMax(granted, rank) AS granted, NOT granted AS refused, max(stop) AS stop
     FROM
     (
         SELECT user_id, granted, if(destination = '', 0, 1) AS rank, '' AS stop
@@ -15,51 +51,10 @@ WITH permission AS
         WHERE audience IN (0, {audience:UInt32}) AND reason != '' AND (until = 0 OR until > now64(3)) AND {range}
     )
     GROUP BY user_id
-)
-SELECT
-    user_id,
-    target.member AS member,
-    ledger.state IN ('sending', 'delivered', 'removing') AS may_hold,
-    may_hold AND (ledger.refused OR target.member AND NOT target.granted) AS stop,
-    NOT may_hold AND {elsewhere} AS elsewhere,
-    if(target.granted AND NOT elsewhere, target.identifiers, []) AS wanted,
-    multiIf(
-        NOT target.member, '',
-        NOT target.granted, if(target.stop = '', 'no_consent', target.stop),
-        empty(target.identifiers), 'unidentifiable',
-        elsewhere, 'held_elsewhere',
-        '') AS suppressed,
-    ledger.state AS state,
-    ledger.identifiers AS held,
-    ledger.reason AS reason,
-    ledger.run AS run,
-    ledger.time AS time,
-    multiIf(
-        state = 'delivered', notEmpty(wanted) AND wanted = held,
-        state = 'rejected', suppressed = '' AND (empty(wanted) OR wanted = held),
-        state IN ('', 'removed'), empty(wanted) AND suppressed = '',
-        false -- sending, removing: the platform may or may not hold the user
-    ) AS agree
-FROM
+) AS permission USING (user_id)
+LEFT JOIN
 (
-    SELECT user_id, true AS member, permission.granted AS granted, permission.stop AS stop, profile.identifiers AS identifiers
-    FROM (SELECT user_id FROM members FINAL WHERE has(segments, {segment:UInt32}) AND {range}) AS member
-    LEFT JOIN permission USING (user_id)
-    LEFT JOIN
-    (
-        SELECT user_id, arrayFilter(i -> has({schemes:Array(String)}, i.scheme), identifiers) AS identifiers
-        FROM profiles FINAL
-        WHERE {range}
-    ) AS profile USING (user_id)
-) AS target
-FULL JOIN
-(
-    SELECT user_id, state, identifiers, reason, run, time, refusal.refused AS refused
-    FROM
-    (
-        SELECT user_id, toString(state) AS state, identifiers, reason, run, time
-        FROM deliveries FINAL
-        WHERE audience = {audience:UInt32} AND {range}
-    ) AS held
-    LEFT JOIN (SELECT user_id, true AS refused FROM permission WHERE NOT granted) AS refusal USING (user_id)
-) AS ledger USING (user_id)
+    SELECT user_id, arrayFilter(i -> has({schemes:Array(String)}, i.scheme), identifiers) AS identifiers
+    FROM profiles FINAL
+    WHERE {range}
+) AS profile USING (user_id)
