@@ -57,8 +57,14 @@ func (a account) leave(pace destination.Pace, err error) {
 	a.own.leave(pace, failure)
 }
 
-// held is how long nothing may leave.
-func (a account) held() time.Duration { return max(a.own.held(), a.app.held()) }
+// held is how long nothing may leave, and why.
+func (a account) held() (time.Duration, string) {
+	wait, because := a.own.held()
+	if other, otherwise := a.app.held(); other > wait {
+		return other, otherwise
+	}
+	return wait, because
+}
 
 // Trouble is what keeps a destination's work waiting until a person acts, and since when: an expired token, a missing right.
 // nil when nothing is known to.

@@ -14,8 +14,8 @@ import (
 // sync that there is one. No sync ends well without the platform's word, also when there is nothing to send.
 func (s *sending) ensureAudience(ctx context.Context) error {
 	if s.audience.PlatformID != "" {
-		s.progress("asking the platform for the audience", 0, 0)
-		err := s.try(ctx, s.Log, adding, nil, func() (destination.Pace, error) {
+		s.show("asking the platform for the audience")
+		err := s.try(ctx, adding, nil, func() (destination.Pace, error) {
 			_, err := s.destination.Audience(ctx, s.audience.PlatformID)
 			return destination.Pace{}, err
 		})
@@ -27,8 +27,8 @@ func (s *sending) ensureAudience(ctx context.Context) error {
 	if s.report.Held {
 		return nil
 	}
-	s.progress("creating the audience", 0, 0)
-	err := s.try(ctx, s.Log, adding, nil, func() (destination.Pace, error) {
+	s.show("creating the audience")
+	err := s.try(ctx, adding, nil, func() (destination.Pace, error) {
 		var err error
 		s.audience.PlatformID, err = s.destination.EnsureAudience(ctx, specOf(s.audience))
 		return destination.Pace{}, err

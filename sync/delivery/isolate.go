@@ -35,7 +35,7 @@ func (r *round) batch(ctx context.Context, b destination.Batch) error {
 // deliver sends a batch and settles its rows; those it leaves open are unknown. The error is one that ends the sync.
 func (r *round) deliver(ctx context.Context, b destination.Batch) error {
 	var result destination.Result
-	err := r.try(ctx, r.Log, r.urgency(), r.overtake, func() (destination.Pace, error) {
+	err := r.try(ctx, r.urgency(), r.overtake, func() (destination.Pace, error) {
 		if b.Rows = r.remaining(b.Rows); len(b.Rows) == 0 {
 			return destination.Pace{}, errNothing
 		}
@@ -129,7 +129,7 @@ func (r *round) judge(ctx context.Context) error {
 		return nil
 	}
 	var status destination.Status
-	err := r.try(ctx, r.Log, r.urgency(), r.overtake, func() (destination.Pace, error) {
+	err := r.try(ctx, r.urgency(), r.overtake, func() (destination.Pace, error) {
 		var err error
 		status, err = r.destination.Audience(ctx, r.audience.PlatformID)
 		return destination.Pace{}, err

@@ -46,6 +46,7 @@ type gate struct {
 	waiting []*waiter     // by urgency, then in order of arrival
 	changed chan struct{} // closed and replaced when a waiter should look again
 	next    time.Time     // when the next request may leave
+	because string        // why not before; "": nobody waits for it
 
 	start, rate float64 // requests a second; 0: as fast as they come
 	grown       time.Time
@@ -93,7 +94,7 @@ func (g *gate) turn(ctx context.Context, u urgency) error {
 			return g.trouble
 		}
 		if g.waiting[0] == w && wait <= 0 && !g.probing {
-			g.next = time.Now().Add(g.interval())
+			g.next, g.because = time.Now().Add(g.interval()), "its budget is nearly used up"
 			g.probing = g.span > 0
 			return nil
 		}
@@ -140,26 +141,26 @@ func (g *gate) leave(pace destination.Pace, failure *destination.Error) {
 	defer g.notify()
 	g.probing = false
 	g.budget(pace.Used)
-	g.holdUntil(pace.Wait)
+	g.holdUntil(pace.Wait, usedUp)
 	switch {
 	case failure == nil || failure.Kind == destination.RateLimited:
 		g.silent, g.span, g.trouble = 0, 0, nil
 	case failure.Kind == destination.Transient:
 		if g.silent++; g.silent >= breakAfter {
 			g.span = min(max(2*g.span, firstBreak), longestBreak)
-			g.holdUntil(g.span)
+			g.holdUntil(g.span, "it does not answer")
 		}
 	case personal(failure):
 		if g.trouble == nil {
 			g.since = time.Now()
 		}
 		g.trouble, g.span = failure, personalBreak
-		g.holdUntil(g.span)
+		g.holdUntil(g.span, "") // and nobody waits for that: turn says what is wrong
 	default: // the platform has answered; what it says concerns this request or its audience
 		g.silent, g.span, g.trouble = 0, 0, nil
 	}
 	if failure != nil && failure.Kind == destination.RateLimited {
-		g.holdUntil(failure.RetryAfter)
+		g.holdUntil(failure.RetryAfter, failure.Kind.String())
 		if pace.Used == 0 { // it says nothing of budgets: what was too fast once is too fast
 			g.rate *= 0.9
 		}
@@ -193,22 +194,25 @@ func (g *gate) budget(used float64) {
 		g.usual += 0.01 * (1/max(g.interval().Seconds(), 0.001) - g.usual)
 	}
 	if used+g.cost > 1 {
-		g.holdUntil(refill)
+		g.holdUntil(refill, usedUp)
 	}
 }
 
-// holdUntil lets nothing leave for so long.
-func (g *gate) holdUntil(wait time.Duration) {
+// usedUp is why nothing leaves while a budget is.
+const usedUp = "its budget is used up"
+
+// holdUntil lets nothing leave for so long, and keeps why.
+func (g *gate) holdUntil(wait time.Duration, because string) {
 	if until := time.Now().Add(wait); wait > 0 && until.After(g.next) {
-		g.next = until
+		g.next, g.because = until, because
 	}
 }
 
-// held is how long nothing may leave.
-func (g *gate) held() time.Duration {
+// held is how long nothing may leave, and why.
+func (g *gate) held() (time.Duration, string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return time.Until(g.next)
+	return time.Until(g.next), g.because
 }
 
 // forecast is how long so many requests will take, as far as can be told now.

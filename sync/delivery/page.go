@@ -43,6 +43,7 @@ type fate struct {
 // page sends one page of users.
 func (r *round) page(ctx context.Context, page []audience.SyncRow) error {
 	op := r.op
+	r.show(stages[op])
 	rows := make([]destination.Row, len(page))
 	r.fates = make(map[audience.UserID]*fate, len(page))
 	for i, row := range page {
@@ -210,7 +211,7 @@ func (r *round) record(ctx context.Context) error {
 		r.countEnded(f)
 	}
 	r.done += int64(len(ended))
-	r.progress(stages[ended[0].op], r.done, r.total)
+	r.show(stages[ended[0].op])
 	return nil
 }
 

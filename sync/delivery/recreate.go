@@ -44,7 +44,7 @@ func (d *Deliverer) Recreate(ctx context.Context, id audience.AudienceID, run au
 
 // isGone makes sure that the platform does not have the audience any more.
 func (d *Deliverer) isGone(ctx context.Context, t target) error {
-	err := t.try(ctx, d.Log, adding, nil, func() (destination.Pace, error) {
+	err := t.try(ctx, d.Log, tellNobody, adding, nil, func() (destination.Pace, error) {
 		_, err := t.destination.Audience(ctx, t.audience.PlatformID)
 		return destination.Pace{}, err
 	})

@@ -54,8 +54,8 @@ func (d *Deliverer) deleteFrom(ctx context.Context, t target) error {
 	defer cancel()
 	if err := t.account.turn(waiting, removing); err != nil {
 		if ctx.Err() == nil && waiting.Err() != nil {
-			err = &destination.Error{Kind: destination.RateLimited, Scope: destination.OfAccount, RetryAfter: t.account.held(),
-				Err: errors.New("the account has to pause")}
+			wait, because := t.account.held()
+			err = &destination.Error{Kind: destination.RateLimited, Scope: destination.OfAccount, RetryAfter: wait, Err: errors.New(because)}
 		}
 		return err
 	}

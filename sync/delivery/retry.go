@@ -27,17 +27,21 @@ const (
 var errNothing = errors.New("nothing to send")
 
 // try runs one request until it succeeds, fails for good, or has been tried often enough. Before each attempt overtake, if
-// any, sends what has become more urgent meanwhile.
-func (t target) try(ctx context.Context, log *slog.Logger, u urgency, overtake func(context.Context) error,
+// any, sends what has become more urgent meanwhile. tell hears of long waits.
+func (t target) try(ctx context.Context, log *slog.Logger, tell teller, u urgency, overtake func(context.Context) error,
 	request func() (destination.Pace, error),
 ) error {
 	var waited time.Duration
 	for attempt := 1; ; attempt++ {
-		if wait := t.account.held(); wait > patience {
+		wait, because := t.account.held()
+		if wait > patience {
 			return &destination.Error{Kind: destination.RateLimited, Scope: destination.OfAccount, RetryAfter: wait,
 				Err: errors.New("the platform wants a longer pause than a sync waits for")}
 		}
-		if err := t.pass(ctx, u, overtake); err != nil {
+		over := tell(wait, because)
+		err := t.pass(ctx, u, overtake)
+		over()
+		if err != nil {
 			return err
 		}
 		pace, err := request()
@@ -57,7 +61,7 @@ func (t target) try(ctx context.Context, log *slog.Logger, u urgency, overtake f
 			t.account.leave(pace, err)
 			return err
 		}
-		wait := max(failure.RetryAfter, rand.N(min(widestSpan, firstSpan<<(attempt-1))))
+		wait = max(failure.RetryAfter, rand.N(min(widestSpan, firstSpan<<(attempt-1))))
 		ofAccount := *failure
 		if ofAccount.Scope >= destination.OfAccount {
 			ofAccount.RetryAfter = wait
@@ -70,7 +74,10 @@ func (t target) try(ctx context.Context, log *slog.Logger, u urgency, overtake f
 		if failure.Scope >= destination.OfAccount && failure.Kind == destination.RateLimited {
 			continue // the gate waits
 		}
-		if err := sleep(ctx, wait); err != nil {
+		over = tell(wait, failure.Kind.String())
+		err = sleep(ctx, wait)
+		over()
+		if err != nil {
 			return err
 		}
 	}

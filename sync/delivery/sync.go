@@ -60,6 +60,7 @@ type sending struct {
 	evidence plan.Evidence // the plan was judged by
 	run      audience.RunID
 	progress Progress
+	stage    string // last shown
 	begun    time.Time
 	report   Report
 
