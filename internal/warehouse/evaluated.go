@@ -98,6 +98,9 @@ func (s *Store) compareEvaluated(ctx context.Context, evaluated []audience.Evalu
 // stagedPrefix begins the tables that hold an evaluation of everybody. One left over belongs to a process that died.
 const stagedPrefix = "evaluation_"
 
+// trainingPrefix begins the tables that hold what a training has measured.
+const trainingPrefix = "staging_"
+
 // Stage runs the evaluation of everybody (rows as for Evaluated) into a table of its own and returns its name, for
 // StagedChanges and AddStagedTimers. Unstage drops it.
 func (s *Store) Stage(ctx context.Context, q audience.Query) (staged string, err error) {
@@ -124,8 +127,9 @@ func (s *Store) Unstage(ctx context.Context, staged string) error {
 // dropStaged drops what a process that died has left.
 func (s *Store) dropStaged(ctx context.Context) error {
 	left, err := all(stream(ctx, s, audience.Query{
-		SQL:    "SELECT name FROM system.tables WHERE database = currentDatabase() AND startsWith(name, {prefix:String})",
-		Params: map[string]any{"prefix": stagedPrefix},
+		SQL: "SELECT name FROM system.tables WHERE database = currentDatabase() AND" +
+			" (startsWith(name, {evaluation:String}) OR startsWith(name, {training:String}))",
+		Params: map[string]any{"evaluation": stagedPrefix, "training": trainingPrefix},
 	}, func(rows driver.Rows) (name string, err error) { return name, rows.Scan(&name) }))
 	for _, name := range left {
 		if err == nil {

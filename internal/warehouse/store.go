@@ -61,7 +61,7 @@ func (s *Store) start(ctx context.Context) error {
 		{"read the newest version", s.readVersions},
 		{"bring members up to the log", s.healMembers},
 		{"bring events_by_user in step with events", s.healEvents},
-		{"drop evaluations of an earlier process", s.dropStaged},
+		{"drop evaluations and trainings of an earlier process", s.dropStaged},
 		{"start the event writer", s.startWriter},
 	} {
 		if err := step.do(ctx); err != nil {

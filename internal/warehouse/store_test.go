@@ -35,6 +35,19 @@ func TestMigratingTwiceIsMigratingOnce(t *testing.T) {
 	require.EqualValues(t, len(files), rows)
 }
 
+// TestTablesOfADeadProcessAreDropped: a process that is killed drops none of its own.
+func TestTablesOfADeadProcessAreDropped(t *testing.T) {
+	dsn := enginetest.ClickHouse(t)
+	store := reopen(t, dsn)
+	for _, table := range []string{"evaluation_0a", "staging_0a"} {
+		require.NoError(t, store.Exec(t.Context(), audience.Query{SQL: "CREATE TABLE " + table + " (n UInt8) ENGINE = MergeTree ORDER BY n"}))
+	}
+	require.NoError(t, store.Close())
+	left, _, err := first(t.Context(), reopen(t, dsn), audience.Query{SQL: "SELECT count() FROM system.tables WHERE database = currentDatabase() AND name LIKE '%\\_0a'"}, scanUint64)
+	require.NoError(t, err)
+	require.Zero(t, left)
+}
+
 func event(user, id string) audience.Event {
 	return audience.Event{
 		User: audience.UserID(user), ID: id, Type: "purchase", Time: time.Date(2026, 1, 2, 3, 4, 5, 6e6, time.UTC),
