@@ -26,11 +26,16 @@ func execute() int {
 			fmt.Fprintln(os.Stderr, "interrupted")
 			return 130
 		}
-		if errors.Is(err, errHeld) {
-			return 3
-		}
-		fmt.Fprintln(os.Stderr, explain(err))
-		return 1
+		return exitStatus(err)
 	}
 	return 0
+}
+
+// exitStatus tells what went wrong, and is the status to end with.
+func exitStatus(err error) int {
+	if errors.Is(err, errHeld) {
+		return 3 // the run, with its reasons, has been printed
+	}
+	fmt.Fprintln(os.Stderr, explain(err))
+	return 1
 }

@@ -129,8 +129,10 @@ func (s *service) run(ctx context.Context) error {
 	group, serving := errgroup.WithContext(ctx)
 	group.Go(func() error {
 		defer stopWorking()
-		err := s.server.Serve(serving, s.listener)
-		return errors.Join(err, s.runner.Run(serving))
+		accepting, stopAccepting := context.WithCancel(serving)
+		err := s.server.Serve(accepting, s.listener)
+		stopAccepting() // where it has failed by itself, runs are to end as well
+		return errors.Join(err, s.runner.Run(accepting))
 	})
 	group.Go(func() error { return s.segmenter.Run(working) })
 	group.Go(func() error { return s.deliverer.Run(working) })
