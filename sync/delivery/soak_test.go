@@ -132,7 +132,7 @@ func TestSoakKilledSyncs(t *testing.T) {
 	}
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
-	life := &lives{random: rand.New(rand.NewPCG(seed, 0)), wanted: map[audience.AudienceID]map[audience.UserID][]audience.Identifier{}, version: 1}
+	life := &lives{random: rand.New(rand.NewPCG(seed, 0)), version: 1}
 	life.begin(t, p)
 	atWork := 0
 	for killed := 0; killed < kills || time.Now().Before(until); killed++ {
@@ -166,76 +166,67 @@ type lives struct {
 	members map[audience.UserID]bool
 	granted map[audience.UserID]bool
 	facts   map[audience.UserID][]audience.Identifier
-	wanted  map[audience.AudienceID]map[audience.UserID][]audience.Identifier
 }
 
 func (l *lives) begin(t *testing.T, p process) {
 	l.members, l.granted, l.facts = map[audience.UserID]bool{}, map[audience.UserID]bool{}, map[audience.UserID][]audience.Identifier{}
-	l.with(t, p, func(ctx context.Context, store *warehouse.Store) {
+	with(t, p, func(ctx context.Context, store *warehouse.Store) error {
 		_, err := store.Segments().Create(ctx, audience.Segment{ID: "soak", Expression: "true"})
-		require.NoError(t, err)
-		for id, d := range map[audience.AudienceID]audience.Destination{
-			soaked[0]: {ID: "meta", Platform: audience.PlatformMeta, Account: sandbox.DemoMetaAccount},
-			soaked[1]: {ID: "tiktok", Platform: audience.PlatformTikTok, Account: sandbox.DemoTikTokAdvertiser},
+		for i, d := range []audience.Destination{
+			{ID: "meta", Platform: audience.PlatformMeta, Account: sandbox.DemoMetaAccount},
+			{ID: "tiktok", Platform: audience.PlatformTikTok, Account: sandbox.DemoTikTokAdvertiser},
 		} {
-			_, err = store.Destinations().Create(ctx, d)
-			require.NoError(t, err)
-			_, err = store.Audiences().Create(ctx, audience.Audience{ID: id, Segment: "soak", Destination: d.ID})
-			require.NoError(t, err)
+			_, made := store.Destinations().Create(ctx, d)
+			_, bound := store.Audiences().Create(ctx, audience.Audience{ID: soaked[i], Segment: "soak", Destination: d.ID})
+			err = errors.Join(err, made, bound)
 		}
+		return err
 	})
 }
 
-func (l *lives) with(t *testing.T, p process, do func(context.Context, *warehouse.Store)) {
-	store, err := warehouse.Open(t.Context(), warehouse.Config{DSN: p.dsn})
+// with does something idempotent with the store, again while ClickHouse is away: a connection that is cut in an unlucky
+// moment can end it, and then it is started anew.
+func with(t *testing.T, p process, do func(context.Context, *warehouse.Store) error) {
+	var err error
+	for range 60 {
+		var store *warehouse.Store
+		if store, err = warehouse.Open(t.Context(), warehouse.Config{DSN: p.dsn}); err == nil {
+			err = errors.Join(do(t.Context(), store), store.Close())
+		}
+		if !errors.Is(err, audience.ErrUnavailable) {
+			break
+		}
+		time.Sleep(time.Second)
+	}
 	require.NoError(t, err)
-	do(t.Context(), store)
-	require.NoError(t, store.Close())
 }
 
 // goOn changes some users' membership, consent and identifiers.
 func (l *lives) goOn(t *testing.T, p process) {
 	hasher, err := identity.NewHasher("PL")
 	require.NoError(t, err)
-	l.with(t, p, func(ctx context.Context, store *warehouse.Store) {
-		var changes []audience.Change
-		var consents []audience.Consent
-		var updates []audience.ProfileUpdate
-		l.version++
-		for range 150 {
-			i := l.random.IntN(600)
-			u := userOf(i)
-			if l.random.IntN(3) > 0 || !l.members[u] {
-				l.members[u] = !l.members[u]
-				change := audience.Change{Membership: audience.Membership{User: u, Version: l.version}, Time: time.Now()}
-				if l.members[u] {
-					change.Segments = []audience.Number{1}
-				}
-				changes = append(changes, change)
-			}
-			l.granted[u] = l.random.IntN(8) > 0
-			consents = append(consents, audience.Consent{User: u, Purpose: "advertising", Granted: l.granted[u], Time: time.Now()})
-			inputs := []identity.Input{{Field: identity.Email, Value: identity.Raw(fmt.Sprintf("user.%d.%d@example.com", i, l.random.IntN(3)))}}
-			if i%3 == 0 {
-				inputs = append(inputs, identity.Input{Field: identity.Phone, Value: identity.Raw(fmt.Sprintf("601 %06d", i/6))})
-			}
-			l.facts[u], _ = hasher.Identify(inputs)
-			updates = append(updates, audience.ProfileUpdate{User: u, Identifiers: l.facts[u], ReplaceIdentifiers: true})
-			time.Sleep(time.Millisecond / 4) // consents of one user and millisecond would tie
+	var changes []audience.Change
+	var consents []audience.Consent
+	var updates []audience.ProfileUpdate
+	l.version++
+	for _, i := range l.random.Perm(600)[:150] {
+		u := userOf(i)
+		l.members[u], l.granted[u] = l.random.IntN(3) > 0, l.random.IntN(8) > 0
+		change := audience.Change{Membership: audience.Membership{User: u, Version: l.version}, Time: time.Now()}
+		if l.members[u] {
+			change.Segments = []audience.Number{1}
 		}
-		last := map[audience.UserID]audience.Change{}
-		for _, c := range changes {
-			last[c.User] = c
+		inputs := []identity.Input{{Field: identity.Email, Value: identity.Raw(fmt.Sprintf("user.%d.%d@example.com", i, l.random.IntN(3)))}}
+		if i%3 == 0 {
+			inputs = append(inputs, identity.Input{Field: identity.Phone, Value: identity.Raw(fmt.Sprintf("601 %06d", i/6))})
 		}
-		changes = changes[:0]
-		for _, c := range last {
-			changes = append(changes, c)
-		}
-		require.NoError(t, store.AppendChanges(ctx, changes))
-		for _, c := range consents {
-			require.NoError(t, store.SetConsents(ctx, []audience.Consent{c}))
-		}
-		require.NoError(t, store.UpsertProfiles(ctx, updates))
+		l.facts[u], _ = hasher.Identify(inputs)
+		changes = append(changes, change)
+		consents = append(consents, audience.Consent{User: u, Purpose: "advertising", Granted: l.granted[u], Time: time.Now()})
+		updates = append(updates, audience.ProfileUpdate{User: u, Identifiers: l.facts[u], ReplaceIdentifiers: true})
+	}
+	with(t, p, func(ctx context.Context, store *warehouse.Store) error {
+		return errors.Join(store.AppendChanges(ctx, changes), store.SetConsents(ctx, consents), store.UpsertProfiles(ctx, updates))
 	})
 }
 
@@ -253,30 +244,41 @@ func (l *lives) spoil(t *testing.T, box *sandbox.Server) {
 // requireLaw syncs until all is done, and compares platform, ledger and target.
 func (l *lives) requireLaw(t *testing.T, p process, box *sandbox.Server) {
 	for range 3 { // members who share an identifier with a removed one may take another
-		require.NoError(t, p.syncAll(t.Context(), slog.New(slog.DiscardHandler)))
-	}
-	l.with(t, p, func(ctx context.Context, store *warehouse.Store) {
-		for _, id := range soaked {
-			a, err := store.Audiences().Get(ctx, string(id))
-			require.NoError(t, err)
-			d, err := store.Destinations().Get(ctx, string(a.Destination))
-			require.NoError(t, err)
-			client, err := p.connect(d)
-			require.NoError(t, err)
-			v := &vendor{client: client, world: newWorld()}
-			v.world.audience = a
-			for u, ids := range l.facts {
-				ids = slices.DeleteFunc(slices.Clone(ids), func(i audience.Identifier) bool { return !slices.Contains(client.Schemes(), i.Scheme) })
-				if l.members[u] && l.granted[u] && len(ids) > 0 {
-					v.world.wanted[u] = ids
-				}
+		var err error
+		for range 60 {
+			if err = p.syncAll(t.Context(), slog.New(slog.DiscardHandler)); !errors.Is(err, audience.ErrUnavailable) {
+				break
 			}
-			for row, err := range store.Deliveries(ctx, a.Number) {
-				require.NoError(t, err)
-				v.world.ledger[row.User] = row
+			time.Sleep(time.Second)
+		}
+		require.NoError(t, err)
+	}
+	for i := range soaked {
+		v := &vendor{world: newWorld()}
+		with(t, p, func(ctx context.Context, store *warehouse.Store) (err error) {
+			if v.world.audience, err = store.Audiences().Get(ctx, string(soaked[i])); err != nil {
+				return err
+			}
+			d, err := store.Destinations().Get(ctx, string(v.world.audience.Destination))
+			if err != nil {
+				return err
 			}
 			v.members = membersOf(box, d.Platform)
-			v.requireTarget(t)
+			for row, err := range store.Deliveries(ctx, v.world.audience.Number) {
+				if err != nil {
+					return err
+				}
+				v.world.ledger[row.User] = row
+			}
+			v.client, err = p.connect(d)
+			return err
+		})
+		for u, ids := range l.facts {
+			ids = slices.DeleteFunc(slices.Clone(ids), func(i audience.Identifier) bool { return !slices.Contains(v.client.Schemes(), i.Scheme) })
+			if l.members[u] && l.granted[u] && len(ids) > 0 {
+				v.world.wanted[u] = ids
+			}
 		}
-	})
+		v.requireTarget(t)
+	}
 }
