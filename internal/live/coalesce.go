@@ -3,7 +3,6 @@ package live
 import (
 	"context"
 	"sync"
-	"time"
 
 	"github.com/kohorta/kohorta/internal/audience"
 )
@@ -18,9 +17,8 @@ type coalescer struct {
 }
 
 const (
-	mostInFlight = 4                // batches under way: enough to keep Redis and its connections busy
-	mostTogether = 256              // users in a batch: about 10 kB each way
-	mostPatience = 10 * time.Second // for a batch whose readers may have left
+	mostInFlight = 4   // batches under way: enough to keep Redis and its connections busy
+	mostTogether = 256 // users in a batch: about 10 kB each way
 )
 
 type waiter struct {
@@ -65,18 +63,13 @@ func (c *coalescer) run(s *Store) {
 	}
 }
 
-// answer reads a batch and wakes its readers. It has its own time limit: readers give up by themselves.
+// answer reads a batch and wakes its readers, who give up by themselves.
 func (s *Store) answer(batch []*waiter) {
-	ctx, cancel := context.WithTimeout(context.Background(), mostPatience)
-	defer cancel()
 	users := make([]audience.UserID, len(batch))
 	for i, w := range batch {
 		users[i] = w.user
 	}
-	got, err := s.Batch(ctx, users)
-	if ctx.Err() != nil {
-		err = &audience.UnavailableError{What: "redis", RetryAfter: retryAfter, Err: err}
-	}
+	got, err := s.Batch(context.Background(), users)
 	for i, w := range batch {
 		if w.err = err; err == nil {
 			w.got = got[i]

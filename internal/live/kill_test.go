@@ -1,13 +1,16 @@
 package live_test
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -65,6 +68,45 @@ func TestRestartedClusterNode(t *testing.T) {
 	}, 20*time.Second, 50*time.Millisecond)
 	_, err = s.Get(t.Context(), "a")
 	require.ErrorIs(t, err, audience.ErrUnavailable)
+}
+
+// A Redis that is stopped keeps its connections and says nothing. A reader hears of it long before its own deadline, and
+// reads again once it goes on.
+func TestStoppedRedis(t *testing.T) {
+	t.Parallel()
+	node := startRedis(t, freePort(t))
+	s, err := live.Open(t.Context(), live.Config{Addresses: []string{node.address}}, slog.New(slog.DiscardHandler))
+	require.NoError(t, err)
+	defer func() { require.NoError(t, s.Close()) }()
+	require.NoError(t, s.Rebuild(t.Context(), 1, livetest.Members(nil)))
+	_, err = s.Get(t.Context(), "a")
+	require.NoError(t, err)
+
+	require.NoError(t, node.command.Process.Signal(syscall.SIGSTOP))
+	for name, ask := range map[string]func() error{
+		"get":   func() error { _, err := s.Get(t.Context(), "a"); return err },
+		"batch": func() error { _, err := s.Batch(t.Context(), []audience.UserID{"a", "b"}); return err },
+	} {
+		var unavailable *audience.UnavailableError
+		begin := time.Now()
+		require.ErrorAs(t, ask(), &unavailable, name)
+		require.Equal(t, "redis", unavailable.What, name)
+		require.Less(t, time.Since(begin), 2*time.Second, name)
+	}
+	require.NoError(t, node.command.Process.Signal(syscall.SIGCONT))
+	require.Eventually(t, func() bool { _, err := s.Get(t.Context(), "a"); return err == nil }, 5*time.Second, 10*time.Millisecond)
+}
+
+func TestRedisThatEvictsIsWarnedOf(t *testing.T) {
+	t.Parallel()
+	for policy, warned := range map[string]bool{"noeviction": false, "volatile-lru": false, "allkeys-lru": true} {
+		node := startRedis(t, freePort(t), "--maxmemory-policy", policy)
+		var log bytes.Buffer
+		s, err := live.Open(t.Context(), live.Config{Addresses: []string{node.address}}, slog.New(slog.NewTextHandler(&log, nil)))
+		require.NoError(t, err)
+		require.NoError(t, s.Close())
+		require.Equal(t, warned, strings.Contains(log.String(), "maxmemory-policy is="+policy), "%s: %s", policy, log.String())
+	}
 }
 
 func portOf(t *testing.T, s *server) int {

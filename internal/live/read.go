@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strconv"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -16,13 +17,22 @@ func (s *Store) Get(ctx context.Context, user audience.UserID) (audience.Members
 	return s.reads.get(ctx, s, user)
 }
 
+// longestRead is after how long Redis counts as away for a read: a server that has stopped without closing its connections
+// says nothing, and a caller is to hear of it well before its own deadline.
+const longestRead = time.Second
+
 // Batch is Get of several users, in their order, from one generation.
 func (s *Store) Batch(ctx context.Context, users []audience.UserID) ([]audience.Membership, error) {
+	reading, cancel := context.WithTimeout(ctx, longestRead)
+	defer cancel()
 	out := make([]audience.Membership, len(users))
-	err := s.inGeneration(ctx, func(g generation) error {
+	err := s.inGeneration(reading, func(g generation) error {
 		clear(out)
-		return s.read(ctx, g, users, out)
+		return s.read(reading, g, users, out)
 	})
+	if err != nil && reading.Err() != nil && ctx.Err() == nil {
+		return nil, &audience.UnavailableError{What: "redis", RetryAfter: retryAfter, Err: fmt.Errorf("no answer within %s", longestRead)}
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -63,7 +63,7 @@ func Open(ctx context.Context, c Config, log *slog.Logger) (*Store, error) {
 		prefix = "kohorta"
 	}
 	s := &Store{redis: redis.NewUniversalClient(options), keys: keys{prefix}, log: log}
-	s.checkEncoding(ctx)
+	s.checkSettings(ctx)
 	return s, nil
 }
 
@@ -78,18 +78,20 @@ func (s *Store) Ping(ctx context.Context) error {
 	return s.translate(ctx, s.redis.Ping(ctx).Err())
 }
 
-// checkEncoding warns when Redis would not keep buckets as flat lists, which costs several times the memory. Managed
-// services that forbid CONFIG are taken to keep the default, which is enough.
-func (s *Store) checkEncoding(ctx context.Context) {
+// checkSettings warns when Redis would not keep buckets as flat lists, which costs several times the memory, or would evict
+// some of them: a bucket lost is noticed, and everything built again. Managed services that forbid CONFIG are taken to keep
+// the defaults, which are right.
+func (s *Store) checkSettings(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, retryAfter)
 	defer cancel()
-	const setting = "hash-max-listpack-entries"
-	answer, err := s.redis.ConfigGet(ctx, setting).Result()
-	if err != nil {
-		return
+	const encoding, eviction = "hash-max-listpack-entries", "maxmemory-policy"
+	if is, err := s.redis.ConfigGet(ctx, encoding).Result(); err == nil {
+		if entries, err := strconv.Atoi(is[encoding]); err == nil && entries < mostUsers {
+			s.log.Warn("redis stores buckets at several times the memory", "setting", encoding, "is", entries, "want", mostUsers)
+		}
 	}
-	if entries, err := strconv.Atoi(answer[setting]); err == nil && entries < mostUsers {
-		s.log.Warn("redis stores buckets at several times the memory", "setting", setting, "is", entries, "want", mostUsers)
+	if is, err := s.redis.ConfigGet(ctx, eviction).Result(); err == nil && strings.HasPrefix(is[eviction], "allkeys") { // others spare what never expires
+		s.log.Warn("redis may evict buckets", "setting", eviction, "is", is[eviction], "want", "noeviction")
 	}
 }
 
