@@ -2,8 +2,6 @@ package main
 
 import (
 	"context"
-	"maps"
-	"slices"
 
 	"github.com/kohorta/kohorta/internal/audience"
 	"github.com/kohorta/kohorta/internal/run"
@@ -51,8 +49,8 @@ func (j jobs) Sync(ctx context.Context, target audience.Audience, approved bool)
 		for _, reason := range report.Plan.Hold {
 			task.Note("%s", reason)
 		}
-		for _, reason := range slices.Sorted(maps.Keys(report.Rejected)) {
-			task.Note("%d users rejected: %s", report.Rejected[reason], reason)
+		for _, note := range report.Notes() {
+			task.Note("%s", note)
 		}
 		if err == nil && report.Held {
 			return run.ErrHeld

@@ -244,13 +244,22 @@ func (r *round) countEnded(f *fate) {
 		return
 	}
 	o := r.report.outcomes()[f.kind]
-	if f.confirmed > 0 {
+	reason := strings.Join(f.refusals, "; ")
+	switch {
+	case f.confirmed == 0:
+		o.Rejected++
+		count(&r.report.Rejected, reason)
+	case reason != "":
 		o.Confirmed++
-		return
+		count(&r.report.Partly, reason)
+	default:
+		o.Confirmed++
 	}
-	o.Rejected++
-	if r.report.Rejected == nil {
-		r.report.Rejected = map[string]int64{}
+}
+
+func count(counts *map[string]int64, key string) {
+	if *counts == nil {
+		*counts = map[string]int64{}
 	}
-	r.report.Rejected[strings.Join(f.refusals, "; ")]++
+	(*counts)[key]++
 }

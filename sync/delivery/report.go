@@ -1,6 +1,10 @@
 package delivery
 
 import (
+	"fmt"
+	"maps"
+	"slices"
+
 	"github.com/kohorta/kohorta/sync/plan"
 )
 
@@ -13,11 +17,26 @@ type Report struct {
 	Changes   Outcome          // confirmed once the old identifiers are removed and the new ones delivered
 	Restored  Outcome          // members sent again because a removed user shares an identifier with them; not in the plan
 	Rejected  map[string]int64 // users of all four, by the platform's reason
+	Partly    map[string]int64 // confirmed users of whose identifiers the platform refused some, by its reason
 	Requests  int64            // sent to change members, repeats included
 }
 
 func (r *Report) outcomes() [kinds]*Outcome {
 	return [kinds]*Outcome{addition: &r.Additions, removal: &r.Removals, change: &r.Changes, restoral: &r.Restored}
+}
+
+// Notes say in words how many users the platform refused, and why.
+func (r *Report) Notes() (notes []string) {
+	for _, reason := range slices.Sorted(maps.Keys(r.Rejected)) {
+		notes = append(notes, fmt.Sprintf("%d users rejected: %s", r.Rejected[reason], reason))
+	}
+	for _, reason := range slices.Sorted(maps.Keys(r.Partly)) {
+		notes = append(notes, fmt.Sprintf("%d users confirmed, but some of their identifiers rejected: %s", r.Partly[reason], reason))
+	}
+	if before := r.Plan.Suppressed[plan.RejectedBefore]; before > 0 {
+		notes = append(notes, fmt.Sprintf("%d users not sent again: an earlier sync says why the platform rejected the identifiers they still have", before))
+	}
+	return notes
 }
 
 // Outcome is what became of one kind of step. Planned is the sum of the others.
