@@ -88,7 +88,7 @@ func (p *progress) show(stage string, done, total int64) {
 		if stage != p.stage {
 			fmt.Fprintln(p.out, stage)
 		}
-	case total <= 0:
+	case total <= 0 || strings.HasPrefix(stage, "waiting for "): // until when and why is told in full
 		fmt.Fprint(p.out, clearLine, shorten(stage, 2*stageWidth), " …")
 	default:
 		if stage != p.stage {
