@@ -83,7 +83,7 @@ func (v evaluation) holds(c condition) bool {
 	case member:
 		return v.history.Memberships[c.segment]
 	case sequence:
-		return v.sequence(c)
+		return v.search(c).chain(0, 0) != nil
 	default:
 		panic(fmt.Sprintf("expr: cannot evaluate the condition %T", c))
 	}

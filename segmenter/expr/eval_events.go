@@ -30,10 +30,10 @@ func (v evaluation) aggregate(a aggregate) fact {
 		return v.summary(a, events)
 	}
 	n := len(events)
-	switch a.function {
-	case count:
+	if a.function == count {
 		return numeric(float64(n))
-	case sum:
+	}
+	if a.function == sum {
 		var micros int64
 		for _, e := range events {
 			micros += e.ValueMicros
@@ -113,48 +113,4 @@ func millionths(facts []fact) float64 {
 	}
 	sum, _ := new(big.Float).SetInt(total).Float64()
 	return sum
-}
-
-// sequence tries every event for every step.
-func (v evaluation) sequence(s sequence) bool { return v.chain(s, 0, math.MinInt64) != nil }
-
-// chain finds events for the steps from the given one on, of which the one before is at the time before. It is nil when there are none.
-func (v evaluation) chain(s sequence, from int, before int64) []*audience.Event {
-	if from == len(s.steps) {
-		if v.afterwards(s, before) {
-			return []*audience.Event{}
-		}
-		return nil
-	}
-	step := s.steps[from]
-	for _, e := range slices.Backward(v.matching(step.eventMatch, s.window)) {
-		millis := e.Time.UnixMilli()
-		if from > 0 && (millis <= before || step.within > 0 && millis-before > step.within || v.between(s.window, step.without, before, millis)) {
-			continue
-		}
-		if rest := v.chain(s, from+1, millis); rest != nil {
-			return append([]*audience.Event{e}, rest...)
-		}
-	}
-	return nil
-}
-
-// afterwards says whether what must not happen after the last step has not.
-func (v evaluation) afterwards(s sequence, last int64) bool {
-	if s.wait == 0 {
-		return !v.between(s.window, s.never, last, v.atMillis+1)
-	}
-	return last+s.wait <= v.atMillis && !v.between(s.window, s.never, last, last+s.wait)
-}
-
-// between says whether there is an event that matches one of those later than the one instant and earlier than the other.
-func (v evaluation) between(w window, matches []eventMatch, after, before int64) bool {
-	for _, m := range matches {
-		for _, e := range v.matching(m, w) {
-			if millis := e.Time.UnixMilli(); millis > after && millis < before {
-				return true
-			}
-		}
-	}
-	return false
 }

@@ -156,8 +156,10 @@ func (c *composer) rfmChange(name string) string {
 		days = append(days, c.recency()+" + 1")
 	} else {
 		for _, bound := range c.rfm().Model.Recency.Bounds {
-			// it passes the bound up to that day, on which the user's id may decide
-			days = append(days, fmt.Sprint(max(bound.Value, 0)), fmt.Sprint(max(bound.Value, 0)+1))
+			if bound.Key != "" { // on that day the user's id decides
+				days = append(days, fmt.Sprint(max(bound.Value, 0)))
+			}
+			days = append(days, fmt.Sprint(max(bound.Value, 0)+1))
 		}
 	}
 	slices.Sort(days)

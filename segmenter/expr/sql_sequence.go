@@ -25,7 +25,7 @@ func (c *composer) sequence(s sequence) string {
 // waiting writes the instant at which the time is over that the sequence waits after its last step; 0 is never.
 func (c *composer) waiting(s sequence) string {
 	chain, n := c.chain(s), len(s.steps)
-	return fmt.Sprintf("if(%s[%d] > 0, %s[%d] - 1 + %d, 0)", chain, n, chain, n, s.wait)
+	return fmt.Sprintf("if(%s[%d] = 0 AND %s[%d] > 0, %s[%d] - 1 + %d, 0)", chain, n+1, chain, n, chain, n, s.wait)
 }
 
 // chain is a column: for each step the time of the event that ends a chain there, one millisecond on, 0 where there is none; then whether the
