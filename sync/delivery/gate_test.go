@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -67,7 +68,7 @@ func TestGateLetsTheMostUrgentThroughFirst(t *testing.T) {
 func TestTroubleIsOneAccountsOwn(t *testing.T) {
 	for name, test := range map[string]struct {
 		failure *destination.Error
-		most    int
+		most    int64
 		fast    bool // waiting work hears at once what is wrong
 	}{
 		"silence":       {failure: errSilence, most: 12},
@@ -78,16 +79,16 @@ func TestTroubleIsOneAccountsOwn(t *testing.T) {
 				_, sick, well, _ := accounts(t, 10)
 				ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 				defer cancel()
-				asked, refused := 0, 0
+				var asked, refused atomic.Int64
 				for range 3 { // audiences
 					go func() {
 						for ctx.Err() == nil {
 							if err := sick.turn(ctx, adding); err != nil {
-								refused++
+								refused.Add(1)
 								_ = sleep(ctx, time.Second)
 								continue
 							}
-							asked++
+							asked.Add(1)
 							sick.leave(destination.Pace{}, test.failure)
 						}
 					}()
@@ -99,8 +100,8 @@ func TestTroubleIsOneAccountsOwn(t *testing.T) {
 				}
 				require.InDelta(t, 6000, served, 2)
 				synctest.Wait()
-				require.LessOrEqual(t, asked, test.most)
-				require.Equal(t, test.fast, refused > 1000, refused)
+				require.LessOrEqual(t, asked.Load(), test.most)
+				require.Equal(t, test.fast, refused.Load() > 1000, refused.Load())
 
 				time.Sleep(6 * time.Minute) // the next probe is due, and goes well
 				require.NoError(t, sick.turn(t.Context(), adding))

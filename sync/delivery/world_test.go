@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/kohorta/kohorta/internal/audience"
@@ -40,7 +41,7 @@ type world struct {
 
 	pageUsers int // of delivery
 
-	steps   int
+	steps   atomic.Int64
 	dieAt   int // 0: never
 	forgets int // ledger writes that are done though the answer says they failed, as with a lost connection
 }
@@ -60,7 +61,8 @@ func newWorld() *world {
 
 // deliverer is a new process in the world.
 func (w *world) deliverer() *delivery.Deliverer {
-	w.steps, w.dieAt = 0, 0
+	w.steps.Store(0)
+	w.dieAt = 0
 	d := delivery.New(delivery.Deps{Ledger: w, Catalogue: w, Log: slog.New(slog.DiscardHandler),
 		Connect: func(audience.Destination) (destination.Destination, error) { return connection{w.platform, w}, nil }})
 	d.SetPageUsers(w.pageUsers)
@@ -70,7 +72,7 @@ func (w *world) deliverer() *delivery.Deliverer {
 var errDead = errors.New("the process is dead")
 
 func (w *world) step() error {
-	if w.steps++; w.dieAt > 0 && w.steps >= w.dieAt {
+	if steps := w.steps.Add(1); w.dieAt > 0 && int(steps) >= w.dieAt {
 		return errDead
 	}
 	return nil
