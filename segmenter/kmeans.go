@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 
 	"github.com/kohorta/kohorta/internal/audience"
@@ -159,15 +160,23 @@ func (s *Segmenter) kmeansPass(ctx context.Context, model kmeans.Model, source a
 	return clusters, total, err
 }
 
-// kmeansNotes says how each candidate of the training did.
+// kmeansNotes says how the training went: the candidate chosen, what muesli/kmeans made of the same users, the others in
+// one line.
 func kmeansNotes(result kmeans.Result, sampled int) []string {
 	notes := []string{fmt.Sprintf("trained on %d users, k = %d", sampled, result.K)}
+	var others []float64
 	for _, c := range result.Candidates {
-		chosen := ""
-		if c.Chosen {
-			chosen = ", chosen"
+		switch {
+		case c.Chosen:
+			notes = slices.Insert(notes, 1, fmt.Sprintf("chosen: %s, inertia %.6g", c.Source, c.Inertia))
+		case c.Source == kmeans.Muesli:
+			notes = append(notes, fmt.Sprintf("%s: inertia %.6g", c.Source, c.Inertia))
+		default:
+			others = append(others, c.Inertia)
 		}
-		notes = append(notes, fmt.Sprintf("candidate %s: inertia %.6g%s", c.Source, c.Inertia, chosen))
+	}
+	if len(others) > 0 {
+		notes = append(notes, fmt.Sprintf("%d others: inertia %.6g to %.6g", len(others), slices.Min(others), slices.Max(others)))
 	}
 	for _, silhouette := range result.Silhouettes {
 		notes = append(notes, fmt.Sprintf("silhouette of k = %d: %.4f", silhouette.K, silhouette.Value))

@@ -11,7 +11,7 @@ import (
 // Trained is what a training gave.
 type Trained struct {
 	Version audience.ModelVersion
-	Notes   []string // what people want to know: cut points, every candidate's inertia
+	Notes   []string // what people want to know: cut points, the candidates' inertia
 }
 
 // Train learns a new version of the model, scores everybody with it, and publishes it: until the last step, reads see

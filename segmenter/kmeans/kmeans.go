@@ -73,9 +73,12 @@ type Result struct {
 	Silhouettes []Silhouette // of each k that auto tried
 }
 
+// Muesli is the source of the candidate that github.com/muesli/kmeans starts.
+const Muesli = "muesli/kmeans"
+
 // Candidate is one start, refined on the sample.
 type Candidate struct {
-	Source  string  `json:"source"`  // "warm start", "kmeans++ #3", "muesli/kmeans"
+	Source  string  `json:"source"`  // "warm start", "kmeans++ #3", Muesli
 	Inertia float64 `json:"inertia"` // over the sample
 	Chosen  bool    `json:"chosen,omitempty"`
 
@@ -141,7 +144,7 @@ func makeCandidates(sample []float32, d int, cfg Config) []Candidate {
 		})
 	}
 	if cfg.K > 1 {
-		add("muesli/kmeans", clearly, func() []float32 {
+		add(Muesli, clearly, func() []float32 {
 			return muesliStart(sample, d, cfg.K, generator(cfg.Seed, streamMuesli))
 		})
 	}
