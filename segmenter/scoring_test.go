@@ -43,7 +43,7 @@ func newHouse(t testing.TB) house {
 	t.Cleanup(func() { require.NoError(t, store.Close()) })
 	projection := openLive(t, enginetest.Redis(t))
 	return house{store: store, live: projection, Segmenter: segmenter.New(segmenter.Deps{
-		Database: store, Log: store, Projection: projection, Catalogue: warehouse.Catalogue{Store: store}, Logger: log, Now: time.Now,
+		Database: store, Log: store, Projection: projection, Catalogue: warehouse.Catalogue{Store: store}, People: store, Logger: log, Now: time.Now,
 	})}
 }
 

@@ -70,6 +70,7 @@ type Deps struct {
 	Log        Log
 	Projection Projection
 	Catalogue  Catalogue
+	People     People
 	Logger     *slog.Logger
 	Now        func() time.Time
 }

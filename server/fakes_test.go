@@ -97,7 +97,7 @@ func (w *world) deps() server.Deps {
 	return server.Deps{
 		Segments: w.segments, Models: w.models, Destinations: w.destinations, Audiences: w.audiences,
 		Events: w, Profiles: w, Answers: w, Identify: identify, Segmenter: segmenter{w}, Memberships: memberships{w},
-		Members: w, History: w, Live: w, Scores: w, Check: checkDestination, Platforms: w, Planner: w, Jobs: w, Runs: runs{w},
+		Members: w, History: w, Live: w, Explainer: w, Scores: w, Check: checkDestination, Platforms: w, Planner: w, Jobs: w, Runs: runs{w},
 	}
 }
 
@@ -286,6 +286,15 @@ func (w *world) MembersAt(ctx context.Context, segment audience.Number, at time.
 			}
 		}
 	}
+}
+
+func (w *world) Explain(_ context.Context, user audience.UserID, segment audience.Segment, at time.Time) (audience.Explanation, error) {
+	x := audience.Explanation{Holds: true, At: at, Instead: "vip", Pin: &audience.Pin{Held: audience.HeldOut, Reason: "asked to stop", Actor: "crm", Time: time.Unix(3, 0)}}
+	x.Clauses = []audience.ExplainedClause{{Text: segment.Expression, Holds: true, Conditions: []audience.ExplainedCondition{{
+		Text: "x", Holds: true, Values: []audience.ExplainedValue{{Text: "count()", Value: "2", Events: []string{"e1", "e2"}}},
+	}}}}
+	x.Since = &audience.Change{Time: time.Unix(4, 0), Cause: "event"}
+	return x, w.fault
 }
 
 func (w *world) Token() string { return "fresh" }

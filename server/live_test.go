@@ -6,9 +6,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/stretchr/testify/require"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/testing/protocmp"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/kohorta/kohorta/internal/audience"
@@ -152,4 +154,24 @@ func TestMembershipOfThePast(t *testing.T) {
 		_, err := list(request)
 		requireInvalid(t, err, field)
 	}
+}
+
+func TestExplainMembership(t *testing.T) {
+	h := start(t, server.Config{})
+	h.createSegment(t, "vip", "x")
+	got, err := h.segment.ExplainMembership(t.Context(), &audiencev1.ExplainMembershipRequest{Name: "segments/vip", UserId: "u1", Time: timestamppb.New(past)})
+	require.NoError(t, err)
+	want := &audiencev1.ExplainMembershipResponse{
+		Holds: true, Instead: "segments/vip", SinceTime: timestamppb.New(time.Unix(4, 0)), SinceCause: "event", EvaluateTime: timestamppb.New(past),
+		Move: &audiencev1.DecidingMove{Reason: "asked to stop", Actor: "crm", CreateTime: timestamppb.New(time.Unix(3, 0))},
+		Clauses: []*audiencev1.ExplainedClause{{Clause: "x", Holds: true, Conditions: []*audiencev1.ExplainedCondition{{
+			Condition: "x", Holds: true, Values: []*audiencev1.ExplainedValue{{Expression: "count()", Value: "2", EventIds: []string{"e1", "e2"}}},
+		}}}},
+	}
+	require.Empty(t, cmp.Diff(want, got, protocmp.Transform()))
+
+	_, err = h.segment.ExplainMembership(t.Context(), &audiencev1.ExplainMembershipRequest{Name: "segments/none", UserId: "u1"})
+	requireStatus(t, err, codes.NotFound, audiencev1.ErrorReason_ERROR_REASON_NOT_FOUND)
+	_, err = h.segment.ExplainMembership(t.Context(), &audiencev1.ExplainMembershipRequest{Name: "segments/vip"})
+	requireInvalid(t, err, "user_id")
 }

@@ -72,6 +72,11 @@ type Segmenter interface {
 	Preview(ctx context.Context, expression string, at time.Time, sample int) (audience.Preview, error)
 }
 
+// Explainer says why a user is in a segment at an instant (zero: now), or is not.
+type Explainer interface {
+	Explain(ctx context.Context, user audience.UserID, segment audience.Segment, at time.Time) (audience.Explanation, error)
+}
+
 // Memberships answers from the projection, or with ErrUnavailable when that cannot know.
 type Memberships interface {
 	Get(ctx context.Context, user audience.UserID) (audience.Membership, error)

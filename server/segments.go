@@ -27,6 +27,7 @@ type segmentService struct {
 	members   Members
 	history   History
 	live      Live
+	explainer Explainer
 	jobs      Jobs
 	repeats   *repeats
 	directory *directory
@@ -34,7 +35,7 @@ type segmentService struct {
 
 func newSegmentService(deps Deps, repeats *repeats, writing *sync.Mutex, directory *directory) *segmentService {
 	s := &segmentService{
-		segmenter: deps.Segmenter, members: deps.Members, history: deps.History, live: deps.Live, jobs: deps.Jobs, repeats: repeats, directory: directory,
+		segmenter: deps.Segmenter, members: deps.Members, history: deps.History, live: deps.Live, explainer: deps.Explainer, jobs: deps.Jobs, repeats: repeats, directory: directory,
 	}
 	s.kind = kind[audience.Segment, *audiencev1.Segment]{
 		collection: segmentsCollection, field: "segment", idField: "segment_id", store: deps.Segments, writing: writing,

@@ -37,6 +37,7 @@ type Deps struct {
 	Members     Members
 	History     History
 	Live        Live
+	Explainer   Explainer
 	Scores      Scores
 	Check       CheckDestination
 	Platforms   Platforms

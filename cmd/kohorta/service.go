@@ -64,7 +64,8 @@ func newService(ctx context.Context, config Config, log *slog.Logger) (_ *servic
 		return nil, err
 	}
 	s.segmenter = segmenter.New(segmenter.Deps{
-		Database: s.store, Log: s.store, Projection: s.live, Catalogue: warehouse.Catalogue{Store: s.store}, Logger: log, Now: s.clock.Now,
+		Database: s.store, Log: s.store, Projection: s.live, Catalogue: warehouse.Catalogue{Store: s.store}, People: s.store,
+		Logger: log, Now: s.clock.Now,
 	})
 	store := liveStore{s.store, s.segmenter}
 	s.deliverer = delivery.New(delivery.Deps{
@@ -78,7 +79,7 @@ func newService(ctx context.Context, config Config, log *slog.Logger) (_ *servic
 		Config: server.Config{Currency: config.Currency, Grace: config.ShutdownGrace}, Log: log,
 		Segments: s.store.Segments(), Models: s.store.Models(), Destinations: s.store.Destinations(), Audiences: s.store.Audiences(),
 		Events: store, Profiles: profiles{store, s.deliverer}, Answers: s.store, Identify: identify, Segmenter: s.segmenter,
-		Memberships: s.live, Members: s.store, History: s.store, Live: s.segmenter, Scores: s.store,
+		Memberships: s.live, Members: s.store, History: s.store, Live: s.segmenter, Explainer: s.segmenter, Scores: s.store,
 		Check: s.checkDestination, Platforms: s.deliverer, Planner: planner{s.deliverer}, Jobs: jobs{s.runner, s.segmenter, s.deliverer}, Runs: s.runner,
 	})
 	return s, nil

@@ -48,6 +48,7 @@ func newUser(o *options) *cobra.Command {
 		},
 		newUserConsent(o),
 		newUserMove(o),
+		newUserExplain(o),
 	)
 	return command
 }
@@ -81,3 +82,6 @@ func newUserConsent(o *options) *cobra.Command {
 	command.Flags().BoolVar(&withdraw, "withdraw", false, "withdraw instead of grant")
 	return command
 }
+
+// segmentsOf are the segments of a membership, by id.
+func segmentsOf(m *audiencev1.Membership) string { return missing(m.GetSegments(), nil) }

@@ -52,3 +52,21 @@ func (s *Store) ChangesOf(ctx context.Context, user audience.UserID) iter.Seq2[a
 		Params: map[string]any{"user": string(user)},
 	}, scanChange)
 }
+
+// EventsOf are the events of a user, the newest first, at most limit.
+func (s *Store) EventsOf(ctx context.Context, user audience.UserID, limit int) ([]audience.Event, error) {
+	events, err := all(stream(ctx, s, audience.Query{
+		SQL: `SELECT event_id, type, time, value_micros, texts, numbers FROM events_by_user
+			WHERE user_id = {user:String} ORDER BY time DESC, event_id` + limited(limit),
+		Params: map[string]any{"user": string(user)},
+	}, func(rows driver.Rows) (audience.Event, error) {
+		event := audience.Event{User: user}
+		err := rows.Scan(&event.ID, &event.Type, &event.Time, &event.ValueMicros, &event.Texts, &event.Numbers)
+		event.Time = event.Time.UTC()
+		return event, err
+	}))
+	if err != nil {
+		return nil, fmt.Errorf("read a user's events: %w", err)
+	}
+	return events, nil
+}

@@ -884,6 +884,454 @@ func (x *ClauseCount) GetUserCount() int64 {
 	return 0
 }
 
+// ExplainMembershipRequest names a user and a segment.
+type ExplainMembershipRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The segment. Format: segments/{segment}
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// The user.
+	UserId string `protobuf:"bytes,2,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
+	// Instant to explain. Default: now. In the past, later events do not count; definitions, profile, pins and scores are
+	// those of now.
+	Time          *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=time,proto3" json:"time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExplainMembershipRequest) Reset() {
+	*x = ExplainMembershipRequest{}
+	mi := &file_audience_v1_segment_service_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExplainMembershipRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExplainMembershipRequest) ProtoMessage() {}
+
+func (x *ExplainMembershipRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_audience_v1_segment_service_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExplainMembershipRequest.ProtoReflect.Descriptor instead.
+func (*ExplainMembershipRequest) Descriptor() ([]byte, []int) {
+	return file_audience_v1_segment_service_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *ExplainMembershipRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ExplainMembershipRequest) GetUserId() string {
+	if x != nil {
+		return x.UserId
+	}
+	return ""
+}
+
+func (x *ExplainMembershipRequest) GetTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Time
+	}
+	return nil
+}
+
+// ExplainMembershipResponse says why.
+type ExplainMembershipResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Whether the user is in.
+	Member bool `protobuf:"varint,1,opt,name=member,proto3" json:"member,omitempty"`
+	// Whether the expression holds by itself.
+	Holds bool `protobuf:"varint,2,opt,name=holds,proto3" json:"holds,omitempty"`
+	// The move that decides; not set when none does.
+	Move *DecidingMove `protobuf:"bytes,3,opt,name=move,proto3" json:"move,omitempty"`
+	// Segment of the exclusive group that has the user instead; empty when there is none. Format: segments/{segment}
+	Instead string `protobuf:"bytes,4,opt,name=instead,proto3" json:"instead,omitempty"`
+	// The clauses joined by && or || at the top of the expression, in its order.
+	Clauses []*ExplainedClause `protobuf:"bytes,5,rep,name=clauses,proto3" json:"clauses,omitempty"`
+	// When the user last entered or left, until then; not set for one who never did.
+	SinceTime *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=since_time,json=sinceTime,proto3" json:"since_time,omitempty"`
+	// What caused that: a run, "event", "timer", "profile", or "move/" and its request id.
+	SinceCause string `protobuf:"bytes,7,opt,name=since_cause,json=sinceCause,proto3" json:"since_cause,omitempty"`
+	// The instant explained.
+	EvaluateTime  *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=evaluate_time,json=evaluateTime,proto3" json:"evaluate_time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExplainMembershipResponse) Reset() {
+	*x = ExplainMembershipResponse{}
+	mi := &file_audience_v1_segment_service_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExplainMembershipResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExplainMembershipResponse) ProtoMessage() {}
+
+func (x *ExplainMembershipResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_audience_v1_segment_service_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExplainMembershipResponse.ProtoReflect.Descriptor instead.
+func (*ExplainMembershipResponse) Descriptor() ([]byte, []int) {
+	return file_audience_v1_segment_service_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *ExplainMembershipResponse) GetMember() bool {
+	if x != nil {
+		return x.Member
+	}
+	return false
+}
+
+func (x *ExplainMembershipResponse) GetHolds() bool {
+	if x != nil {
+		return x.Holds
+	}
+	return false
+}
+
+func (x *ExplainMembershipResponse) GetMove() *DecidingMove {
+	if x != nil {
+		return x.Move
+	}
+	return nil
+}
+
+func (x *ExplainMembershipResponse) GetInstead() string {
+	if x != nil {
+		return x.Instead
+	}
+	return ""
+}
+
+func (x *ExplainMembershipResponse) GetClauses() []*ExplainedClause {
+	if x != nil {
+		return x.Clauses
+	}
+	return nil
+}
+
+func (x *ExplainMembershipResponse) GetSinceTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.SinceTime
+	}
+	return nil
+}
+
+func (x *ExplainMembershipResponse) GetSinceCause() string {
+	if x != nil {
+		return x.SinceCause
+	}
+	return ""
+}
+
+func (x *ExplainMembershipResponse) GetEvaluateTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.EvaluateTime
+	}
+	return nil
+}
+
+// DecidingMove is a manual override in force.
+type DecidingMove struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Whether it puts the user in; else it keeps the user out.
+	Into bool `protobuf:"varint,1,opt,name=into,proto3" json:"into,omitempty"`
+	// Why, for people.
+	Reason string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	// Who asked for it.
+	Actor string `protobuf:"bytes,3,opt,name=actor,proto3" json:"actor,omitempty"`
+	// When it was made.
+	CreateTime *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
+	// When it ends; not set: never.
+	ExpireTime    *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DecidingMove) Reset() {
+	*x = DecidingMove{}
+	mi := &file_audience_v1_segment_service_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DecidingMove) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DecidingMove) ProtoMessage() {}
+
+func (x *DecidingMove) ProtoReflect() protoreflect.Message {
+	mi := &file_audience_v1_segment_service_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DecidingMove.ProtoReflect.Descriptor instead.
+func (*DecidingMove) Descriptor() ([]byte, []int) {
+	return file_audience_v1_segment_service_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *DecidingMove) GetInto() bool {
+	if x != nil {
+		return x.Into
+	}
+	return false
+}
+
+func (x *DecidingMove) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *DecidingMove) GetActor() string {
+	if x != nil {
+		return x.Actor
+	}
+	return ""
+}
+
+func (x *DecidingMove) GetCreateTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CreateTime
+	}
+	return nil
+}
+
+func (x *DecidingMove) GetExpireTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ExpireTime
+	}
+	return nil
+}
+
+// ExplainedClause is a clause, and the conditions that it consists of.
+type ExplainedClause struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The clause, as written.
+	Clause string `protobuf:"bytes,1,opt,name=clause,proto3" json:"clause,omitempty"`
+	// Whether it holds.
+	Holds bool `protobuf:"varint,2,opt,name=holds,proto3" json:"holds,omitempty"`
+	// Its conditions, without && and ||.
+	Conditions    []*ExplainedCondition `protobuf:"bytes,3,rep,name=conditions,proto3" json:"conditions,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExplainedClause) Reset() {
+	*x = ExplainedClause{}
+	mi := &file_audience_v1_segment_service_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExplainedClause) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExplainedClause) ProtoMessage() {}
+
+func (x *ExplainedClause) ProtoReflect() protoreflect.Message {
+	mi := &file_audience_v1_segment_service_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExplainedClause.ProtoReflect.Descriptor instead.
+func (*ExplainedClause) Descriptor() ([]byte, []int) {
+	return file_audience_v1_segment_service_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *ExplainedClause) GetClause() string {
+	if x != nil {
+		return x.Clause
+	}
+	return ""
+}
+
+func (x *ExplainedClause) GetHolds() bool {
+	if x != nil {
+		return x.Holds
+	}
+	return false
+}
+
+func (x *ExplainedClause) GetConditions() []*ExplainedCondition {
+	if x != nil {
+		return x.Conditions
+	}
+	return nil
+}
+
+// ExplainedCondition is a condition, as it holds by itself: a ! before it is not part of it.
+type ExplainedCondition struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The condition.
+	Condition string `protobuf:"bytes,1,opt,name=condition,proto3" json:"condition,omitempty"`
+	// Whether it holds.
+	Holds bool `protobuf:"varint,2,opt,name=holds,proto3" json:"holds,omitempty"`
+	// What it looks at.
+	Values        []*ExplainedValue `protobuf:"bytes,3,rep,name=values,proto3" json:"values,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExplainedCondition) Reset() {
+	*x = ExplainedCondition{}
+	mi := &file_audience_v1_segment_service_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExplainedCondition) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExplainedCondition) ProtoMessage() {}
+
+func (x *ExplainedCondition) ProtoReflect() protoreflect.Message {
+	mi := &file_audience_v1_segment_service_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExplainedCondition.ProtoReflect.Descriptor instead.
+func (*ExplainedCondition) Descriptor() ([]byte, []int) {
+	return file_audience_v1_segment_service_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *ExplainedCondition) GetCondition() string {
+	if x != nil {
+		return x.Condition
+	}
+	return ""
+}
+
+func (x *ExplainedCondition) GetHolds() bool {
+	if x != nil {
+		return x.Holds
+	}
+	return false
+}
+
+func (x *ExplainedCondition) GetValues() []*ExplainedValue {
+	if x != nil {
+		return x.Values
+	}
+	return nil
+}
+
+// ExplainedValue is something that a condition looks at.
+type ExplainedValue struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What it is, e.g. count("purchase", "30d").
+	Expression string `protobuf:"bytes,1,opt,name=expression,proto3" json:"expression,omitempty"`
+	// Its value as text; "missing" when there is none.
+	Value string `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"`
+	// Ids of the newest events, or of those, that decide it; at most 5.
+	EventIds      []string `protobuf:"bytes,3,rep,name=event_ids,json=eventIds,proto3" json:"event_ids,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExplainedValue) Reset() {
+	*x = ExplainedValue{}
+	mi := &file_audience_v1_segment_service_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExplainedValue) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExplainedValue) ProtoMessage() {}
+
+func (x *ExplainedValue) ProtoReflect() protoreflect.Message {
+	mi := &file_audience_v1_segment_service_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExplainedValue.ProtoReflect.Descriptor instead.
+func (*ExplainedValue) Descriptor() ([]byte, []int) {
+	return file_audience_v1_segment_service_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *ExplainedValue) GetExpression() string {
+	if x != nil {
+		return x.Expression
+	}
+	return ""
+}
+
+func (x *ExplainedValue) GetValue() string {
+	if x != nil {
+		return x.Value
+	}
+	return ""
+}
+
+func (x *ExplainedValue) GetEventIds() []string {
+	if x != nil {
+		return x.EventIds
+	}
+	return nil
+}
+
 // EvaluateSegmentsRequest says whose membership to bring up to date.
 type EvaluateSegmentsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -897,7 +1345,7 @@ type EvaluateSegmentsRequest struct {
 
 func (x *EvaluateSegmentsRequest) Reset() {
 	*x = EvaluateSegmentsRequest{}
-	mi := &file_audience_v1_segment_service_proto_msgTypes[14]
+	mi := &file_audience_v1_segment_service_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -909,7 +1357,7 @@ func (x *EvaluateSegmentsRequest) String() string {
 func (*EvaluateSegmentsRequest) ProtoMessage() {}
 
 func (x *EvaluateSegmentsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_audience_v1_segment_service_proto_msgTypes[14]
+	mi := &file_audience_v1_segment_service_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -922,7 +1370,7 @@ func (x *EvaluateSegmentsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EvaluateSegmentsRequest.ProtoReflect.Descriptor instead.
 func (*EvaluateSegmentsRequest) Descriptor() ([]byte, []int) {
-	return file_audience_v1_segment_service_proto_rawDescGZIP(), []int{14}
+	return file_audience_v1_segment_service_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *EvaluateSegmentsRequest) GetUserIds() []string {
@@ -950,7 +1398,7 @@ type EvaluateSegmentsResponse struct {
 
 func (x *EvaluateSegmentsResponse) Reset() {
 	*x = EvaluateSegmentsResponse{}
-	mi := &file_audience_v1_segment_service_proto_msgTypes[15]
+	mi := &file_audience_v1_segment_service_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -962,7 +1410,7 @@ func (x *EvaluateSegmentsResponse) String() string {
 func (*EvaluateSegmentsResponse) ProtoMessage() {}
 
 func (x *EvaluateSegmentsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_audience_v1_segment_service_proto_msgTypes[15]
+	mi := &file_audience_v1_segment_service_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -975,7 +1423,7 @@ func (x *EvaluateSegmentsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EvaluateSegmentsResponse.ProtoReflect.Descriptor instead.
 func (*EvaluateSegmentsResponse) Descriptor() ([]byte, []int) {
-	return file_audience_v1_segment_service_proto_rawDescGZIP(), []int{15}
+	return file_audience_v1_segment_service_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *EvaluateSegmentsResponse) GetRun() *Run {
@@ -1003,7 +1451,7 @@ type ListMembersRequest struct {
 
 func (x *ListMembersRequest) Reset() {
 	*x = ListMembersRequest{}
-	mi := &file_audience_v1_segment_service_proto_msgTypes[16]
+	mi := &file_audience_v1_segment_service_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1015,7 +1463,7 @@ func (x *ListMembersRequest) String() string {
 func (*ListMembersRequest) ProtoMessage() {}
 
 func (x *ListMembersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_audience_v1_segment_service_proto_msgTypes[16]
+	mi := &file_audience_v1_segment_service_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1028,7 +1476,7 @@ func (x *ListMembersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListMembersRequest.ProtoReflect.Descriptor instead.
 func (*ListMembersRequest) Descriptor() ([]byte, []int) {
-	return file_audience_v1_segment_service_proto_rawDescGZIP(), []int{16}
+	return file_audience_v1_segment_service_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ListMembersRequest) GetName() string {
@@ -1072,7 +1520,7 @@ type ListMembersResponse struct {
 
 func (x *ListMembersResponse) Reset() {
 	*x = ListMembersResponse{}
-	mi := &file_audience_v1_segment_service_proto_msgTypes[17]
+	mi := &file_audience_v1_segment_service_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1084,7 +1532,7 @@ func (x *ListMembersResponse) String() string {
 func (*ListMembersResponse) ProtoMessage() {}
 
 func (x *ListMembersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_audience_v1_segment_service_proto_msgTypes[17]
+	mi := &file_audience_v1_segment_service_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1097,7 +1545,7 @@ func (x *ListMembersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListMembersResponse.ProtoReflect.Descriptor instead.
 func (*ListMembersResponse) Descriptor() ([]byte, []int) {
-	return file_audience_v1_segment_service_proto_rawDescGZIP(), []int{17}
+	return file_audience_v1_segment_service_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *ListMembersResponse) GetUserIds() []string {
@@ -1187,7 +1635,46 @@ const file_audience_v1_segment_service_proto_rawDesc = "" +
 	"\vClauseCount\x12\x16\n" +
 	"\x06clause\x18\x01 \x01(\tR\x06clause\x12\x1d\n" +
 	"\n" +
-	"user_count\x18\x02 \x01(\x03R\tuserCount\"S\n" +
+	"user_count\x18\x02 \x01(\x03R\tuserCount\"w\n" +
+	"\x18ExplainMembershipRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x17\n" +
+	"\auser_id\x18\x02 \x01(\tR\x06userId\x12.\n" +
+	"\x04time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\"\xe7\x02\n" +
+	"\x19ExplainMembershipResponse\x12\x16\n" +
+	"\x06member\x18\x01 \x01(\bR\x06member\x12\x14\n" +
+	"\x05holds\x18\x02 \x01(\bR\x05holds\x12-\n" +
+	"\x04move\x18\x03 \x01(\v2\x19.audience.v1.DecidingMoveR\x04move\x12\x18\n" +
+	"\ainstead\x18\x04 \x01(\tR\ainstead\x126\n" +
+	"\aclauses\x18\x05 \x03(\v2\x1c.audience.v1.ExplainedClauseR\aclauses\x129\n" +
+	"\n" +
+	"since_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\tsinceTime\x12\x1f\n" +
+	"\vsince_cause\x18\a \x01(\tR\n" +
+	"sinceCause\x12?\n" +
+	"\revaluate_time\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\fevaluateTime\"\xca\x01\n" +
+	"\fDecidingMove\x12\x12\n" +
+	"\x04into\x18\x01 \x01(\bR\x04into\x12\x16\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\x12\x14\n" +
+	"\x05actor\x18\x03 \x01(\tR\x05actor\x12;\n" +
+	"\vcreate_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"createTime\x12;\n" +
+	"\vexpire_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"expireTime\"\x80\x01\n" +
+	"\x0fExplainedClause\x12\x16\n" +
+	"\x06clause\x18\x01 \x01(\tR\x06clause\x12\x14\n" +
+	"\x05holds\x18\x02 \x01(\bR\x05holds\x12?\n" +
+	"\n" +
+	"conditions\x18\x03 \x03(\v2\x1f.audience.v1.ExplainedConditionR\n" +
+	"conditions\"}\n" +
+	"\x12ExplainedCondition\x12\x1c\n" +
+	"\tcondition\x18\x01 \x01(\tR\tcondition\x12\x14\n" +
+	"\x05holds\x18\x02 \x01(\bR\x05holds\x123\n" +
+	"\x06values\x18\x03 \x03(\v2\x1b.audience.v1.ExplainedValueR\x06values\"c\n" +
+	"\x0eExplainedValue\x12\x1e\n" +
+	"\n" +
+	"expression\x18\x01 \x01(\tR\n" +
+	"expression\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value\x12\x1b\n" +
+	"\tevent_ids\x18\x03 \x03(\tR\beventIds\"S\n" +
 	"\x17EvaluateSegmentsRequest\x12\x19\n" +
 	"\buser_ids\x18\x01 \x03(\tR\auserIds\x12\x1d\n" +
 	"\n" +
@@ -1201,7 +1688,7 @@ const file_audience_v1_segment_service_proto_rawDesc = "" +
 	"\x04time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\"H\n" +
 	"\x13ListMembersResponse\x12\x19\n" +
 	"\buser_ids\x18\x01 \x03(\tR\auserIds\x12\x16\n" +
-	"\x06cursor\x18\x02 \x01(\tR\x06cursor2\xe0\x05\n" +
+	"\x06cursor\x18\x02 \x01(\tR\x06cursor2\xc9\x06\n" +
 	"\x0eSegmentService\x12V\n" +
 	"\rCreateSegment\x12!.audience.v1.CreateSegmentRequest\x1a\".audience.v1.CreateSegmentResponse\x12R\n" +
 	"\n" +
@@ -1209,7 +1696,8 @@ const file_audience_v1_segment_service_proto_rawDesc = "" +
 	"\fListSegments\x12 .audience.v1.ListSegmentsRequest\x1a!.audience.v1.ListSegmentsResponse\"\x03\x90\x02\x01\x12V\n" +
 	"\rUpdateSegment\x12!.audience.v1.UpdateSegmentRequest\x1a\".audience.v1.UpdateSegmentResponse\x12V\n" +
 	"\rDeleteSegment\x12!.audience.v1.DeleteSegmentRequest\x1a\".audience.v1.DeleteSegmentResponse\x12^\n" +
-	"\x0ePreviewSegment\x12\".audience.v1.PreviewSegmentRequest\x1a#.audience.v1.PreviewSegmentResponse\"\x03\x90\x02\x01\x12_\n" +
+	"\x0ePreviewSegment\x12\".audience.v1.PreviewSegmentRequest\x1a#.audience.v1.PreviewSegmentResponse\"\x03\x90\x02\x01\x12g\n" +
+	"\x11ExplainMembership\x12%.audience.v1.ExplainMembershipRequest\x1a&.audience.v1.ExplainMembershipResponse\"\x03\x90\x02\x01\x12_\n" +
 	"\x10EvaluateSegments\x12$.audience.v1.EvaluateSegmentsRequest\x1a%.audience.v1.EvaluateSegmentsResponse\x12W\n" +
 	"\vListMembers\x12\x1f.audience.v1.ListMembersRequest\x1a .audience.v1.ListMembersResponse\"\x03\x90\x02\x010\x01B9Z7github.com/kohorta/kohorta/proto/audience/v1;audiencev1b\x06proto3"
 
@@ -1225,66 +1713,83 @@ func file_audience_v1_segment_service_proto_rawDescGZIP() []byte {
 	return file_audience_v1_segment_service_proto_rawDescData
 }
 
-var file_audience_v1_segment_service_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
+var file_audience_v1_segment_service_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
 var file_audience_v1_segment_service_proto_goTypes = []any{
-	(*Segment)(nil),                  // 0: audience.v1.Segment
-	(*CreateSegmentRequest)(nil),     // 1: audience.v1.CreateSegmentRequest
-	(*CreateSegmentResponse)(nil),    // 2: audience.v1.CreateSegmentResponse
-	(*GetSegmentRequest)(nil),        // 3: audience.v1.GetSegmentRequest
-	(*GetSegmentResponse)(nil),       // 4: audience.v1.GetSegmentResponse
-	(*ListSegmentsRequest)(nil),      // 5: audience.v1.ListSegmentsRequest
-	(*ListSegmentsResponse)(nil),     // 6: audience.v1.ListSegmentsResponse
-	(*UpdateSegmentRequest)(nil),     // 7: audience.v1.UpdateSegmentRequest
-	(*UpdateSegmentResponse)(nil),    // 8: audience.v1.UpdateSegmentResponse
-	(*DeleteSegmentRequest)(nil),     // 9: audience.v1.DeleteSegmentRequest
-	(*DeleteSegmentResponse)(nil),    // 10: audience.v1.DeleteSegmentResponse
-	(*PreviewSegmentRequest)(nil),    // 11: audience.v1.PreviewSegmentRequest
-	(*PreviewSegmentResponse)(nil),   // 12: audience.v1.PreviewSegmentResponse
-	(*ClauseCount)(nil),              // 13: audience.v1.ClauseCount
-	(*EvaluateSegmentsRequest)(nil),  // 14: audience.v1.EvaluateSegmentsRequest
-	(*EvaluateSegmentsResponse)(nil), // 15: audience.v1.EvaluateSegmentsResponse
-	(*ListMembersRequest)(nil),       // 16: audience.v1.ListMembersRequest
-	(*ListMembersResponse)(nil),      // 17: audience.v1.ListMembersResponse
-	(*timestamppb.Timestamp)(nil),    // 18: google.protobuf.Timestamp
-	(*fieldmaskpb.FieldMask)(nil),    // 19: google.protobuf.FieldMask
-	(*Run)(nil),                      // 20: audience.v1.Run
+	(*Segment)(nil),                   // 0: audience.v1.Segment
+	(*CreateSegmentRequest)(nil),      // 1: audience.v1.CreateSegmentRequest
+	(*CreateSegmentResponse)(nil),     // 2: audience.v1.CreateSegmentResponse
+	(*GetSegmentRequest)(nil),         // 3: audience.v1.GetSegmentRequest
+	(*GetSegmentResponse)(nil),        // 4: audience.v1.GetSegmentResponse
+	(*ListSegmentsRequest)(nil),       // 5: audience.v1.ListSegmentsRequest
+	(*ListSegmentsResponse)(nil),      // 6: audience.v1.ListSegmentsResponse
+	(*UpdateSegmentRequest)(nil),      // 7: audience.v1.UpdateSegmentRequest
+	(*UpdateSegmentResponse)(nil),     // 8: audience.v1.UpdateSegmentResponse
+	(*DeleteSegmentRequest)(nil),      // 9: audience.v1.DeleteSegmentRequest
+	(*DeleteSegmentResponse)(nil),     // 10: audience.v1.DeleteSegmentResponse
+	(*PreviewSegmentRequest)(nil),     // 11: audience.v1.PreviewSegmentRequest
+	(*PreviewSegmentResponse)(nil),    // 12: audience.v1.PreviewSegmentResponse
+	(*ClauseCount)(nil),               // 13: audience.v1.ClauseCount
+	(*ExplainMembershipRequest)(nil),  // 14: audience.v1.ExplainMembershipRequest
+	(*ExplainMembershipResponse)(nil), // 15: audience.v1.ExplainMembershipResponse
+	(*DecidingMove)(nil),              // 16: audience.v1.DecidingMove
+	(*ExplainedClause)(nil),           // 17: audience.v1.ExplainedClause
+	(*ExplainedCondition)(nil),        // 18: audience.v1.ExplainedCondition
+	(*ExplainedValue)(nil),            // 19: audience.v1.ExplainedValue
+	(*EvaluateSegmentsRequest)(nil),   // 20: audience.v1.EvaluateSegmentsRequest
+	(*EvaluateSegmentsResponse)(nil),  // 21: audience.v1.EvaluateSegmentsResponse
+	(*ListMembersRequest)(nil),        // 22: audience.v1.ListMembersRequest
+	(*ListMembersResponse)(nil),       // 23: audience.v1.ListMembersResponse
+	(*timestamppb.Timestamp)(nil),     // 24: google.protobuf.Timestamp
+	(*fieldmaskpb.FieldMask)(nil),     // 25: google.protobuf.FieldMask
+	(*Run)(nil),                       // 26: audience.v1.Run
 }
 var file_audience_v1_segment_service_proto_depIdxs = []int32{
-	18, // 0: audience.v1.Segment.create_time:type_name -> google.protobuf.Timestamp
-	18, // 1: audience.v1.Segment.update_time:type_name -> google.protobuf.Timestamp
+	24, // 0: audience.v1.Segment.create_time:type_name -> google.protobuf.Timestamp
+	24, // 1: audience.v1.Segment.update_time:type_name -> google.protobuf.Timestamp
 	0,  // 2: audience.v1.CreateSegmentRequest.segment:type_name -> audience.v1.Segment
 	0,  // 3: audience.v1.CreateSegmentResponse.segment:type_name -> audience.v1.Segment
 	0,  // 4: audience.v1.GetSegmentResponse.segment:type_name -> audience.v1.Segment
 	0,  // 5: audience.v1.ListSegmentsResponse.segments:type_name -> audience.v1.Segment
 	0,  // 6: audience.v1.UpdateSegmentRequest.segment:type_name -> audience.v1.Segment
-	19, // 7: audience.v1.UpdateSegmentRequest.update_mask:type_name -> google.protobuf.FieldMask
+	25, // 7: audience.v1.UpdateSegmentRequest.update_mask:type_name -> google.protobuf.FieldMask
 	0,  // 8: audience.v1.UpdateSegmentResponse.segment:type_name -> audience.v1.Segment
-	18, // 9: audience.v1.PreviewSegmentRequest.evaluate_time:type_name -> google.protobuf.Timestamp
+	24, // 9: audience.v1.PreviewSegmentRequest.evaluate_time:type_name -> google.protobuf.Timestamp
 	13, // 10: audience.v1.PreviewSegmentResponse.clauses:type_name -> audience.v1.ClauseCount
-	18, // 11: audience.v1.PreviewSegmentResponse.evaluate_time:type_name -> google.protobuf.Timestamp
-	20, // 12: audience.v1.EvaluateSegmentsResponse.run:type_name -> audience.v1.Run
-	18, // 13: audience.v1.ListMembersRequest.time:type_name -> google.protobuf.Timestamp
-	1,  // 14: audience.v1.SegmentService.CreateSegment:input_type -> audience.v1.CreateSegmentRequest
-	3,  // 15: audience.v1.SegmentService.GetSegment:input_type -> audience.v1.GetSegmentRequest
-	5,  // 16: audience.v1.SegmentService.ListSegments:input_type -> audience.v1.ListSegmentsRequest
-	7,  // 17: audience.v1.SegmentService.UpdateSegment:input_type -> audience.v1.UpdateSegmentRequest
-	9,  // 18: audience.v1.SegmentService.DeleteSegment:input_type -> audience.v1.DeleteSegmentRequest
-	11, // 19: audience.v1.SegmentService.PreviewSegment:input_type -> audience.v1.PreviewSegmentRequest
-	14, // 20: audience.v1.SegmentService.EvaluateSegments:input_type -> audience.v1.EvaluateSegmentsRequest
-	16, // 21: audience.v1.SegmentService.ListMembers:input_type -> audience.v1.ListMembersRequest
-	2,  // 22: audience.v1.SegmentService.CreateSegment:output_type -> audience.v1.CreateSegmentResponse
-	4,  // 23: audience.v1.SegmentService.GetSegment:output_type -> audience.v1.GetSegmentResponse
-	6,  // 24: audience.v1.SegmentService.ListSegments:output_type -> audience.v1.ListSegmentsResponse
-	8,  // 25: audience.v1.SegmentService.UpdateSegment:output_type -> audience.v1.UpdateSegmentResponse
-	10, // 26: audience.v1.SegmentService.DeleteSegment:output_type -> audience.v1.DeleteSegmentResponse
-	12, // 27: audience.v1.SegmentService.PreviewSegment:output_type -> audience.v1.PreviewSegmentResponse
-	15, // 28: audience.v1.SegmentService.EvaluateSegments:output_type -> audience.v1.EvaluateSegmentsResponse
-	17, // 29: audience.v1.SegmentService.ListMembers:output_type -> audience.v1.ListMembersResponse
-	22, // [22:30] is the sub-list for method output_type
-	14, // [14:22] is the sub-list for method input_type
-	14, // [14:14] is the sub-list for extension type_name
-	14, // [14:14] is the sub-list for extension extendee
-	0,  // [0:14] is the sub-list for field type_name
+	24, // 11: audience.v1.PreviewSegmentResponse.evaluate_time:type_name -> google.protobuf.Timestamp
+	24, // 12: audience.v1.ExplainMembershipRequest.time:type_name -> google.protobuf.Timestamp
+	16, // 13: audience.v1.ExplainMembershipResponse.move:type_name -> audience.v1.DecidingMove
+	17, // 14: audience.v1.ExplainMembershipResponse.clauses:type_name -> audience.v1.ExplainedClause
+	24, // 15: audience.v1.ExplainMembershipResponse.since_time:type_name -> google.protobuf.Timestamp
+	24, // 16: audience.v1.ExplainMembershipResponse.evaluate_time:type_name -> google.protobuf.Timestamp
+	24, // 17: audience.v1.DecidingMove.create_time:type_name -> google.protobuf.Timestamp
+	24, // 18: audience.v1.DecidingMove.expire_time:type_name -> google.protobuf.Timestamp
+	18, // 19: audience.v1.ExplainedClause.conditions:type_name -> audience.v1.ExplainedCondition
+	19, // 20: audience.v1.ExplainedCondition.values:type_name -> audience.v1.ExplainedValue
+	26, // 21: audience.v1.EvaluateSegmentsResponse.run:type_name -> audience.v1.Run
+	24, // 22: audience.v1.ListMembersRequest.time:type_name -> google.protobuf.Timestamp
+	1,  // 23: audience.v1.SegmentService.CreateSegment:input_type -> audience.v1.CreateSegmentRequest
+	3,  // 24: audience.v1.SegmentService.GetSegment:input_type -> audience.v1.GetSegmentRequest
+	5,  // 25: audience.v1.SegmentService.ListSegments:input_type -> audience.v1.ListSegmentsRequest
+	7,  // 26: audience.v1.SegmentService.UpdateSegment:input_type -> audience.v1.UpdateSegmentRequest
+	9,  // 27: audience.v1.SegmentService.DeleteSegment:input_type -> audience.v1.DeleteSegmentRequest
+	11, // 28: audience.v1.SegmentService.PreviewSegment:input_type -> audience.v1.PreviewSegmentRequest
+	14, // 29: audience.v1.SegmentService.ExplainMembership:input_type -> audience.v1.ExplainMembershipRequest
+	20, // 30: audience.v1.SegmentService.EvaluateSegments:input_type -> audience.v1.EvaluateSegmentsRequest
+	22, // 31: audience.v1.SegmentService.ListMembers:input_type -> audience.v1.ListMembersRequest
+	2,  // 32: audience.v1.SegmentService.CreateSegment:output_type -> audience.v1.CreateSegmentResponse
+	4,  // 33: audience.v1.SegmentService.GetSegment:output_type -> audience.v1.GetSegmentResponse
+	6,  // 34: audience.v1.SegmentService.ListSegments:output_type -> audience.v1.ListSegmentsResponse
+	8,  // 35: audience.v1.SegmentService.UpdateSegment:output_type -> audience.v1.UpdateSegmentResponse
+	10, // 36: audience.v1.SegmentService.DeleteSegment:output_type -> audience.v1.DeleteSegmentResponse
+	12, // 37: audience.v1.SegmentService.PreviewSegment:output_type -> audience.v1.PreviewSegmentResponse
+	15, // 38: audience.v1.SegmentService.ExplainMembership:output_type -> audience.v1.ExplainMembershipResponse
+	21, // 39: audience.v1.SegmentService.EvaluateSegments:output_type -> audience.v1.EvaluateSegmentsResponse
+	23, // 40: audience.v1.SegmentService.ListMembers:output_type -> audience.v1.ListMembersResponse
+	32, // [32:41] is the sub-list for method output_type
+	23, // [23:32] is the sub-list for method input_type
+	23, // [23:23] is the sub-list for extension type_name
+	23, // [23:23] is the sub-list for extension extendee
+	0,  // [0:23] is the sub-list for field type_name
 }
 
 func init() { file_audience_v1_segment_service_proto_init() }
@@ -1300,7 +1805,7 @@ func file_audience_v1_segment_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_audience_v1_segment_service_proto_rawDesc), len(file_audience_v1_segment_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   18,
+			NumMessages:   24,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -19,14 +19,15 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	SegmentService_CreateSegment_FullMethodName    = "/audience.v1.SegmentService/CreateSegment"
-	SegmentService_GetSegment_FullMethodName       = "/audience.v1.SegmentService/GetSegment"
-	SegmentService_ListSegments_FullMethodName     = "/audience.v1.SegmentService/ListSegments"
-	SegmentService_UpdateSegment_FullMethodName    = "/audience.v1.SegmentService/UpdateSegment"
-	SegmentService_DeleteSegment_FullMethodName    = "/audience.v1.SegmentService/DeleteSegment"
-	SegmentService_PreviewSegment_FullMethodName   = "/audience.v1.SegmentService/PreviewSegment"
-	SegmentService_EvaluateSegments_FullMethodName = "/audience.v1.SegmentService/EvaluateSegments"
-	SegmentService_ListMembers_FullMethodName      = "/audience.v1.SegmentService/ListMembers"
+	SegmentService_CreateSegment_FullMethodName     = "/audience.v1.SegmentService/CreateSegment"
+	SegmentService_GetSegment_FullMethodName        = "/audience.v1.SegmentService/GetSegment"
+	SegmentService_ListSegments_FullMethodName      = "/audience.v1.SegmentService/ListSegments"
+	SegmentService_UpdateSegment_FullMethodName     = "/audience.v1.SegmentService/UpdateSegment"
+	SegmentService_DeleteSegment_FullMethodName     = "/audience.v1.SegmentService/DeleteSegment"
+	SegmentService_PreviewSegment_FullMethodName    = "/audience.v1.SegmentService/PreviewSegment"
+	SegmentService_ExplainMembership_FullMethodName = "/audience.v1.SegmentService/ExplainMembership"
+	SegmentService_EvaluateSegments_FullMethodName  = "/audience.v1.SegmentService/EvaluateSegments"
+	SegmentService_ListMembers_FullMethodName       = "/audience.v1.SegmentService/ListMembers"
 )
 
 // SegmentServiceClient is the client API for SegmentService service.
@@ -47,6 +48,9 @@ type SegmentServiceClient interface {
 	DeleteSegment(ctx context.Context, in *DeleteSegmentRequest, opts ...grpc.CallOption) (*DeleteSegmentResponse, error)
 	// PreviewSegment says whom an expression would take in now, and changes nothing.
 	PreviewSegment(ctx context.Context, in *PreviewSegmentRequest, opts ...grpc.CallOption) (*PreviewSegmentResponse, error)
+	// ExplainMembership says why a user is in a segment, or is not: clause by clause, with the values and the events that
+	// decide, since when, and by which change.
+	ExplainMembership(ctx context.Context, in *ExplainMembershipRequest, opts ...grpc.CallOption) (*ExplainMembershipResponse, error)
 	// EvaluateSegments brings the members of all segments up to date. It answers at once, with the run to watch.
 	EvaluateSegments(ctx context.Context, in *EvaluateSegmentsRequest, opts ...grpc.CallOption) (*EvaluateSegmentsResponse, error)
 	// ListMembers streams the members of a segment by user id. A stream that broke goes on from its last cursor.
@@ -121,6 +125,16 @@ func (c *segmentServiceClient) PreviewSegment(ctx context.Context, in *PreviewSe
 	return out, nil
 }
 
+func (c *segmentServiceClient) ExplainMembership(ctx context.Context, in *ExplainMembershipRequest, opts ...grpc.CallOption) (*ExplainMembershipResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ExplainMembershipResponse)
+	err := c.cc.Invoke(ctx, SegmentService_ExplainMembership_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *segmentServiceClient) EvaluateSegments(ctx context.Context, in *EvaluateSegmentsRequest, opts ...grpc.CallOption) (*EvaluateSegmentsResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(EvaluateSegmentsResponse)
@@ -168,6 +182,9 @@ type SegmentServiceServer interface {
 	DeleteSegment(context.Context, *DeleteSegmentRequest) (*DeleteSegmentResponse, error)
 	// PreviewSegment says whom an expression would take in now, and changes nothing.
 	PreviewSegment(context.Context, *PreviewSegmentRequest) (*PreviewSegmentResponse, error)
+	// ExplainMembership says why a user is in a segment, or is not: clause by clause, with the values and the events that
+	// decide, since when, and by which change.
+	ExplainMembership(context.Context, *ExplainMembershipRequest) (*ExplainMembershipResponse, error)
 	// EvaluateSegments brings the members of all segments up to date. It answers at once, with the run to watch.
 	EvaluateSegments(context.Context, *EvaluateSegmentsRequest) (*EvaluateSegmentsResponse, error)
 	// ListMembers streams the members of a segment by user id. A stream that broke goes on from its last cursor.
@@ -199,6 +216,9 @@ func (UnimplementedSegmentServiceServer) DeleteSegment(context.Context, *DeleteS
 }
 func (UnimplementedSegmentServiceServer) PreviewSegment(context.Context, *PreviewSegmentRequest) (*PreviewSegmentResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method PreviewSegment not implemented")
+}
+func (UnimplementedSegmentServiceServer) ExplainMembership(context.Context, *ExplainMembershipRequest) (*ExplainMembershipResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ExplainMembership not implemented")
 }
 func (UnimplementedSegmentServiceServer) EvaluateSegments(context.Context, *EvaluateSegmentsRequest) (*EvaluateSegmentsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method EvaluateSegments not implemented")
@@ -335,6 +355,24 @@ func _SegmentService_PreviewSegment_Handler(srv interface{}, ctx context.Context
 	return interceptor(ctx, in, info, handler)
 }
 
+func _SegmentService_ExplainMembership_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ExplainMembershipRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(SegmentServiceServer).ExplainMembership(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: SegmentService_ExplainMembership_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(SegmentServiceServer).ExplainMembership(ctx, req.(*ExplainMembershipRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _SegmentService_EvaluateSegments_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(EvaluateSegmentsRequest)
 	if err := dec(in); err != nil {
@@ -394,6 +432,10 @@ var SegmentService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "PreviewSegment",
 			Handler:    _SegmentService_PreviewSegment_Handler,
+		},
+		{
+			MethodName: "ExplainMembership",
+			Handler:    _SegmentService_ExplainMembership_Handler,
 		},
 		{
 			MethodName: "EvaluateSegments",

@@ -1,0 +1,100 @@
+package segmenter
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"slices"
+	"time"
+
+	"github.com/kohorta/kohorta/internal/audience"
+	"github.com/kohorta/kohorta/segmenter/expr"
+)
+
+// People is what is on record of single users.
+type People interface {
+	// EventsOf are the events of a user, the newest first, at most limit.
+	EventsOf(ctx context.Context, user audience.UserID, limit int) ([]audience.Event, error)
+	GetProfile(ctx context.Context, user audience.UserID) (audience.Profile, error) // ErrNotFound without one
+	Pins(ctx context.Context, user audience.UserID) ([]audience.Pin, error)
+	Score(ctx context.Context, model audience.Number, version uint32, user audience.UserID) (audience.Score, error) // ErrNotFound without one
+	ChangesOf(ctx context.Context, user audience.UserID) iter.Seq2[audience.Change, error]                          // the newest first
+}
+
+// maxExplainedHistory bounds the events an explanation reads.
+const maxExplainedHistory = 100_000
+
+// Explain says why a user is in a segment at an instant (zero: now), or is not, clause by clause with the values and the
+// events that decide. In the past, later events do not count; definitions, profile, pins and scores are those of now.
+func (s *Segmenter) Explain(ctx context.Context, user audience.UserID, segment audience.Segment, at time.Time) (audience.Explanation, error) {
+	if segment.Disabled {
+		return audience.Explanation{}, fmt.Errorf("segments/%s is disabled, so nobody is in it: %w", segment.ID, audience.ErrPrecondition)
+	}
+	if at.IsZero() {
+		at = s.Now()
+	}
+	d, err := s.definitions(ctx)
+	if err != nil {
+		return audience.Explanation{}, err
+	}
+	history, err := s.historyOf(ctx, user, d.scores)
+	if err != nil {
+		return audience.Explanation{}, fmt.Errorf("read what is known of the user: %w", err)
+	}
+	found := d.program.Explain(segment.ID, history, at)
+	explanation := audience.Explanation{Member: found.Member, Holds: found.Holds, Pin: found.Pin, Instead: found.Instead, At: at}
+	for _, clause := range found.Clauses {
+		explained := audience.ExplainedClause{Text: clause.Text, Holds: clause.Holds}
+		for _, condition := range clause.Conditions {
+			of := audience.ExplainedCondition{Text: condition.Text, Holds: condition.Holds}
+			for _, value := range condition.Values {
+				of.Values = append(of.Values, audience.ExplainedValue(value))
+			}
+			explained.Conditions = append(explained.Conditions, of)
+		}
+		explanation.Clauses = append(explanation.Clauses, explained)
+	}
+	explanation.Since, err = s.sinceWhen(ctx, user, segment.Number, at)
+	return explanation, err
+}
+
+// historyOf is all that is on record of a user.
+func (s *Segmenter) historyOf(ctx context.Context, user audience.UserID, models []expr.Scores) (expr.History, error) {
+	history := expr.History{User: user, Scores: map[audience.ModelID]audience.Score{}}
+	var err error
+	if history.Events, err = s.People.EventsOf(ctx, user, maxExplainedHistory); err != nil {
+		return history, err
+	}
+	if history.Profile, err = s.People.GetProfile(ctx, user); err != nil && !errors.Is(err, audience.ErrNotFound) {
+		return history, err
+	}
+	if history.Pins, err = s.People.Pins(ctx, user); err != nil {
+		return history, err
+	}
+	for _, model := range models {
+		if model.Kind != audience.ModelKMeans || model.Version == 0 {
+			continue
+		}
+		switch score, err := s.People.Score(ctx, model.Number, model.Version, user); {
+		case err == nil:
+			history.Scores[model.Model] = score
+		case !errors.Is(err, audience.ErrNotFound):
+			return history, err
+		}
+	}
+	return history, nil
+}
+
+// sinceWhen is the newest change, until the instant, by which the user entered or left the segment.
+func (s *Segmenter) sinceWhen(ctx context.Context, user audience.UserID, segment audience.Number, at time.Time) (*audience.Change, error) {
+	for change, err := range s.People.ChangesOf(ctx, user) {
+		if err != nil {
+			return nil, fmt.Errorf("read the user's changes: %w", err)
+		}
+		if !change.Time.After(at) && (slices.Contains(change.Entered, segment) || slices.Contains(change.Left, segment)) {
+			return &change, nil
+		}
+	}
+	return nil, nil
+}
