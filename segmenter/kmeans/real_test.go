@@ -28,8 +28,8 @@ type reference struct {
 	Inertia  float64 `json:"inertia"`
 }
 
-// Log RFM of real orders, k = 2 to 10, within 0.5 % of the best inertia known.
-func TestInertiaOfRealOrders(t *testing.T) {
+// Log RFM of real orders, k = 2 to 10, within 0.5 % of the best inertia known; of the larger set all k only with KOHORTA_SOAK.
+func TestInertiaLawOfRealOrders(t *testing.T) {
 	const path = "testdata/references.json"
 	var references []reference
 	if !*update {
@@ -39,7 +39,11 @@ func TestInertiaOfRealOrders(t *testing.T) {
 	}
 	for _, set := range []dataSet{cdnow, onlineRetail} {
 		users, values := table(t, set.purchases(t), set.asOf)
-		for k := 2; k <= 10; k++ {
+		step := 1
+		if set.file == onlineRetail.file && !*update && os.Getenv("KOHORTA_SOAK") == "" {
+			step = 4
+		}
+		for k := 2; k <= 10; k += step {
 			if *update {
 				best := kmeans.Config{K: k, Restarts: 1000, Seed: 20_000, Tolerance: 1e-7, MaxIterations: 10_000}
 				_, r, err := kmeans.Train(values, features, best, nil)
@@ -70,7 +74,7 @@ func TestLabelsSurviveRetraining(t *testing.T) {
 	purchases := onlineRetail.purchases(t)
 	usersBefore, valuesBefore := table(t, purchases, onlineRetail.asOf.Add(-24*time.Hour))
 	usersAfter, valuesAfter := table(t, purchases, onlineRetail.asOf)
-	for _, k := range []int{2, 5, 8} {
+	for _, k := range []int{2, 6} {
 		t.Run(fmt.Sprintf("k=%d", k), func(t *testing.T) {
 			before, _, err := kmeans.Train(valuesBefore, features, kmeans.Config{K: k, Seed: 1}, nil)
 			require.NoError(t, err)
