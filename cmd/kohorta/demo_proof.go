@@ -63,21 +63,26 @@ func (s *story) newEvents(ctx context.Context) error {
 	}); err != nil {
 		return err
 	}
-	s.show.say("three customers buy again, and a read right behind the events sees it; %s, a champion, withdraws consent", s.people[withdraws].user)
+	s.show.say("three customers buy again, and a read right behind the events sees it;")
+	s.show.say("%s, a champion, withdraws consent", s.people[withdraws].user)
 	var rows [][]string
 	for i := range moving {
-		rows = append(rows, []string{moving[i], segmentsOf(before.GetMemberships()[i]), segmentsOf(after.GetMemberships()[i])})
+		was, is := before.GetMemberships()[i].GetSegments(), after.GetMemberships()[i].GetSegments()
+		rows = append(rows, []string{moving[i], missing(was, is), missing(is, was)})
 	}
-	s.show.table([]string{"customer", "was in", "is in, read from Redis"}, rows)
+	s.show.table([]string{"customer", "has left", "has entered, as read from Redis"}, rows)
 	return nil
 }
 
-func segmentsOf(m *audiencev1.Membership) string {
-	names := make([]string, len(m.GetSegments()))
-	for i, name := range m.GetSegments() {
-		names[i] = strings.TrimPrefix(name, "segments/")
+// missing are the segments of one list that another has not, by id.
+func missing(from, in []string) string {
+	var ids []string
+	for _, name := range from {
+		if !slices.Contains(in, name) {
+			ids = append(ids, strings.TrimPrefix(name, "segments/"))
+		}
 	}
-	return strings.Join(names, ", ")
+	return strings.Join(ids, ", ")
 }
 
 // members lists a segment.

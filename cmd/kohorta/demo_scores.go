@@ -38,7 +38,7 @@ func (s *story) trainRFM(ctx context.Context) error {
 		revenue += r.GetMonetaryMicros()
 	}
 
-	s.show.say("customers by recency score (down, 5 = bought lately) and frequency score (across, 5 = most orders):")
+	s.show.say("customers by recency score (down, 5 = lately) and frequency score (across, 5 = most orders):")
 	s.show.heat(grid)
 	names := make([]string, 0, len(segments))
 	for name := range segments {

@@ -116,7 +116,8 @@ func (s *stage) explore(dir string) {
 		"bin/kohorta serve --config " + filepath.Join(dir, demoMark),
 		"bin/kohorta segment list",
 		"bin/kohorta segment preview 'rfm.r >= 4 && count(\"purchase\", \"all\") >= 10'",
-		`go tool -modfile=internal/tools/go.mod grpcurl -plaintext -d '{"name":"segments/champions"}' ` + demoPort + " audience.v1.SegmentService/ListMembers",
+		`go tool -modfile=internal/tools/go.mod grpcurl -plaintext -d '{"name":"segments/champions"}' \`,
+		"  " + demoPort + " audience.v1.SegmentService/ListMembers",
 	} {
 		s.say("%s", line)
 	}

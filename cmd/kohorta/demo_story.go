@@ -119,9 +119,10 @@ func (s *story) introduce(ctx context.Context) error {
 			return fmt.Errorf("%d profiles were refused", response.GetInvalidCount())
 		}
 	}
-	s.show.say("%s customers. The orders name none of them, so e-mails and phones are made up from the customer id, always the same:", thousands(int64(len(s.people))))
-	s.show.say("%s with an e-mail, %s with a phone, %s with neither, %s without consent; hashed at the door, never stored in the clear",
+	s.show.say("%s customers. The orders name none of them: e-mails and phones are made up from the customer id,", thousands(int64(len(s.people))))
+	s.show.say("always the same. %s with an e-mail, %s with a phone, %s with neither, %s without consent;",
 		thousands(counts["email"]), thousands(counts["phone"]), thousands(counts["neither"]), thousands(counts["no consent"]))
+	s.show.say("hashed at the door, never stored in the clear")
 	return nil
 }
 
@@ -183,12 +184,15 @@ func (s *story) evaluate(ctx context.Context) error {
 	}
 	var rows [][]string
 	for _, segment := range list.GetSegments() {
-		rows = append(rows, []string{segment.GetTitle(), thousands(segment.GetMemberCount()), segment.GetExpression()})
+		rows = append(rows, []string{shorten(segment.GetTitle(), 24), thousands(segment.GetMemberCount()), shorten(segment.GetExpression(), 60)})
 	}
 	s.show.table([]string{"segment", "members", "expression"}, rows, 1)
 	s.show.say("%s of %s customers are in at least one segment", thousands(run.GetCounts()["changed"]), thousands(int64(len(s.people))))
 	return nil
 }
+
+// lacking makes of a reason for not being sent what the user lacks.
+var lacking = strings.NewReplacer("no_", "", "unidentifiable", "identifier", "_", " ")
 
 // syncAll plans and syncs every audience.
 func (s *story) syncAll(ctx context.Context) error {
@@ -209,17 +213,21 @@ func (s *story) syncAll(ctx context.Context) error {
 		}
 		var left []string
 		for _, reason := range slices.Sorted(maps.Keys(plan.GetPlan().GetSuppressedCounts())) {
-			left = append(left, fmt.Sprintf("%s %s", thousands(plan.GetPlan().GetSuppressedCounts()[reason]), strings.ReplaceAll(reason, "_", " ")))
+			left = append(left, thousands(plan.GetPlan().GetSuppressedCounts()[reason])+" "+lacking.Replace(reason))
 		}
 		counts := run.GetCounts()
+		result := fmt.Sprintf("%.1f s", run.GetEndTime().AsTime().Sub(run.GetCreateTime().AsTime()).Seconds())
+		if run.GetState() != audiencev1.Run_STATE_SUCCEEDED {
+			result = cell(run, "state")
+		}
 		confirmed := counts["additions.confirmed"] + counts["removals.confirmed"] + counts["changes.confirmed"]
 		rows = append(rows, []string{
 			strings.TrimPrefix(target.GetName(), "audiences/"), thousands(plan.GetPlan().GetMemberCount()),
 			thousands(plan.GetPlan().GetAdditionCount()), thousands(plan.GetPlan().GetRemovalCount()), thousands(plan.GetPlan().GetUnchangedCount()),
 			strings.Join(left, ", "), thousands(plan.GetPlan().GetRequestCount()),
-			cell(run, "state"), thousands(confirmed), fmt.Sprintf("%.1f s", run.GetEndTime().AsTime().Sub(run.GetCreateTime().AsTime()).Seconds()),
+			thousands(confirmed), result,
 		})
 	}
-	s.show.table([]string{"plan: audience", "members", "add", "remove", "keep", "not sent", "requests", "result", "confirmed", "time"}, rows, 1, 2, 3, 4, 6, 8, 9)
+	s.show.table([]string{"plan: audience", "members", "add", "remove", "keep", "not sent, lacking", "requests", "confirmed", "took"}, rows, 1, 2, 3, 4, 6, 7, 8)
 	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/stretchr/testify/require"
 
@@ -43,19 +44,25 @@ func TestDemo(t *testing.T) {
 
 	for what, pattern := range map[string]string{
 		"every line is an event":       `9,994 order lines in .* 9,994 events, 0 refused`,
-		"what is invented is said":     `793 customers\. The orders name none of them, so e-mails and phones are made up`,
+		"what is invented is said":     `793 customers\. The orders name none of them: e-mails and phones are made up`,
 		"the orders' end is now":       `the orders end on 2017-12-30`,
 		"cut points are shown":         `recency cut points, days: \[26 53 103 224\.6\]`,
 		"named segments are shown":     `champions +42 +13 +5,203 +10 %`,
 		"k-means takes in everybody":   `trained on 793 users, k = 4`,
+		"the chosen candidate first":   `k = 4\n +chosen: .*, inertia [\d.]+\n`,
 		"clusters have names":          `1 +frequent big spenders`,
 		"champions are a segment":      `Champions +42 +rfm\.segment == "champions"`,
 		"who bought again has moved":   `(?m)win-back +recent-buyers$`,
-		"who withdrew is not kept":     `champions-meta +43 +1 +[01] +37 +3 no consent`, // removed by the sync, or before it
+		"who withdrew is not kept":     `champions-meta +43 +1 +[01] +37 +3 consent`, // removed by the sync, or before it
 		"how to look around is said":   `kohorta serve --config .*kohorta\.yaml`,
 		"nothing is running afterward": `nothing is left running`,
 	} {
 		require.Regexp(t, pattern, stories[0], what)
+	}
+	for line := range strings.Lines(stories[0]) {
+		if !strings.Contains(line, demo.dir) {
+			require.LessOrEqual(t, utf8.RuneCountInString(strings.TrimSuffix(line, "\n")), 100, "it fits a terminal of 100 columns: %s", line)
+		}
 	}
 	proof := stories[0][strings.Index(stories[0], "prove it"):]
 	for _, audience := range []string{"champions-meta", "win-back-meta", "champions-tiktok", "win-back-tiktok"} {
