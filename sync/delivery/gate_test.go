@@ -55,6 +55,7 @@ func TestGateLetsTheMostUrgentThroughFirst(t *testing.T) {
 		wait("removal", removing, 2)
 		wait("stop", stopping, 1)
 		time.Sleep(time.Minute)
+		synctest.Wait()
 		close(order)
 		var got []string
 		for name := range order {
