@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -96,7 +97,7 @@ func (s *ingestService) destinationCheck(ctx context.Context) func([]audience.Co
 				return i, fmt.Errorf("read the destinations: %w", err)
 			}
 			if name := nameOf(destinationsCollection, c.Destination); !slices.Contains(names, name) {
-				return i, fmt.Errorf("%w; there are: %s", &audience.ResourceError{Kind: audience.ErrNotFound, Name: name}, strings.Join(names, ", "))
+				return i, fmt.Errorf("%w; there are: %s", &audience.ResourceError{Kind: audience.ErrNotFound, Name: name}, cmp.Or(strings.Join(names, ", "), "none yet"))
 			}
 		}
 		return 0, nil

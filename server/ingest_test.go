@@ -489,6 +489,8 @@ func TestPropertyWithoutName(t *testing.T) {
 // TestMistypedConsent: a withdrawal that would do nothing is not "recorded" in silence.
 func TestMistypedConsent(t *testing.T) {
 	h := start(t, server.Config{})
+	_, err := h.ingest.SetConsent(t.Context(), &audiencev1.SetConsentRequest{UserId: "u1", Consents: []*audiencev1.Consent{{Purpose: "a", Destination: "destinations/meta"}}})
+	require.ErrorContains(t, err, "destinations/meta: not found; there are: none yet")
 	h.shelve(t, "meta", "newsletter")
 	h.shelve(t, "tiktok", "")
 	words := func(purpose, destination string) []*audiencev1.Consent {

