@@ -73,12 +73,12 @@ func newSegmentWatch(o *options) *cobra.Command {
 					return err
 				}
 				p := newPrinter(cmd.OutOrStdout(), o)
-				for {
+				for ctx.Err() == nil {
 					r, err := stream.Recv()
-					if errors.Is(err, io.EOF) || ctx.Err() != nil {
+					if errors.Is(err, io.EOF) {
 						return nil
 					}
-					if err != nil {
+					if err != nil && ctx.Err() == nil {
 						return err
 					}
 					for _, change := range r.GetChanges() {
@@ -87,6 +87,7 @@ func newSegmentWatch(o *options) *cobra.Command {
 						}
 					}
 				}
+				return nil // the caller has seen enough
 			})
 		},
 	}
