@@ -161,7 +161,7 @@ func TestAnInsertWhoseAnswerIsLostDoesNotLandLater(t *testing.T) {
 	}()
 	require.Eventually(t, func() bool {
 		return count(t, store, "system.processes WHERE startsWith(query, 'INSERT INTO events') AND elapsed > 0.1 AND current_database = currentDatabase()") == 1
-	}, 5*time.Second, 20*time.Millisecond)
+	}, 20*time.Second, 20*time.Millisecond)
 	cut.cut()
 	cut.mend()
 	require.ErrorIs(t, <-failed, audience.ErrUnavailable)

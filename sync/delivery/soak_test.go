@@ -142,7 +142,7 @@ func TestSoakKilledSyncs(t *testing.T) {
 		child.Env = append(os.Environ(), childOf+"DIR="+p.dir, childOf+"DSN="+p.dsn, childOf+"URL="+p.url)
 		before := requests.Load()
 		require.NoError(t, child.Start())
-		for patience := time.Now().Add(5 * time.Second); requests.Load() == before && time.Now().Before(patience); {
+		for patience := time.Now().Add(20 * time.Second); requests.Load() == before && time.Now().Before(patience); {
 			time.Sleep(time.Millisecond)
 		}
 		time.Sleep(time.Duration(life.random.IntN(1500)) * time.Millisecond)
