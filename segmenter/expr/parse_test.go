@@ -87,7 +87,7 @@ func TestErrorShowsTheLineAndPointsAtTheFault(t *testing.T) {
 	require.EqualError(t, err, `2:11: "7x" is not a window
    did("b", "7x")
             ^
-  a window is a whole number and s, m, h, d or w: "30d", "12h"; "all" is all history`)
+  a window is a whole number and s, m, h, d or w: "30d", "12h"; or "today", "this month in Europe/Berlin"; "all" is all history`)
 
 	_, err = Parse(strings.Repeat("true && ", 100) + "fals" + strings.Repeat(" && true", 100))
 	require.EqualError(t, err, `1:801: "fals" is not known
