@@ -143,7 +143,7 @@ func (s *audienceService) PlanSync(ctx context.Context, req *audiencev1.PlanSync
 
 func (s *audienceService) StartSync(ctx context.Context, req *audiencev1.StartSyncRequest) (*audiencev1.StartSyncResponse, error) {
 	return once(ctx, s.repeats, req, func() (*audiencev1.StartSyncResponse, error) {
-		run, err := s.sync(ctx, req.GetName(), false)
+		run, err := s.sync(ctx, req.GetName(), audience.SyncOrder{Recreate: req.GetRecreate()})
 		return &audiencev1.StartSyncResponse{Run: writeRun(run)}, err
 	})
 }
@@ -167,13 +167,13 @@ func (s *audienceService) ApproveSync(ctx context.Context, req *audiencev1.Appro
 				kind: "NOT_HELD", message: "only the newest sync of an audience can be approved, and only while it is held; look at its plan again", in: []string{req.GetRun()},
 			}
 		}
-		run, err := s.sync(ctx, held.Subject, true)
+		run, err := s.sync(ctx, held.Subject, audience.SyncOrder{Approved: true})
 		return &audiencev1.ApproveSyncResponse{Run: writeRun(run)}, err
 	})
 }
 
 // sync starts the sync of an audience by name.
-func (s *audienceService) sync(ctx context.Context, name string, approved bool) (audience.Run, error) {
+func (s *audienceService) sync(ctx context.Context, name string, order audience.SyncOrder) (audience.Run, error) {
 	target, err := s.audiences.find(ctx, "name", name)
 	if err != nil {
 		return audience.Run{}, err
@@ -181,7 +181,7 @@ func (s *audienceService) sync(ctx context.Context, name string, approved bool) 
 	if target.Disabled {
 		return audience.Run{}, &preconditionError{kind: "DISABLED", message: "the audience is disabled; enable it first", in: []string{name}}
 	}
-	return s.jobs.Sync(ctx, target, approved)
+	return s.jobs.Sync(ctx, target, order)
 }
 
 func readAudience(into *audience.Audience, message *audiencev1.Audience) error {

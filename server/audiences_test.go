@@ -126,7 +126,9 @@ func TestApproval(t *testing.T) {
 	requireStatus(t, approve(), codes.FailedPrecondition, audiencev1.ErrorReason_ERROR_REASON_PRECONDITION)
 	h.endRun(sync.GetRun().GetName(), audience.RunHeld)
 	require.NoError(t, approve())
-	require.Equal(t, []string{"sync audiences/vip-meta false", "sync audiences/vip-meta true"}, h.started)
+	_, err = h.destination.StartSync(t.Context(), &audiencev1.StartSyncRequest{Name: "audiences/vip-meta", Recreate: true})
+	require.NoError(t, err)
+	require.Equal(t, []string{"sync audiences/vip-meta false", "sync audiences/vip-meta true", "sync audiences/vip-meta false recreate"}, h.started)
 	d := requireStatus(t, approve(), codes.FailedPrecondition, audiencev1.ErrorReason_ERROR_REASON_PRECONDITION)
 	require.Contains(t, d.message, "newest", "a newer sync exists")
 

@@ -406,8 +406,12 @@ func (w *world) Evaluate(_ context.Context, users []audience.UserID) (audience.R
 	return w.start(audience.RunEvaluate, "segments", fmt.Sprintf("%q %t", users, users == nil))
 }
 
-func (w *world) Sync(_ context.Context, target audience.Audience, approved bool) (audience.Run, error) {
-	return w.start(audience.RunSync, "audiences/"+string(target.ID), fmt.Sprint(approved))
+func (w *world) Sync(_ context.Context, target audience.Audience, order audience.SyncOrder) (audience.Run, error) {
+	what := fmt.Sprint(order.Approved)
+	if order.Recreate {
+		what += " recreate"
+	}
+	return w.start(audience.RunSync, "audiences/"+string(target.ID), what)
 }
 
 func (w *world) endRun(name string, state audience.RunState) {

@@ -145,7 +145,7 @@ type Jobs interface {
 	Train(ctx context.Context, model audience.Model) (audience.Run, error)
 	// Evaluate works on the given users, ascending and each once, or on everybody for nil.
 	Evaluate(ctx context.Context, users []audience.UserID) (audience.Run, error)
-	Sync(ctx context.Context, target audience.Audience, approved bool) (audience.Run, error)
+	Sync(ctx context.Context, target audience.Audience, order audience.SyncOrder) (audience.Run, error)
 }
 
 // Runs shows the long work.

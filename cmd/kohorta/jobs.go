@@ -42,9 +42,14 @@ func (j jobs) Evaluate(ctx context.Context, users []audience.UserID) (audience.R
 }
 
 // Sync starts a sync of an audience.
-func (j jobs) Sync(ctx context.Context, target audience.Audience, approved bool) (audience.Run, error) {
+func (j jobs) Sync(ctx context.Context, target audience.Audience, order audience.SyncOrder) (audience.Run, error) {
 	return j.runner.Start(ctx, audience.RunSync, "audiences/"+string(target.ID), func(ctx context.Context, task *run.Task) error {
-		report, err := j.deliverer.Sync(ctx, target.ID, task.ID(), approved, task.Progress)
+		if order.Recreate {
+			if err := j.deliverer.Recreate(ctx, target.ID, task.ID()); err != nil {
+				return err
+			}
+		}
+		report, err := j.deliverer.Sync(ctx, target.ID, task.ID(), order.Approved, task.Progress)
 		task.Counts(report.Counts())
 		for _, reason := range report.Plan.Hold {
 			task.Note("%s", reason)

@@ -43,16 +43,7 @@ func newSync(o *options) *cobra.Command {
 				})
 			},
 		},
-		&cobra.Command{
-			Use: "start AUDIENCE", Short: "Sync an audience and watch it; a held sync ends with status 3", Args: cobra.ExactArgs(1), ValidArgsFunction: k.complete(o),
-			Example: "  kohorta sync start champions-meta",
-			RunE: func(cmd *cobra.Command, args []string) error {
-				return ask(cmd.Context(), o, func(ctx context.Context, c *client) error {
-					r, err := c.audiences.StartSync(ctx, &audiencev1.StartSyncRequest{Name: k.name(args[0])})
-					return followRun(ctx, cmd, o, c, r.GetRun(), err)
-				})
-			},
-		},
+		newSyncStart(o, k),
 		&cobra.Command{
 			Use: "approve RUN", Short: "Send what a held sync did not", Args: cobra.ExactArgs(1),
 			Example: "  kohorta run list\n  kohorta sync approve 0193a0c2-…",
@@ -64,6 +55,22 @@ func newSync(o *options) *cobra.Command {
 			},
 		},
 	)
+	return command
+}
+
+func newSyncStart(o *options, k kind) *cobra.Command {
+	var recreate bool
+	command := &cobra.Command{
+		Use: "start AUDIENCE", Short: "Sync an audience and watch it; a held sync ends with status 3", Args: cobra.ExactArgs(1), ValidArgsFunction: k.complete(o),
+		Example: "  kohorta sync start champions-meta\n  kohorta sync start champions-meta --recreate",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return ask(cmd.Context(), o, func(ctx context.Context, c *client) error {
+				r, err := c.audiences.StartSync(ctx, &audiencev1.StartSyncRequest{Name: k.name(args[0]), Recreate: recreate})
+				return followRun(ctx, cmd, o, c, r.GetRun(), err)
+			})
+		},
+	}
+	command.Flags().BoolVar(&recreate, "recreate", false, "create the audience anew and load all members: someone deleted it on the platform")
 	return command
 }
 

@@ -89,6 +89,12 @@ type Stop struct {
 	Time     time.Time
 }
 
+// SyncOrder is what a person may add to a sync.
+type SyncOrder struct {
+	Approved bool // send although the plan has reasons to wait
+	Recreate bool // create the audience anew: someone deleted it on the platform
+}
+
 // SyncScope says whose target is compared with which ledger.
 type SyncScope struct {
 	Audience    Number // of the ledger

@@ -98,7 +98,7 @@ var verdicts = map[[2]int]verdict{
 	{2663, anySubcode}:    {destination.Misconfigured, destination.OfAccount, 0, acceptTerms},
 	{2664, anySubcode}:    {destination.Misconfigured, destination.OfAccount, 0, acceptTerms},
 	{1487301, anySubcode}: {destination.Misconfigured, destination.OfAudience, 0, grantRights},
-	{1487366, anySubcode}: {destination.Gone, destination.OfAudience, 0, "the audience was deleted at Meta; a new one takes all members anew"},
+	{1487366, anySubcode}: {destination.Gone, destination.OfAudience, 0, "the audience was deleted at Meta; sync it with recreate to load all members into a new one"},
 	{1870065, anySubcode}: {destination.Misconfigured, destination.OfAudience, 0, "Meta refuses this audience; read its words"},
 	{1870092, anySubcode}: {destination.Misconfigured, destination.OfAudience, 0, "Meta refuses this audience; read its words"},
 }

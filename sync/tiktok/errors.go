@@ -39,7 +39,7 @@ var verdicts = map[int]verdict{
 	40003: {destination.Unauthorized, destination.OfAccount, 0, grantScope},
 	40006: {destination.Misconfigured, destination.OfApp, 0, reportBug},
 	40051: {destination.Misconfigured, destination.OfApp, 0, reportBug},
-	40007: {destination.Gone, destination.OfAudience, 0, "the audience was deleted at TikTok; a new one takes all members anew"},
+	40007: {destination.Gone, destination.OfAudience, 0, "the audience was deleted at TikTok; sync it with recreate to load all members into a new one"},
 	40008: {destination.Misconfigured, destination.OfApp, 0, wrongURL},
 	40009: {destination.Misconfigured, destination.OfApp, 0, wrongURL},
 	40010: {destination.Misconfigured, destination.OfApp, 0, wrongURL},

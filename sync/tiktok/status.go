@@ -108,7 +108,7 @@ func statusOf(d details, now time.Time) destination.Status {
 		s.State, s.Writable, s.Reason = destination.Processing, d.Type != typeFile, "what was created or changed takes up to 48 hours"
 	case over:
 		s.State, s.Writable, s.Reason = destination.Expired, false, "expired on "+expires.Format(time.DateOnly)
-		s.Remedy = "delete the audience; a new one takes all members anew"
+		s.Remedy = "sync it with recreate to load all members into a new one"
 	case failure != "":
 		s.State, s.Reason, s.Remedy = destination.Blocked, failure, "TikTok could not take in the last change; read its words"
 	default:

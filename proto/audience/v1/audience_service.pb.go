@@ -1687,7 +1687,10 @@ type StartSyncRequest struct {
 	// Audience to sync. Format: audiences/{audience}
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// Optional UUIDv4. A repeat within 24 h gets the first answer and does no work twice.
-	RequestId     string `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	RequestId string `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// A person's order to create the audience anew and load all members, after someone deleted it on the platform. Refused
+	// while the platform still has it.
+	Recreate      bool `protobuf:"varint,3,opt,name=recreate,proto3" json:"recreate,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1734,6 +1737,13 @@ func (x *StartSyncRequest) GetRequestId() string {
 		return x.RequestId
 	}
 	return ""
+}
+
+func (x *StartSyncRequest) GetRecreate() bool {
+	if x != nil {
+		return x.Recreate
+	}
+	return false
 }
 
 // StartSyncResponse is the run to watch.
@@ -2014,11 +2024,12 @@ const file_audience_v1_audience_service_proto_rawDesc = "" +
 	"\x0fPlanSyncRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\"=\n" +
 	"\x10PlanSyncResponse\x12)\n" +
-	"\x04plan\x18\x01 \x01(\v2\x15.audience.v1.SyncPlanR\x04plan\"E\n" +
+	"\x04plan\x18\x01 \x01(\v2\x15.audience.v1.SyncPlanR\x04plan\"a\n" +
 	"\x10StartSyncRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1d\n" +
 	"\n" +
-	"request_id\x18\x02 \x01(\tR\trequestId\"7\n" +
+	"request_id\x18\x02 \x01(\tR\trequestId\x12\x1a\n" +
+	"\brecreate\x18\x03 \x01(\bR\brecreate\"7\n" +
 	"\x11StartSyncResponse\x12\"\n" +
 	"\x03run\x18\x01 \x01(\v2\x10.audience.v1.RunR\x03run\"E\n" +
 	"\x12ApproveSyncRequest\x12\x10\n" +
