@@ -117,6 +117,12 @@ func TestApproval(t *testing.T) {
 		plan.GetPlan().GetChangeCount(), plan.GetPlan().GetSuppressedCounts()["no_consent"], plan.GetPlan().GetRequestCount(), plan.GetPlan().GetSendDuration().GetSeconds(),
 	})
 
+	anew, err := h.destination.StartSync(t.Context(), &audiencev1.StartSyncRequest{Name: "audiences/vip-meta", Recreate: true})
+	require.NoError(t, err)
+	require.Equal(t, []string{"sync audiences/vip-meta false recreate"}, h.started)
+	h.endRun(anew.GetRun().GetName(), audience.RunSucceeded)
+	h.started = nil
+
 	sync, err := h.destination.StartSync(t.Context(), &audiencev1.StartSyncRequest{Name: "audiences/vip-meta"})
 	require.NoError(t, err)
 	approve := func() error {
@@ -126,9 +132,7 @@ func TestApproval(t *testing.T) {
 	requireStatus(t, approve(), codes.FailedPrecondition, audiencev1.ErrorReason_ERROR_REASON_PRECONDITION)
 	h.endRun(sync.GetRun().GetName(), audience.RunHeld)
 	require.NoError(t, approve())
-	_, err = h.destination.StartSync(t.Context(), &audiencev1.StartSyncRequest{Name: "audiences/vip-meta", Recreate: true})
-	require.NoError(t, err)
-	require.Equal(t, []string{"sync audiences/vip-meta false", "sync audiences/vip-meta true", "sync audiences/vip-meta false recreate"}, h.started)
+	require.Equal(t, []string{"sync audiences/vip-meta false", "sync audiences/vip-meta true"}, h.started)
 	d := requireStatus(t, approve(), codes.FailedPrecondition, audiencev1.ErrorReason_ERROR_REASON_PRECONDITION)
 	require.Contains(t, d.message, "newest", "a newer sync exists")
 
