@@ -52,7 +52,9 @@ func (o *ordering) place(id audience.SegmentID) error {
 		if err := o.placeReferred(u, m); err != nil {
 			return err
 		}
-		u.level = max(u.level, 1+o.program.units[o.program.byID[audience.SegmentID(m.name)]].level)
+		referred := &o.program.units[o.program.byID[audience.SegmentID(m.name)]]
+		referred.referred = true
+		u.level = max(u.level, 1+referred.level)
 		if u.level >= maxChain {
 			return u.errorAt(m, "repeat the condition instead", "segments refer to one another over more than %d steps", maxChain)
 		}

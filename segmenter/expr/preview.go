@@ -28,7 +28,8 @@ func (p *Program) Preview(id audience.SegmentID, at time.Time, sample int) audie
 		levels[level] = append(levels[level], column{name, c.ofUser().condition(clause.condition)})
 		counts[i] = fmt.Sprintf("countIf(%s)", name)
 	}
-	in := alias(target)
+	const in = "inside"
+	levels[level] = append(levels[level], column{in, c.membership(target)})
 	answer := fmt.Sprintf("countIf(%s) AS size,\n"+
 		"  arrayMap(chosen -> chosen.2, groupArraySortedIf(%d)((cityHash64(user_id), user_id), %s)) AS sample,\n"+
 		"  [%s] AS clauses", in, max(sample, 1), in, strings.Join(counts, ", "))

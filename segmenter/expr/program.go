@@ -41,7 +41,12 @@ type unit struct {
 	expr   *Expr
 	level  int   // 0: depends on no segment; otherwise one more than the highest it refers to, and no less than its mates
 	before []int // units of its group that come before it
+
+	referred bool // to by another
 }
+
+// read says whether the query reads, in a column of its own, if a user is in the unit; the pins of others are applied to all at once.
+func (u unit) read() bool { return u.referred || u.Group != "" }
 
 // Compile checks the expressions together and composes their query. Every segment and model they refer to must be among
 // segments and scores, and no segment may refer to itself, be it through others. Errors are *Error and name the segment.

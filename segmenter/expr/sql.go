@@ -1,7 +1,6 @@
 package expr
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -37,14 +36,8 @@ func (p *Program) Query(at time.Time, users []audience.UserID) audience.Query {
 	for i := range units {
 		units[i] = i
 	}
-	levels := append(c.levels(units), c.instants(units))
-	slices.SortFunc(units, func(a, b int) int { return cmp.Compare(p.units[a].Number, p.units[b].Number) })
-	numbers := make([]string, len(units))
-	for i, u := range units {
-		numbers[i] = fmt.Sprintf("%s * %d", alias(u), p.units[u].Number)
-	}
-	segments := fmt.Sprintf("CAST(arrayFilter(n -> n > 0, [%s]), 'Array(UInt32)')", strings.Join(numbers, ", "))
-	return c.query("user_id, "+segments+" AS segments, due", levels)
+	levels := append(c.levels(units), append(c.instants(units), c.unpinned(units)))
+	return c.query("user_id, "+c.segments()+" AS segments, due", levels)
 }
 
 // composer collects what the conditions of one query need, then writes it. Texts become parameters; numbers and times are written out: ClickHouse
@@ -86,7 +79,7 @@ func newComposer(p *Program, at time.Time, users []audience.UserID) *composer {
 	return c
 }
 
-// alias is the column that says whether a user is in a segment, computed the one that says whether its expression holds.
+// computed is the column that says whether a segment's expression holds of a user, alias the one that says whether the user is in it.
 func alias(unit int) string    { return fmt.Sprintf("s%d", unit) }
 func computed(unit int) string { return fmt.Sprintf("x%d", unit) }
 
@@ -98,9 +91,10 @@ func (c *composer) levels(units []int) [][]column {
 		for len(levels) <= level {
 			levels = append(levels, nil)
 		}
-		levels[level] = append(levels[level],
-			column{computed(u), c.ofUser().condition(c.program.units[u].expr.root)},
-			column{alias(u), c.membership(u)})
+		levels[level] = append(levels[level], column{computed(u), c.ofUser().condition(c.program.units[u].expr.root)})
+		if c.program.units[u].read() {
+			levels[level] = append(levels[level], column{alias(u), c.membership(u)})
+		}
 	}
 	return levels
 }

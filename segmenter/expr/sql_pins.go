@@ -1,10 +1,45 @@
 package expr
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
 )
+
+// unpinned is the column of the numbers of the units, ascending, that a user is in but for the pins of those that are not read.
+func (c *composer) unpinned(units []int) column {
+	slices.SortFunc(units, func(a, b int) int { return cmp.Compare(c.program.units[a].Number, c.program.units[b].Number) })
+	numbers := make([]string, len(units))
+	for i, u := range units {
+		in := computed(u)
+		if c.program.units[u].read() {
+			in = alias(u)
+		}
+		numbers[i] = fmt.Sprintf("%s * %d", in, c.program.units[u].Number)
+	}
+	return column{"unpinned", fmt.Sprintf("CAST(arrayFilter(n -> n > 0, [%s]), 'Array(UInt32)')", strings.Join(numbers, ", "))}
+}
+
+// segments writes the numbers with all pins applied. Few users have any.
+func (c *composer) segments() string {
+	if len(c.program.units) == 0 {
+		return "unpinned"
+	}
+	var grouped []string
+	for _, u := range c.program.units {
+		if u.Group != "" { // its pins are applied
+			grouped = append(grouped, fmt.Sprint(u.Number))
+		}
+	}
+	ungrouped := "held = 1"
+	if len(grouped) > 0 {
+		ungrouped += fmt.Sprintf(" AND segment NOT IN (%s)", strings.Join(grouped, ", "))
+	}
+	into, out := c.column(pinRows, fmt.Sprintf("groupArrayIf(segment, %s)", ungrouped)), c.pinnedOutOf()
+	return fmt.Sprintf("if(empty(%s) AND empty(%s), unpinned, arraySort(arrayDistinct(arrayConcat(arrayFilter(n -> NOT has(%s, n), unpinned), %s))))",
+		into, out, out, into)
+}
 
 // membership writes whether the user is in a segment: what pins say, else its expression, and in an exclusive group only when the user is in
 // none of the segments before it.
@@ -29,11 +64,11 @@ func (c *composer) membership(target int) string {
 
 // candidate writes that the segment's expression holds of the user and no pin keeps the user out.
 func (c *composer) candidate(u int) string {
-	pinnedOut := c.column(pinRows, "groupArrayIf(segment, held = -1)")
-	return fmt.Sprintf("(%s AND NOT has(%s, %d))", computed(u), pinnedOut, c.program.units[u].Number)
+	return fmt.Sprintf("(%s AND NOT has(%s, %d))", computed(u), c.pinnedOutOf(), c.program.units[u].Number)
 }
 
-func (c *composer) pinnedInto() string { return c.column(pinRows, "groupArrayIf(segment, held = 1)") }
+func (c *composer) pinnedInto() string  { return c.column(pinRows, "groupArrayIf(segment, held = 1)") }
+func (c *composer) pinnedOutOf() string { return c.column(pinRows, "groupArrayIf(segment, held = -1)") }
 
 // pinsInForce restricts pins to those of the program's segments that have neither ended nor been released.
 func (c *composer) pinsInForce() string {
