@@ -78,9 +78,10 @@ func TestSoakKilled(t *testing.T) {
 		case "the process":
 			require.NoError(t, s.cmd.Process.Kill())
 			require.Error(t, s.cmd.Wait(), "killed")
-			conn := s.client.conn
-			s.start(t)
-			require.NoError(t, conn.Close())
+			again := process{config: s.config}
+			again.start(t)
+			require.NoError(t, again.client.conn.Close()) // the workers keep theirs, which finds the way back
+			s.cmd = again.cmd
 		default:
 			s.killEngine(t, strings.ToLower(victim))
 		}
