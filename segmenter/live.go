@@ -76,7 +76,9 @@ func (s *Segmenter) live(ctx context.Context) {
 	var next time.Time // of a step with those who wait
 	for ctx.Err() == nil {
 		s.completeHalfway(ctx)
-		s.fire(ctx)
+		if due := s.due(ctx); len(due) > 0 {
+			s.queue.touch(due, CauseTime)
+		}
 		hurry, waiting, _ := s.queue.state()
 		turn := waiting > 0 && !time.Now().Before(next)
 		if !hurry && !turn {
@@ -86,7 +88,15 @@ func (s *Segmenter) live(ctx context.Context) {
 		if turn {
 			next = time.Now().Add(stepPause)
 		}
-		s.step(ctx, s.queue.take(stepUsers, turn))
+		taken := s.queue.take(stepUsers, turn)
+		if turn { // what fell due before these touches were made is not older than they are
+			for _, user := range s.due(ctx) {
+				if _, touched := taken.causes[user]; !touched {
+					taken.causes[user] = CauseTime
+				}
+			}
+		}
+		s.step(ctx, taken)
 	}
 }
 
@@ -117,15 +127,13 @@ func (s *Segmenter) completeHalfway(ctx context.Context) {
 	})
 }
 
-// fire queues the users whose time has come.
-func (s *Segmenter) fire(ctx context.Context) {
+// due takes the users whose time has come.
+func (s *Segmenter) due(ctx context.Context) []audience.UserID {
 	now := s.Now()
 	if err := s.timers.look(ctx, s.Log, now); err != nil && ctx.Err() == nil {
 		s.Logger.Warn("timers could not be read; trying again", "error", err)
 	}
-	if due := s.timers.take(now); len(due) > 0 {
-		s.queue.touch(due, CauseTime)
-	}
+	return s.timers.take(now)
 }
 
 // rest waits until there may be something to do: a touch, the next turn, the next timer.
