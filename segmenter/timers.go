@@ -63,23 +63,35 @@ func (t *timers) look(ctx context.Context, log Log, now time.Time) error {
 		return nil
 	}
 	t.horizon = until
-	sweep := now.Sub(t.swept) > 2*timersKept
-	if sweep {
-		t.swept = now.Add(-timersKept)
-	}
 	t.mu.Unlock()
-	if sweep {
-		if err := log.DropTimers(ctx, now.Add(-timersKept)); err != nil {
-			return err
-		}
-	}
-	err := t.read(ctx, log, from, until)
-	if err != nil {
+	if err := t.read(ctx, log, from, until); err != nil {
 		t.mu.Lock()
 		t.horizon = from
 		t.mu.Unlock()
+		return err
 	}
-	return err
+	return t.sweep(ctx, log, from, now)
+}
+
+// sweep removes what is long past, but only what had been read before: a machine may have slept for days.
+func (t *timers) sweep(ctx context.Context, log Log, read, now time.Time) error {
+	past := now.Add(-timersKept)
+	if read.Before(past) {
+		past = read
+	}
+	t.mu.Lock()
+	due := past.Sub(t.swept) > timersKept
+	t.mu.Unlock()
+	if !due {
+		return nil
+	}
+	if err := log.DropTimers(ctx, past); err != nil {
+		return err
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.swept = past
+	return nil
 }
 
 // addStaged keeps the timers of an evaluation of everybody, made at an instant.

@@ -1,13 +1,37 @@
 package segmenter_test
 
 import (
+	"context"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/kohorta/kohorta/internal/audience"
+	"github.com/kohorta/kohorta/internal/warehouse"
 )
+
+// swiftSweep removes timers at once, where the store takes its time.
+type swiftSweep struct{ *warehouse.Store }
+
+func (s swiftSweep) DropTimers(ctx context.Context, until time.Time) error {
+	return s.Exec(ctx, audience.Query{
+		SQL:    "DELETE FROM timers WHERE due <= fromUnixTimestamp64Milli({until:Int64}, 'UTC') SETTINGS lightweight_deletes_sync = 2",
+		Params: map[string]any{"until": until.UnixMilli()},
+	})
+}
+
+func TestAMachineThatSleptForDaysLosesNoTimer(t *testing.T) {
+	h := newLiveHouse(t, audience.Segment{Expression: `did("visit", "7d")`})
+	h.stop()
+	h.Log = swiftSweep{h.store}
+	h.start(t)
+	h.ingest(t, visit("a", "1", noon))
+	h.settle(t)
+	require.Equal(t, []audience.Number{1}, h.segmentsOf(t, "a"))
+	h.clock.set(noon.AddDate(0, 0, 8))
+	require.Eventually(t, func() bool { return len(h.segmentsOf(t, "a")) == 0 }, 10*time.Second, 20*time.Millisecond)
+}
 
 func TestTimeAloneMovesMembership(t *testing.T) {
 	h := newLiveHouse(t, audience.Segment{Expression: `did("visit", "7d")`}, audience.Segment{Expression: `count("visit", "30d") >= 1`})
