@@ -72,7 +72,7 @@ const maxSummand = 1e30
 
 func (c *composer) eachNumber(v value) string { return c.each(c.ofEvent().number(v) + " + 0") } // -0 is 0
 
-// eachValue is a column of the value of each event: of a property of unknown kind its text, then its number.
+// eachValue is a column of the value of each event: of a property of unknown kind which it is, its text, its number.
 func (c *composer) eachValue(v value) string {
 	w := c.ofEvent()
 	switch v.kind() {
@@ -81,7 +81,8 @@ func (c *composer) eachValue(v value) string {
 	case unknown:
 		asText, asNumber := v.(field), v.(field)
 		asText.of, asNumber.of = text, number
-		return c.each(fmt.Sprintf("(%s, if(%s, %s + 0, 0))", w.text(asText), w.present(asNumber), w.number(asNumber)))
+		isNumber := w.present(asNumber) // the empty text and 0 are two values
+		return c.each(fmt.Sprintf("(%[1]s, %[2]s, if(%[1]s, %[3]s + 0, 0))", isNumber, w.text(asText), w.number(asNumber)))
 	default:
 		return c.eachNumber(v)
 	}
