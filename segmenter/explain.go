@@ -45,15 +45,7 @@ func (s *Segmenter) Explain(ctx context.Context, user audience.UserID, segment a
 	found := d.program.Explain(segment.ID, history, at)
 	explanation := audience.Explanation{Member: found.Member, Holds: found.Holds, Pin: found.Pin, Instead: found.Instead, At: at}
 	for _, clause := range found.Clauses {
-		explained := audience.ExplainedClause{Text: clause.Text, Holds: clause.Holds}
-		for _, condition := range clause.Conditions {
-			of := audience.ExplainedCondition{Text: condition.Text, Holds: condition.Holds}
-			for _, value := range condition.Values {
-				of.Values = append(of.Values, audience.ExplainedValue(value))
-			}
-			explained.Conditions = append(explained.Conditions, of)
-		}
-		explanation.Clauses = append(explanation.Clauses, explained)
+		explanation.Clauses = append(explanation.Clauses, audience.ExplainedClause{Text: clause.Text, Holds: clause.Holds, Conditions: clause.Conditions})
 	}
 	explanation.Since, err = s.sinceWhen(ctx, user, segment.Number, at)
 	return explanation, err

@@ -12,6 +12,7 @@ import (
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/kohorta/kohorta/internal/audience"
 	audiencev1 "github.com/kohorta/kohorta/proto/audience/v1"
 )
 
@@ -59,7 +60,7 @@ func (s *story) newEvents(ctx context.Context) error {
 	}
 	s.people[withdraws].consents = false
 	if _, err := s.ingest.SetConsent(ctx, &audiencev1.SetConsentRequest{
-		UserId: string(s.people[withdraws].user), Consents: []*audiencev1.Consent{{Purpose: "advertising", Granted: false}},
+		UserId: string(s.people[withdraws].user), Consents: []*audiencev1.Consent{{Purpose: audience.DefaultPurpose, Granted: false}},
 	}); err != nil {
 		return err
 	}

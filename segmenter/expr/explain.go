@@ -23,21 +23,7 @@ type Explanation struct {
 type ExplainedClause struct {
 	Clause
 	Holds      bool
-	Conditions []ExplainedCondition
-}
-
-// ExplainedCondition is a condition without && and ||, as it holds by itself: a ! before it is not part of it.
-type ExplainedCondition struct {
-	Text   string
-	Holds  bool
-	Values []ExplainedValue
-}
-
-// ExplainedValue is something that a condition looks at.
-type ExplainedValue struct {
-	Text   string   // e.g. count("purchase", "30d")
-	Value  string   // as text; "missing" when there is none
-	Events []string // ids of the newest events, or of those, that decide it; at most MaxExplainedEvents
+	Conditions []audience.ExplainedCondition
 }
 
 // MaxExplainedEvents is how many events a value names.
@@ -64,7 +50,7 @@ func (p *Program) Explain(id audience.SegmentID, h History, at time.Time) Explan
 		for _, leaf := range leaves(nil, c.condition) {
 			t := tracing{evaluation: v, rfm: p.scores[rfmModel].RFM}
 			t.condition(leaf)
-			explained.Conditions = append(explained.Conditions, ExplainedCondition{Text: textOf(leaf), Holds: v.holds(leaf), Values: t.values})
+			explained.Conditions = append(explained.Conditions, audience.ExplainedCondition{Text: textOf(leaf), Holds: v.holds(leaf), Values: t.values})
 		}
 		x.Clauses = append(x.Clauses, explained)
 	}
@@ -98,7 +84,7 @@ func leaves(found []condition, c condition) []condition {
 type tracing struct {
 	evaluation
 	rfm    *RFM // nil: not trained
-	values []ExplainedValue
+	values []audience.ExplainedValue
 }
 
 func (t *tracing) condition(c condition) {
@@ -197,7 +183,7 @@ func (t *tracing) purchases() (events []*audience.Event) {
 }
 
 func (t *tracing) add(text, value string, events []*audience.Event) {
-	explained := ExplainedValue{Text: text, Value: value}
+	explained := audience.ExplainedValue{Text: text, Value: value}
 	for _, e := range events[:min(len(events), MaxExplainedEvents)] {
 		explained.Events = append(explained.Events, e.ID)
 	}

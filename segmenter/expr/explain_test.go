@@ -33,26 +33,26 @@ func TestExplain(t *testing.T) {
 
 	require.Equal(t, Explanation{
 		Clauses: []ExplainedClause{
-			{Clause{`count("purchase", "30d") >= 2`, 1, 1}, true, []ExplainedCondition{
-				{`count("purchase", "30d") >= 2`, true, []ExplainedValue{{`count("purchase", "30d")`, "2", []string{"p3", "p2"}}}},
+			{Clause{`count("purchase", "30d") >= 2`, 1, 1}, true, []audience.ExplainedCondition{
+				{Text: `count("purchase", "30d") >= 2`, Holds: true, Values: []audience.ExplainedValue{{Text: `count("purchase", "30d")`, Value: "2", Events: []string{"p3", "p2"}}}},
 			}},
-			{Clause{`!(attr.plan == "free" || did("visit", "1d"))`, 1, 34}, false, []ExplainedCondition{
-				{`attr["plan"] == "free"`, true, []ExplainedValue{{`attr["plan"]`, `"free"`, nil}}},
-				{`did("visit", "1d")`, true, []ExplainedValue{{`count("visit", "1d")`, "1", []string{"v1"}}}},
+			{Clause{`!(attr.plan == "free" || did("visit", "1d"))`, 1, 34}, false, []audience.ExplainedCondition{
+				{Text: `attr["plan"] == "free"`, Holds: true, Values: []audience.ExplainedValue{{Text: `attr["plan"]`, Value: `"free"`, Events: nil}}},
+				{Text: `did("visit", "1d")`, Holds: true, Values: []audience.ExplainedValue{{Text: `count("visit", "1d")`, Value: "1", Events: []string{"v1"}}}},
 			}},
-			{Clause{`in_segment("s1")`, 1, 82}, true, []ExplainedCondition{
-				{`in_segment("s1")`, true, []ExplainedValue{{`in_segment("s1")`, "true", nil}}},
+			{Clause{`in_segment("s1")`, 1, 82}, true, []audience.ExplainedCondition{
+				{Text: `in_segment("s1")`, Holds: true, Values: []audience.ExplainedValue{{Text: `in_segment("s1")`, Value: "true", Events: nil}}},
 			}},
 		},
 	}, p.Explain("s0", user, at))
 
 	sequence := p.Explain("s1", user, at)
 	require.True(t, sequence.Member)
-	require.Equal(t, []ExplainedCondition{{
-		`sequence([step("visit"), step("cart", "1h"), without("purchase"), step("order")], "7d")`, false,
-		[]ExplainedValue{{`sequence([step("visit"), step("cart", "1h"), without("purchase"), step("order")], "7d")`, "2 of 3 steps", []string{"c1", "v1"}}},
+	require.Equal(t, []audience.ExplainedCondition{{
+		Text: `sequence([step("visit"), step("cart", "1h"), without("purchase"), step("order")], "7d")`, Holds: false,
+		Values: []audience.ExplainedValue{{Text: `sequence([step("visit"), step("cart", "1h"), without("purchase"), step("order")], "7d")`, Value: "2 of 3 steps", Events: []string{"c1", "v1"}}},
 	}}, sequence.Clauses[0].Conditions)
-	require.Equal(t, []ExplainedValue{{"rfm.recency_days", "0", []string{"p3", "p2", "p1"}}}, sequence.Clauses[1].Conditions[0].Values)
+	require.Equal(t, []audience.ExplainedValue{{Text: "rfm.recency_days", Value: "0", Events: []string{"p3", "p2", "p1"}}}, sequence.Clauses[1].Conditions[0].Values)
 
 	outranked := p.Explain("s2", user, at)
 	require.Equal(t, [3]any{false, true, audience.SegmentID("s1")}, [3]any{outranked.Member, outranked.Holds, outranked.Instead})

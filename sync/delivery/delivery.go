@@ -121,7 +121,7 @@ func (d *Deliverer) target(ctx context.Context, id audience.AudienceID) (target,
 		return target{}, fmt.Errorf("destination %s: %w", account.ID, err)
 	}
 	if a.Purpose == "" {
-		a.Purpose = "advertising"
+		a.Purpose = audience.DefaultPurpose
 	}
 	t := target{
 		audience: a,
