@@ -2,13 +2,9 @@ package destination
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
-	"log/slog"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -32,40 +28,6 @@ func TestClean(t *testing.T) {
 		t.Run(name, func(t *testing.T) { require.Equal(t, c.want, Clean(c.in)) })
 	}
 	require.Equal(t, strings.Repeat("x ", 150)+"…", Clean(strings.Repeat("x ", 1000)))
-}
-
-func TestReadSecret(t *testing.T) {
-	dir := t.TempDir()
-	write := func(content string) string {
-		path := filepath.Join(dir, "token")
-		require.NoError(t, os.WriteFile(path, []byte(content), 0o600))
-		return path
-	}
-	got, err := ReadSecret("token_file", write(" canary-token \n"))
-	require.NoError(t, err)
-	require.Equal(t, Secret("canary-token"), got)
-	encoded, err := json.Marshal(got)
-	require.NoError(t, err)
-	for _, shown := range []string{fmt.Sprintf("%v %+v %#v %s %q %x %d", got, got, got, got, got, got, got), string(encoded)} {
-		require.NotContains(t, shown, "canary")
-		require.NotContains(t, shown, fmt.Sprintf("%x", "canary"))
-	}
-	for name, path := range map[string]string{
-		"missing": filepath.Join(dir, "nowhere"), "empty": write(" \n"), "a directory": dir,
-	} {
-		if name == "empty" {
-			path = write("\n")
-		}
-		_, err := ReadSecret("token_file", path)
-		var e *Error
-		require.ErrorAs(t, err, &e, name)
-		require.Equal(t, Unauthorized, e.Kind, name)
-		require.ErrorContains(t, err, "token_file "+path, name)
-		require.NotEmpty(t, e.Remedy, name)
-	}
-	_, err = ReadSecret("token_file", write("canary one\ncanary two"))
-	require.ErrorContains(t, err, "one line")
-	require.NotContains(t, err.Error(), "canary")
 }
 
 func TestSend(t *testing.T) {
@@ -130,26 +92,4 @@ func TestErrorSaysAll(t *testing.T) {
 	for op := Add; op <= Remove; op++ {
 		require.NotContains(t, op.String(), "unknown")
 	}
-}
-
-// TestSecretGrace: the last good secret serves while its file is empty, for a minute and no longer.
-func TestSecretGrace(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "token")
-	require.NoError(t, os.WriteFile(path, []byte("one"), 0o600))
-	f := NewSecretFile("token_file", path, slog.New(slog.DiscardHandler))
-	_, err := f.Read()
-	require.NoError(t, err)
-	require.NoError(t, os.WriteFile(path, nil, 0o600))
-	got, err := f.Read()
-	require.NoError(t, err)
-	require.Equal(t, Secret("one"), got)
-	f.good = f.good.Add(-secretGrace)
-	_, err = f.Read()
-	require.ErrorContains(t, err, "empty")
-	_, err = f.Read()
-	require.Error(t, err, "it does not come back by itself")
-	require.NoError(t, os.WriteFile(path, []byte("two"), 0o600))
-	got, err = f.Read()
-	require.NoError(t, err)
-	require.Equal(t, Secret("two"), got)
 }

@@ -3,55 +3,42 @@ package destination
 import (
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
-	"strings"
+	"log/slog"
+
+	"github.com/kohorta/kohorta/internal/secret"
 )
 
 // Secret is a token or key. It shows itself to nobody.
-type Secret string
+type Secret = secret.Secret
 
-const redacted = "[redacted]"
+// SecretFile is a secret in a file, read anew when the file has changed. It is safe for concurrent use.
+type SecretFile struct{ file *secret.File }
 
-func (Secret) String() string { return redacted }
-
-// Format redacts under every verb, those for numbers included.
-func (Secret) Format(s fmt.State, _ rune) { _, _ = s.Write([]byte(redacted)) }
-
-// MarshalText redacts in JSON and the like.
-func (Secret) MarshalText() ([]byte, error) { return []byte(redacted), nil }
-
-// maxSecretBytes bounds a secret; the tokens of platforms have a few hundred.
-const maxSecretBytes = 8192
-
-// ReadSecret reads a secret from its file, without the white space around it. The error, an Unauthorized *Error, names the
-// setting and the file, and what is wrong with it, never what stands in it.
-func ReadSecret(setting, path string) (Secret, error) {
-	secret, _, err := readSecret(setting, path)
-	return secret, err
+// NewSecretFile names the file that a setting gives. It opens nothing.
+func NewSecretFile(setting, path string, log *slog.Logger) *SecretFile {
+	return &SecretFile{secret.NewFile(setting, path, 1, log)}
 }
 
-func readSecret(setting, path string) (Secret, os.FileInfo, error) {
-	data, info, err := readFile(path)
-	secret := strings.TrimSpace(string(data))
-	var remedy string
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		remedy = "write the secret to this file"
-	case err != nil:
-		remedy = "make it a file with the secret alone, readable for the service"
-	case secret == "":
-		err, remedy = errors.New("the file is empty"), "write the secret to it"
-	case strings.ContainsFunc(secret, func(r rune) bool { return r <= ' ' || r > '~' }):
-		err, remedy = errors.New("the file holds more than one word"), "write the secret alone, on one line"
-	case strings.Trim(secret, `"'`) != secret:
-		err, remedy = errors.New("the secret stands in quotes"), "write the secret alone, without quotes"
-	default:
-		return Secret(secret), info, nil
+// Read gives the secret. The error, an Unauthorized *Error, names the setting and the file, and what is wrong with it,
+// never what stands in it.
+func (f *SecretFile) Read() (Secret, error) {
+	secrets, err := f.file.Read()
+	var wrong *secret.Error
+	if errors.As(err, &wrong) {
+		return "", &Error{Kind: Unauthorized, Scope: OfAccount, Remedy: wrong.Remedy, Err: fmt.Errorf("%s %s: %w", wrong.Setting, wrong.Path, wrong.Err)}
 	}
-	var withPath *fs.PathError
-	if errors.As(err, &withPath) {
-		err = withPath.Err
+	return secrets[0], nil
+}
+
+// Outdated makes an Unauthorized err, of a request that was sent with the secret used, Transient if the file holds another
+// by now: sent again, the request carries that. Other errors stay as they are.
+func (f *SecretFile) Outdated(used Secret, err error) error {
+	var e *Error
+	if !errors.As(err, &e) || e.Kind != Unauthorized {
+		return err
 	}
-	return "", nil, &Error{Kind: Unauthorized, Scope: OfAccount, Remedy: remedy, Err: fmt.Errorf("%s %s: %w", setting, path, err)}
+	if now, readErr := f.Read(); readErr == nil && now != used {
+		e.Kind, e.Scope, e.Remedy = Transient, OfRequest, ""
+	}
+	return err
 }

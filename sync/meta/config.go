@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/kohorta/kohorta/internal/audience"
-	"github.com/kohorta/kohorta/sync/destination"
 	"github.com/kohorta/kohorta/sync/identity"
 )
 
@@ -80,7 +79,7 @@ func (c *Config) Validate() error {
 		v.Add("token_file", "is empty; name the file that holds the access token")
 	}
 	if c.BaseURL != "" {
-		destination.CheckBaseURL(&v, c.BaseURL, "https://graph.facebook.com")
+		audience.CheckURL(&v, "base_url", c.BaseURL, "https://graph.facebook.com")
 	}
 	if c.Version != "" && !versionShape.MatchString(c.Version) {
 		v.Add("version", "%.20q is not a version such as v26.0", c.Version)

@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/kohorta/kohorta/internal/audience"
-	"github.com/kohorta/kohorta/sync/destination"
 	"github.com/kohorta/kohorta/sync/identity"
 )
 
@@ -75,7 +74,7 @@ func (c *Config) Validate() error {
 		v.Add("token_file", "is empty; name the file that holds the access token")
 	}
 	if c.BaseURL != "" {
-		destination.CheckBaseURL(&v, c.BaseURL, "https://business-api.tiktok.com")
+		audience.CheckURL(&v, "base_url", c.BaseURL, "https://business-api.tiktok.com")
 	}
 	if _, ok := emailModes[c.EmailMode]; !ok {
 		v.Add("email_mode", "%.20q is not a mode; there are basic, strip_plus and legacy", c.EmailMode)

@@ -1,6 +1,7 @@
-package destination_test
+package secret
 
 import (
+	"encoding/json"
 	"fmt"
 	"log/slog"
 	"os"
@@ -11,16 +12,14 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-
-	"github.com/kohorta/kohorta/sync/destination"
 )
 
-func secretFile(t testing.TB, content string) (*destination.SecretFile, string, *strings.Builder) {
+func secretFile(t testing.TB, content string) (*File, string, *strings.Builder) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "token")
 	require.NoError(t, os.WriteFile(path, []byte(content), 0o600))
 	var log strings.Builder
-	return destination.NewSecretFile("token_file", path, slog.New(slog.NewTextHandler(&log, nil))), path, &log
+	return NewFile("token_file", path, 1, slog.New(slog.NewTextHandler(&log, nil))), path, &log
 }
 
 // age makes a file look older than any doubt about its time stamp.
@@ -37,7 +36,7 @@ func TestSecretRenewed(t *testing.T) {
 		t.Helper()
 		got, err := f.Read()
 		require.NoError(t, err)
-		require.Equal(t, want, string(got))
+		require.Equal(t, []Secret{Secret(want)}, got)
 	}
 	read("canary-one")
 	require.NoError(t, os.WriteFile(path, []byte("canary-two"), 0o600))
@@ -69,7 +68,7 @@ func TestSecretRotationUnderLoad(t *testing.T) {
 					return
 				default:
 				}
-				if s, err := f.Read(); err != nil || !strings.HasPrefix(string(s), "token-") {
+				if s, err := f.Read(); err != nil || !strings.HasPrefix(string(s[0]), "token-") {
 					t.Errorf("no token: %v", err)
 					return
 				}
@@ -83,7 +82,7 @@ func TestSecretRotationUnderLoad(t *testing.T) {
 	readers.Wait()
 	got, err := f.Read()
 	require.NoError(t, err)
-	require.Equal(t, "token-0299", string(got))
+	require.Equal(t, []Secret{"token-0299"}, got)
 }
 
 // TestSecretBad: what is wrong with a file, with the remedy, and never what stands in it.
@@ -101,9 +100,9 @@ func TestSecretBad(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			f, _, log := secretFile(t, c.content)
 			_, err := f.Read()
-			var e *destination.Error
+			var e *Error
 			require.ErrorAs(t, err, &e)
-			require.Equal(t, destination.Unauthorized, e.Kind)
+			require.ErrorContains(t, err, "token_file "+e.Path)
 			require.ErrorContains(t, err, c.words)
 			require.NotEmpty(t, e.Remedy)
 			require.NotContains(t, err.Error()+log.String(), "canary")
@@ -123,26 +122,6 @@ func TestSecretOpenToAll(t *testing.T) {
 	require.NotContains(t, log.String(), "canary")
 }
 
-// TestOutdated: a request refused because the token was renewed while it was under way is sent again, and no other.
-func TestOutdated(t *testing.T) {
-	f, path, _ := secretFile(t, "old")
-	used, err := f.Read()
-	require.NoError(t, err)
-	refused := func() *destination.Error {
-		return &destination.Error{Kind: destination.Unauthorized, Scope: destination.OfApp, Remedy: "renew it"}
-	}
-	var e *destination.Error
-	require.ErrorAs(t, f.Outdated(used, refused()), &e)
-	require.Equal(t, destination.Unauthorized, e.Kind, "the same token")
-	require.NoError(t, os.WriteFile(path, []byte("new"), 0o600))
-	require.ErrorAs(t, f.Outdated(used, refused()), &e)
-	require.Equal(t, destination.Transient, e.Kind)
-	require.NoError(t, f.Outdated(used, nil))
-	gone := &destination.Error{Kind: destination.Gone}
-	require.ErrorAs(t, f.Outdated(used, gone), &e)
-	require.Equal(t, destination.Gone, e.Kind)
-}
-
 func BenchmarkSecretFile(b *testing.B) {
 	f, path, _ := secretFile(b, "token")
 	age(b, path)
@@ -152,4 +131,58 @@ func BenchmarkSecretFile(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
+}
+
+// TestSecretShowsItselfToNobody, under whatever verb and in whatever encoding.
+func TestSecretShowsItselfToNobody(t *testing.T) {
+	s := Secret("canary")
+	encoded, err := json.Marshal(map[string]any{"s": s})
+	require.NoError(t, err)
+	for _, shown := range []string{fmt.Sprintf("%v %+v %#v %s %q %x %d", s, s, s, s, s, s, s), string(encoded)} {
+		require.NotContains(t, shown, "canary")
+		require.NotContains(t, shown, fmt.Sprintf("%x", "canary"))
+	}
+}
+
+// TestNoSecret: a file that is not there, or is none.
+func TestNoSecret(t *testing.T) {
+	for name, path := range map[string]string{"missing": filepath.Join(t.TempDir(), "nowhere"), "a directory": t.TempDir()} {
+		_, err := NewFile("token_file", path, 1, slog.New(slog.DiscardHandler)).Read()
+		var e *Error
+		require.ErrorAs(t, err, &e, name)
+		require.NotEmpty(t, e.Remedy, name)
+		require.Equal(t, 1, strings.Count(err.Error(), path), name)
+	}
+}
+
+// TestSeveralSecrets: so that one can be renewed while the other still serves.
+func TestSeveralSecrets(t *testing.T) {
+	for content, want := range map[string][]Secret{
+		"one": {"one"}, " one \r\ntwo\n": {"one", "two"}, "one\ntwo\nthree": nil, "one\n\ntwo": {"one", "two"}, "one two": nil, "": nil,
+	} {
+		_, path, _ := secretFile(t, content)
+		got, err := NewFile("secret", path, 2, slog.New(slog.DiscardHandler)).Read()
+		require.Equal(t, want, got, "%q", content)
+		require.Equal(t, want == nil, err != nil, "%q", content)
+	}
+}
+
+// TestGrace: the last good secret serves while its file is empty, for a minute and no longer.
+func TestGrace(t *testing.T) {
+	f, path, _ := secretFile(t, "one")
+	_, err := f.Read()
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(path, nil, 0o600))
+	got, err := f.Read()
+	require.NoError(t, err)
+	require.Equal(t, []Secret{"one"}, got)
+	f.good = f.good.Add(-grace)
+	_, err = f.Read()
+	require.ErrorContains(t, err, "empty")
+	_, err = f.Read()
+	require.Error(t, err, "it does not come back by itself")
+	require.NoError(t, os.WriteFile(path, []byte("two"), 0o600))
+	got, err = f.Read()
+	require.NoError(t, err)
+	require.Equal(t, []Secret{"two"}, got)
 }
