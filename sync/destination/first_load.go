@@ -24,6 +24,7 @@ type Load struct {
 	Removals  int64 // that a diff would remove; half of a change is each
 	Held      int64 // that the platform holds or may hold now
 	Static    bool  // the audience gets no diffs later, so nobody must be able to leave it at once
+	Files     bool  // the audience is made of files, so nothing else changes it
 }
 
 // Choice is the way for a load, with the figures that decide.
@@ -38,6 +39,8 @@ const (
 	// replaceShare is how much of its time a replace may be expected to take: a throttled one that runs out of time has
 	// emptied the audience first.
 	replaceShare = 0.5
+	// worthReplace is the size from which a replace pays: for minutes, perhaps for long, the audience is not whole.
+	worthReplace = 100_000
 	// worthFiles is the size from which files pay at a platform that takes rows at the pace of a diff, too.
 	worthFiles = 1_000_000
 	// fileLine is a hash in hex and its line's end.
@@ -52,6 +55,10 @@ func FirstLoad(l Load, limits Limits) Choice {
 	var ways []Choice
 	var why []string
 	file, no := byFile(l, limits)
+	if l.Files && limits.Files.Bytes > 0 {
+		file.Reason = file.figures() + "; the audience is made of files, which nothing but files can change"
+		return file
+	}
 	if no == "" {
 		ways = append(ways, file)
 	} else {
@@ -86,6 +93,7 @@ func byFile(l Load, limits Limits) (c Choice, no string) {
 	switch {
 	case limits.Files.Bytes == 0:
 		return Choice{}, "the platform takes no files"
+	case l.Files:
 	case !l.Static:
 		return Choice{}, fmt.Sprintf("no files, because the audience gets changes and each would lock it for up to %s", inWords(limits.Files.Locked))
 	case l.Rows < worthFiles:
@@ -94,7 +102,7 @@ func byFile(l Load, limits Limits) (c Choice, no string) {
 	files := requestsOf(l.Rows, limits.Files.Bytes/fileLine)
 	calls := requestsOf(files, limits.Files.PerCall)
 	c = way(ByFile, files+calls, limits)
-	c.Duration += time.Duration(calls-1) * limits.Files.Locked
+	c.Duration += time.Duration(max(0, calls-1)) * limits.Files.Locked
 	return c, ""
 }
 
@@ -108,6 +116,8 @@ func byReplace(l Load, limits Limits, diff Choice) (c Choice, no string) {
 		return c, "a replace cannot empty an audience"
 	case l.Held == 0:
 		return c, "nothing is there to replace"
+	case l.Rows < worthReplace:
+		return c, fmt.Sprintf("no replace below %s rows", grouped(worthReplace))
 	case max(l.Rows, l.Held) >= limits.Replace.Rows:
 		return c, fmt.Sprintf("no replace of %s rows or more", grouped(limits.Replace.Rows))
 	case c.Duration > longest:

@@ -50,6 +50,16 @@ func TestFirstLoad(t *testing.T) {
 			destination.Choice{Way: destination.ByDiff, Requests: 16_000, Duration: 800 * time.Second,
 				Reason: "diff: 16 000 requests, 14 min; the platform takes no files; no replace of 100 000 000 rows or more"},
 		},
+		"few people, all of them others": {
+			destination.Load{Rows: 99_999, Additions: 99_999, Removals: 99_999, Held: 99_999}, replacing,
+			destination.Choice{Way: destination.ByDiff, Requests: 20, Duration: time.Second,
+				Reason: "diff: 20 requests, 1 s; the platform takes no files; no replace below 100 000 rows"},
+		},
+		"made of files": {
+			destination.Load{Rows: 50_000, Additions: 10, Held: 50_000, Files: true}, filing,
+			destination.Choice{Way: destination.ByFile, Requests: 2, Duration: 250 * time.Millisecond,
+				Reason: "file: 2 requests, 1 s; the audience is made of files, which nothing but files can change"},
+		},
 		"emptied": {
 			destination.Load{Removals: million, Held: million}, replacing,
 			destination.Choice{Way: destination.ByDiff, Requests: 100, Duration: 5 * time.Second,
