@@ -10,10 +10,7 @@ import (
 	audiencev1 "github.com/kohorta/kohorta/proto/audience/v1"
 )
 
-var (
-	accountNumber = regexp.MustCompile(`^[0-9]{1,32}$`)
-	fileName      = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9._-]{0,99}$`)
-)
+var accountNumber = regexp.MustCompile(`^[0-9]{1,32}$`)
 
 func destinationKind(deps Deps, writing *sync.Mutex) kind[audience.Destination, *audiencev1.Destination] {
 	return kind[audience.Destination, *audiencev1.Destination]{
@@ -102,10 +99,10 @@ func readDestination(into *audience.Destination, message *audiencev1.Destination
 	if !accountNumber.MatchString(into.Account) {
 		v.Add("account", "is not a number of 1 to 32 digits; leave act_ out")
 	}
-	if !fileName.MatchString(into.TokenSecret) {
+	if !audience.IsFileName(into.TokenSecret) {
 		v.Add("token_secret", "is not a plain file name; put the token into a file of the secrets directory and name that")
 	}
-	if into.AppSecret != "" && !fileName.MatchString(into.AppSecret) {
+	if into.AppSecret != "" && !audience.IsFileName(into.AppSecret) {
 		v.Add("app_secret", "is not a plain file name; put the secret into a file of the secrets directory and name that")
 	}
 	if into.AppSecret != "" && into.Platform != audience.PlatformMeta {

@@ -59,3 +59,8 @@ func ValidSlug(field, s string) error {
 	}
 	return nil
 }
+
+var fileName = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9._-]{0,99}$`)
+
+// IsFileName reports whether s can name a file of the secrets directory: it leads nowhere else.
+func IsFileName(s string) bool { return fileName.MatchString(s) }
