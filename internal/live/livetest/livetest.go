@@ -11,6 +11,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -41,6 +42,7 @@ func Run(t *testing.T, start func(t *testing.T) Redis) {
 		"more users than planned make it grow":       testGrow,
 		"a batch of a thousand, in the asked order":  testBatch,
 		"a reader that gives up hears its own error": testCancelled,
+		"what is claimed is claimed once":            testClaim,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, start(t)) })
 	}
@@ -401,4 +403,21 @@ func testCancelled(t *testing.T, r Redis) {
 	cancel()
 	_, err := s.Batch(ctx, []audience.UserID{"a"})
 	require.ErrorIs(t, err, context.Canceled)
+}
+
+func testClaim(t *testing.T, r Redis) {
+	one, other := open(t, r), open(t, r)
+	claim := func(s *live.Store, id string, within time.Duration) bool {
+		first, err := s.Claim(t.Context(), id, within)
+		require.NoError(t, err)
+		return first
+	}
+	require.True(t, claim(one, "a", time.Hour))
+	require.False(t, claim(one, "a", time.Hour))
+	require.False(t, claim(other, "a", time.Hour), "by another process")
+	require.True(t, claim(other, "b", time.Hour))
+	require.NoError(t, other.Release(t.Context(), "a"))
+	require.True(t, claim(one, "a", time.Hour))
+	require.NoError(t, one.Rebuild(t.Context(), 1, Members(nil)))
+	require.False(t, claim(one, "a", time.Hour), "a claim is no membership")
 }

@@ -1,0 +1,58 @@
+package warehouse
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
+
+	"github.com/kohorta/kohorta/internal/audience"
+)
+
+// Webhooks are the webhooks.
+func (s *Store) Webhooks() *Resources[audience.Webhook] {
+	return &Resources[audience.Webhook]{s, "webhooks",
+		func(v *audience.Webhook) string { return string(v.ID) }, func(v *audience.Webhook) *audience.Meta { return &v.Meta }}
+}
+
+// PutWebhookState stores how far a webhook's receiver has been told.
+func (s *Store) PutWebhookState(ctx context.Context, number audience.Number, state audience.WebhookState) error {
+	if err := s.settle(ctx); err != nil { // a state whose insert was lost must not outlive a newer one
+		return err
+	}
+	if err := s.insert(ctx, "webhook_states (webhook, cursor, delivered, failed, error, attempts, version)",
+		[]uint32{uint32(number)}, []string{state.Cursor}, []int64{millis(state.Delivered)}, []int64{millis(state.Failed)},
+		[]string{state.Error}, []uint32{uint32(state.Attempts)}, []uint64{s.versions.next()}); err != nil {
+		return fmt.Errorf("store the state of a webhook: %w", err)
+	}
+	return nil
+}
+
+// WebhookState is the newest state of a webhook; the zero state when there is none.
+func (s *Store) WebhookState(ctx context.Context, number audience.Number) (audience.WebhookState, error) {
+	state, _, err := first(ctx, s, audience.Query{
+		SQL:    "SELECT cursor, delivered, failed, error, attempts FROM webhook_states FINAL WHERE webhook = {webhook:UInt32}",
+		Params: map[string]any{"webhook": uint32(number)},
+	}, func(rows driver.Rows) (state audience.WebhookState, err error) {
+		var attempts uint32
+		err = rows.Scan(&state.Cursor, &state.Delivered, &state.Failed, &state.Error, &attempts)
+		state.Delivered, state.Failed, state.Attempts = orZero(state.Delivered), orZero(state.Failed), int(attempts)
+		return state, err
+	})
+	if err != nil {
+		return state, fmt.Errorf("read the state of a webhook: %w", err)
+	}
+	return state, nil
+}
+
+// ForgetWebhook deletes the state and the dead letters of a webhook that is deleted.
+func (s *Store) ForgetWebhook(ctx context.Context, number audience.Number) error {
+	for _, table := range []string{"webhook_states", "dead_letters"} {
+		if err := s.Exec(ctx, audience.Query{
+			SQL: "DELETE FROM " + table + " WHERE webhook = {webhook:UInt32}", Params: map[string]any{"webhook": uint32(number)},
+		}); err != nil {
+			return fmt.Errorf("forget a webhook: %w", err)
+		}
+	}
+	return nil
+}
