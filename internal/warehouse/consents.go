@@ -3,6 +3,7 @@ package warehouse
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
 
@@ -12,10 +13,15 @@ import (
 // SetConsents records users' words. Of the words of a user on one purpose and destination the one with the latest Time
 // stands, in whatever order they arrive; of two at the same millisecond the one recorded last.
 func (s *Store) SetConsents(ctx context.Context, consents []audience.Consent) error {
-	if len(consents) == 0 {
-		return nil
+	s.tombstones.mu.RLock()
+	defer s.tombstones.mu.RUnlock()
+	if len(s.tombstones.known) > 0 { // those of a user erased a moment ago are gone before they were stored
+		consents = slices.DeleteFunc(slices.Clone(consents), func(c audience.Consent) bool { return s.tombstones.has(c.User) })
 	}
 	n := len(consents)
+	if n == 0 {
+		return nil
+	}
 	var (
 		users        = make([]string, n)
 		purposes     = make([]string, n)

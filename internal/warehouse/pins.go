@@ -15,10 +15,16 @@ import (
 
 // WriteMove makes a move durable as pins, those of one user in the order of the calls. numbers are the segments the move
 // names. A move whose request was written before is not written anew: its pins keep the version they had then, so that
-// whatever has moved the user since stands; repeated is true. The error is an ErrConflict when the request was another move.
+// whatever has moved the user since stands; repeated is true. The error is an ErrConflict when the request was another move, and
+// an InvalidError of "user_id" for a user who was erased.
 func (s *Store) WriteMove(ctx context.Context, move audience.Move, numbers map[audience.SegmentID]audience.Number, now time.Time) (repeated bool, err error) {
 	s.moves.Lock()
 	defer s.moves.Unlock()
+	s.tombstones.mu.RLock()
+	defer s.tombstones.mu.RUnlock()
+	if s.tombstones.has(move.User) {
+		return false, errErased()
+	}
 	if err := s.settle(ctx); err != nil { // an older move must not land after this one
 		return false, err
 	}

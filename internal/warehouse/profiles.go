@@ -39,11 +39,13 @@ func (s *Store) GetProfile(ctx context.Context, user audience.UserID) (audience.
 // UpsertProfiles applies the updates, which have passed Validate, in their order; several may concern one user. They are
 // all durable when it returns without error; after an error, some may be: call again with the same updates.
 func (s *Store) UpsertProfiles(ctx context.Context, updates []audience.ProfileUpdate) error {
-	if len(updates) == 0 {
-		return nil
-	}
 	s.profiles.Lock()
 	defer s.profiles.Unlock()
+	s.tombstones.mu.RLock()
+	defer s.tombstones.mu.RUnlock()
+	if updates = s.withoutErased(updates); len(updates) == 0 {
+		return nil
+	}
 	profiles, err := s.profilesOf(ctx, updates)
 	if err != nil {
 		return fmt.Errorf("read %d profiles: %w", len(updates), err)
@@ -55,6 +57,15 @@ func (s *Store) UpsertProfiles(ctx context.Context, updates []audience.ProfileUp
 		return fmt.Errorf("write %d profiles: %w", len(profiles), err)
 	}
 	return nil
+}
+
+// withoutErased are the updates but for those of users erased a moment ago: they are gone before they were stored. The
+// tombstones' mu is held.
+func (s *Store) withoutErased(updates []audience.ProfileUpdate) []audience.ProfileUpdate {
+	if len(s.tombstones.known) == 0 {
+		return updates
+	}
+	return slices.DeleteFunc(slices.Clone(updates), func(u audience.ProfileUpdate) bool { return s.tombstones.has(u.User) })
 }
 
 // profilesOf are the stored profiles of the users the updates name.

@@ -28,6 +28,8 @@ type Store struct {
 	profiles  sync.Mutex // of profiles
 	moves     sync.Mutex // held through each move
 	byUser    byUser
+
+	tombstones tombstones
 }
 
 // Open connects, brings the schema up to date, and heals what a crash may have left half-done.
@@ -59,6 +61,7 @@ func (s *Store) start(ctx context.Context) error {
 		{"stop writes of an earlier process", s.stopOrphans},
 		{"migrate", s.migrate},
 		{"read the newest version", s.readVersions},
+		{"read the tombstones of erased users", s.readTombstones},
 		{"bring members up to the log", s.healMembers},
 		{"bring events_by_user in step with events", s.healEvents},
 		{"drop evaluations and trainings of an earlier process", s.dropStaged},
@@ -108,7 +111,8 @@ func (s *Store) readVersions(ctx context.Context) error {
 			UNION ALL SELECT max(version) FROM resources
 			UNION ALL SELECT max(version) FROM runs
 			UNION ALL SELECT max(version) FROM deliveries
-			UNION ALL SELECT max(version) FROM stops)`,
+			UNION ALL SELECT max(version) FROM stops
+			UNION ALL SELECT max(version) FROM erasures)`,
 	}, scanUint64)
 	s.versions.startAfter(newest)
 	return err

@@ -141,9 +141,13 @@ func (w *eventWriter) writeRows(rows *eventColumns) (duplicate []bool, err error
 	if err != nil {
 		return nil, err
 	}
-	if slices.Contains(duplicate, true) {
+	w.store.tombstones.mu.RLock()
+	defer w.store.tombstones.mu.RUnlock()
+	// An event of a user who was erased a moment ago is gone before it was stored.
+	erased := func(user string) bool { return w.store.tombstones.has(audience.UserID(user)) }
+	if slices.Contains(duplicate, true) || slices.ContainsFunc(rows.users, erased) {
 		fresh := newEventColumns(0)
-		fresh.add(rows, func(i int) bool { return !duplicate[i] })
+		fresh.add(rows, func(i int) bool { return !duplicate[i] && !erased(rows.users[i]) })
 		rows = fresh
 	}
 	if rows.len() == 0 {

@@ -1,0 +1,36 @@
+package audience
+
+import "time"
+
+// Erasure is the order to forget a user. What names her is known until it is done, and gone afterwards: then only the
+// tombstone stands, which tells her id from others without telling the id.
+type Erasure struct {
+	ID          string       // the tombstone in short: the same for every erasure of a user
+	User        UserID       // "" once done
+	Identifiers []Identifier // by which platforms may know her; none once done
+	State       ErasureState
+	Time        time.Time // of the order
+}
+
+// ErasureState is how far an erasure has come.
+type ErasureState string
+
+// The states. While an erasure is pending or done, nothing of the user is taken in.
+const (
+	ErasurePending  ErasureState = "pending"
+	ErasureDone     ErasureState = "done"
+	ErasureReadmits ErasureState = "readmitted" // the id may be used again, as of a new person
+)
+
+// StopErased is the reason of the stop that takes an erased user off all platforms.
+const StopErased = "erased"
+
+// Action is an entry of the audit: who did what, when. It holds nothing personal.
+type Action struct {
+	ID       string // in order of time
+	Time     time.Time
+	Actor    string // as the caller named itself; "" when it did not
+	Call     string // e.g. "AudienceService.ApproveSync"
+	Resource string // name of what it was done to, e.g. "audiences/vip"; "" when that would name a user
+	Run      RunID  // that it started; "": none
+}
