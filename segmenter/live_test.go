@@ -164,6 +164,8 @@ func TestWatch(t *testing.T) {
 		}
 		return out
 	}
+	begin, err := h.Cursor(ctx)
+	require.NoError(t, err)
 	var all []audience.WatchedChange
 	watching := make(chan struct{})
 	go func() {
@@ -178,6 +180,7 @@ func TestWatch(t *testing.T) {
 	<-watching
 	want := []string{"a +[1] -[]", "b +[1] -[]", "a +[2] -[]", "c +[1] -[]", "b +[2] -[]"}
 	require.Equal(t, want, text(all))
+	require.Equal(t, want, text(seen(begin, 5)), "from memory, from the beginning")
 	for i, change := range all[:4] {
 		require.Equal(t, want[i+1:], text(seen(change.Cursor, 4-i)), "from memory")
 	}
@@ -185,6 +188,7 @@ func TestWatch(t *testing.T) {
 	h.stop()
 	h.start(t)
 	h.settle(t)
+	require.Equal(t, want, text(seen(begin, 5)), "from the log, from the beginning")
 	for i, change := range all[:4] {
 		require.Equal(t, want[i+1:], text(seen(change.Cursor, 4-i)), "from the log")
 	}

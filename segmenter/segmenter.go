@@ -33,6 +33,8 @@ type Log interface {
 	AppendChanges(ctx context.Context, changes []audience.Change) error
 	LastVersion(ctx context.Context) (uint64, error)
 	ChangesAfter(ctx context.Context, version uint64) iter.Seq2[audience.Change, error]
+	// ChangesBehind are up to limit changes behind a user of a version, by version, then user.
+	ChangesBehind(ctx context.Context, version uint64, user audience.UserID, limit int) ([]audience.Change, error)
 	Members(ctx context.Context) iter.Seq2[audience.Membership, error]
 
 	AddTimers(ctx context.Context, timers []audience.Timer) error

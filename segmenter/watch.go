@@ -16,6 +16,9 @@ import (
 // watchedChanges is how many recent changes are kept in memory for watchers. Who is further behind reads the log.
 const watchedChanges = 100_000
 
+// watchedPage is how many changes are read from the log at a time: a slow watcher then holds no query open.
+const watchedPage = 10_000
+
 // Watch yields every change of the segments (none: of any) after a cursor ("": from now on), in the order of the log, as
 // they happen, without gap or repeat, until ctx ends. A change is durable when it is yielded; the projection may have it a
 // moment later. The error is an InvalidError of "cursor" when it belongs to another stream.
@@ -29,16 +32,19 @@ func (s *Segmenter) Watch(ctx context.Context, cursor string, segments []audienc
 		for {
 			changes, moved, all := s.watchers.after(w.at)
 			if !all {
-				changes = s.Log.ChangesAfter(ctx, w.at.version-min(w.at.version, 1)) // that version may have been seen in part
-			}
-			for change, err := range changes {
-				if err != nil {
+				var err error
+				if changes, err = s.Log.ChangesBehind(ctx, w.at.version, w.at.user, watchedPage); err != nil {
 					yield(audience.WatchedChange{}, err)
 					return
 				}
+			}
+			for _, change := range changes {
 				if watched, yes := w.watched(change); yes && !yield(watched, nil) {
 					return
 				}
+			}
+			if !all && len(changes) == watchedPage {
+				continue
 			}
 			select {
 			case <-moved:
@@ -48,6 +54,21 @@ func (s *Segmenter) Watch(ctx context.Context, cursor string, segments []audienc
 			}
 		}
 	}
+}
+
+// Cursor is where a watch of all segments begins that goes on from now: what it will see is everything after the call.
+func (s *Segmenter) Cursor(ctx context.Context) (string, error) {
+	last, err := s.lastVersion(ctx)
+	if err != nil {
+		return "", err
+	}
+	return cursorOf(filterHash(nil), place{last, lastUser}), nil
+}
+
+// cursorOf is the opaque form of a place in a stream.
+func cursorOf(filter uint32, at place) string {
+	b := binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint32(nil, filter), at.version)
+	return base64.RawURLEncoding.EncodeToString(append(b, at.user...))
 }
 
 // place is where a stream has come to in the log.
@@ -105,8 +126,7 @@ func (w *watcher) watched(change audience.Change) (audience.WatchedChange, bool)
 		change.Entered = slices.DeleteFunc(slices.Clone(change.Entered), other)
 		change.Left = slices.DeleteFunc(slices.Clone(change.Left), other)
 	}
-	b := binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint32(nil, w.filter), change.Version)
-	return audience.WatchedChange{Change: change, Cursor: base64.RawURLEncoding.EncodeToString(append(b, change.User...))}, len(change.Entered)+len(change.Left) > 0
+	return audience.WatchedChange{Change: change, Cursor: cursorOf(w.filter, w.at)}, len(change.Entered)+len(change.Left) > 0
 }
 
 // filterHash tells streams of different segments apart, whatever their order.
@@ -129,7 +149,7 @@ type watchers struct {
 func newWatchers() watchers { return watchers{moved: make(chan struct{})} }
 
 // after gives the changes behind a place, if all of them are in memory, and what is closed when there are more.
-func (w *watchers) after(at place) (changes iter.Seq2[audience.Change, error], moved <-chan struct{}, all bool) {
+func (w *watchers) after(at place) (changes []audience.Change, moved <-chan struct{}, all bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if len(w.recent) == 0 || at.version < w.above || at.version == w.above && at.user != lastUser {
@@ -141,14 +161,7 @@ func (w *watchers) after(at place) (changes iter.Seq2[audience.Change, error], m
 		}
 		return -1
 	})
-	recent := w.recent[from:] // never written again, see publish
-	return func(yield func(audience.Change, error) bool) {
-		for _, change := range recent {
-			if !yield(change, nil) {
-				return
-			}
-		}
-	}, w.moved, true
+	return w.recent[from:], w.moved, true // never written again, see publish
 }
 
 // publish adds the changes of one version, by UserID.

@@ -114,6 +114,19 @@ func (s *Store) ChangesAfter(ctx context.Context, version uint64) iter.Seq2[audi
 	}, scanChange)
 }
 
+// ChangesBehind are up to limit changes behind a user of a version, by version, then user.
+func (s *Store) ChangesBehind(ctx context.Context, version uint64, user audience.UserID, limit int) ([]audience.Change, error) {
+	changes, err := all(stream(ctx, s, audience.Query{
+		SQL: `SELECT user_id, segments, version, entered, left, time, cause FROM membership_changes FINAL
+			WHERE version >= {version:UInt64} AND (version, user_id) > ({version:UInt64}, {user:String}) ORDER BY version, user_id` + limited(limit),
+		Params: map[string]any{"version": version, "user": string(user)},
+	}, scanChange))
+	if err != nil {
+		return nil, fmt.Errorf("read a page of the log: %w", err)
+	}
+	return changes, nil
+}
+
 func scanChange(rows driver.Rows) (change audience.Change, err error) {
 	var (
 		user                    string

@@ -75,6 +75,32 @@ func TestTheLogAndWhatIsReadFromIt(t *testing.T) {
 	require.Equal(t, []audience.UserID{"b"}, page)
 }
 
+func TestPagesOfTheLog(t *testing.T) {
+	store := open(t)
+	step := func(version uint64, user audience.UserID) audience.Change {
+		return audience.Change{Membership: audience.Membership{User: user, Segments: []audience.Number{1}, Version: version}, Entered: []audience.Number{1}, Time: noon}
+	}
+	require.NoError(t, store.AppendChanges(t.Context(), []audience.Change{step(1, "a"), step(1, "b"), step(1, "ü")}))
+	require.NoError(t, store.AppendChanges(t.Context(), []audience.Change{step(2, "a")}))
+	require.NoError(t, store.AppendChanges(t.Context(), []audience.Change{step(10, "a")}))
+	for _, c := range []struct {
+		version uint64
+		user    audience.UserID
+		limit   int
+		want    []audience.Change
+	}{
+		{0, "", 3, []audience.Change{step(1, "a"), step(1, "b"), step(1, "ü")}},
+		{1, "a", 2, []audience.Change{step(1, "b"), step(1, "ü")}},
+		{1, "ü", 9, []audience.Change{step(2, "a"), step(10, "a")}},
+		{1, "\xff", 1, []audience.Change{step(2, "a")}},
+		{10, "a", 1, nil},
+	} {
+		got, err := store.ChangesBehind(t.Context(), c.version, c.user, c.limit)
+		require.NoError(t, err)
+		require.Equal(t, c.want, got, "%d %q", c.version, c.user)
+	}
+}
+
 func TestMembersAreHealedFromTheLogOnStart(t *testing.T) {
 	dsn := enginetest.ClickHouse(t)
 	store := reopen(t, dsn)
