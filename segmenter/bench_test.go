@@ -2,6 +2,7 @@ package segmenter_test
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -152,14 +153,16 @@ func mix(i int) string {
 }
 
 // BenchmarkEvaluateQuery evaluates 1, 50 and 200 segments over everybody, each set in one query: "50/one" is the time of 50
-// to the mean time of one, over one of each kind that refers to no other.
+// to the mean time of one, over one of each kind that refers to no other, with windows of a week, two months and a year.
 //
 //	KOHORTA_BENCH=1 go test ./segmenter -run - -bench EvaluateQuery -benchtime 3x
 func BenchmarkEvaluateQuery(b *testing.B) {
 	h := newHouse(b)
 	h.fill(b, benchEvents(), benchUsers())
 	version := h.train(b, rfmBench)
-	scores := []expr.Scores{{Model: "rfm", Kind: audience.ModelRFM, Number: version.Model, Version: version.Version}}
+	fitted := expr.RFM{PurchaseTypes: []string{"purchase"}, RefundTypes: []string{"refund"}}
+	require.NoError(b, json.Unmarshal([]byte(version.Fitted), &fitted.Model))
+	scores := []expr.Scores{{Model: "rfm", Kind: audience.ModelRFM, Number: version.Model, Version: version.Version, RFM: &fitted}}
 	query := func(from, to int) audience.Query {
 		var segments []expr.Segment
 		for i := from; i < to; i++ {
@@ -171,11 +174,16 @@ func BenchmarkEvaluateQuery(b *testing.B) {
 		q.SQL = "SELECT count(), sum(length(segments)) FROM (" + q.SQL + ")"
 		return q
 	}
-	const kinds = 9
+	singles := []int{}
+	for _, window := range []int{0, 3, 7} {
+		for kind := range 9 {
+			singles = append(singles, 10*window+kind)
+		}
+	}
 	one, took := 0.0, map[int][]float64{}
 	for b.Loop() {
-		for i := range kinds {
-			one += h.seconds(b, query(i, i+1)) / kinds
+		for _, i := range singles {
+			one += h.seconds(b, query(i, i+1)) / float64(len(singles))
 		}
 		for _, n := range []int{50, 200} {
 			took[n] = append(took[n], h.seconds(b, query(0, n)))

@@ -54,6 +54,37 @@ func (c *composer) summary(a aggregate) string {
 	return c.column(eventRows, sql)
 }
 
+// happened writes a comparison that only asks whether a count is 0, if it is one, as most that call did are. The newest
+// event answers it for all windows that end now: they share a column.
+func (c *composer) happened(asked comparison) (sql string, asks bool) {
+	a, isAggregate := asked.left.(aggregate)
+	l, isLiteral := asked.right.(literal)
+	if !isAggregate || !isLiteral || a.function != count {
+		return "", false
+	}
+	after, until := a.window.bounds(c.atMillis)
+	if until != c.atMillis {
+		return "", false
+	}
+	op := ""
+	switch (literalComparison{asked.op, l.number}) {
+	case literalComparison{greater, 0}, literalComparison{notEqual, 0}, literalComparison{greaterOrEqual, 1}:
+		op = ">"
+	case literalComparison{equal, 0}, literalComparison{lessOrEqual, 0}, literalComparison{less, 1}:
+		op = "<="
+	default:
+		return "", false
+	}
+	newest := c.column(eventRows, fmt.Sprintf("maxIf(millis + 1, %s)", c.ofMatch(a.eventMatch, a.window)))
+	return fmt.Sprintf("(%s %s %d)", newest, op, max(after+1, 0)), true
+}
+
+// literalComparison is a comparison with a number.
+type literalComparison struct {
+	op operator
+	to float64
+}
+
 // having is the column that counts the events that have what the aggregate summarises.
 func (c *composer) having(a aggregate) string {
 	return c.column(eventRows, fmt.Sprintf("countIf(%s AND %s)", c.matches(a.eventMatch, a.window), c.hasSummand(a.of)))

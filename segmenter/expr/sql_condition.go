@@ -64,6 +64,9 @@ func (w writer) joined(operands []condition, by string) string {
 }
 
 func (w writer) comparedNumbers(c comparison) string {
+	if sql, asks := w.happened(c); asks {
+		return sql
+	}
 	left, right := w.number(c.left), w.number(c.right)
 	switch c.op {
 	case notEqual: // NaN != x would be true

@@ -74,7 +74,12 @@ func (c *composer) within(w window) string {
 
 // matches writes that the event at hand, in the window, is one of those.
 func (c *composer) matches(m eventMatch, w window) string {
-	sql := fmt.Sprintf("type_number = %d", c.typeNumber(m.event, w)) + c.within(w)
+	return c.ofMatch(m, w) + c.within(w)
+}
+
+// ofMatch writes that the event at hand, as far back as the window reaches and perhaps further, is one of those.
+func (c *composer) ofMatch(m eventMatch, w window) string {
+	sql := fmt.Sprintf("type_number = %d", c.typeNumber(m.event, w))
 	if m.where != nil {
 		sql += " AND " + c.each(c.ofEvent().condition(m.where))
 	}
