@@ -10,6 +10,7 @@ const (
 	RunTrain    RunKind = "train"
 	RunEvaluate RunKind = "evaluate"
 	RunSync     RunKind = "sync"
+	RunErase    RunKind = "erase"
 )
 
 // RunState is where a run stands.
@@ -30,7 +31,7 @@ func (s RunState) Done() bool {
 	return s == RunSucceeded || s == RunFailed || s == RunCancelled || s == RunHeld
 }
 
-// Run is one training, evaluation or sync, kept as history.
+// Run is one training, evaluation, sync or erasure, kept as history.
 type Run struct {
 	ID         RunID
 	Kind       RunKind

@@ -117,7 +117,9 @@ func TestEraseEverywhere(t *testing.T) {
 				_, err := w.sync("1")
 				require.NoError(t, err)
 				if locked {
-					w.platform.fails = func(b destination.Batch) error { return &destination.Error{Kind: destination.Busy, Err: errors.New(name)} }
+					w.platform.fails = func(b destination.Batch) error {
+						return &destination.Error{Kind: destination.Busy, Err: errors.New(name)}
+					}
 				}
 				d := delivery.New(delivery.Deps{Ledger: w, Catalogue: w, Log: slog.New(slog.DiscardHandler),
 					Connect: func(audience.Destination) (destination.Destination, error) {

@@ -34,6 +34,8 @@ const (
 	Run_KIND_EVALUATE Run_Kind = 2
 	// Syncs an audience.
 	Run_KIND_SYNC Run_Kind = 3
+	// Erases a user.
+	Run_KIND_ERASE Run_Kind = 4
 )
 
 // Enum value maps for Run_Kind.
@@ -43,12 +45,14 @@ var (
 		1: "KIND_TRAIN",
 		2: "KIND_EVALUATE",
 		3: "KIND_SYNC",
+		4: "KIND_ERASE",
 	}
 	Run_Kind_value = map[string]int32{
 		"KIND_UNSPECIFIED": 0,
 		"KIND_TRAIN":       1,
 		"KIND_EVALUATE":    2,
 		"KIND_SYNC":        3,
+		"KIND_ERASE":       4,
 	}
 )
 
@@ -148,7 +152,7 @@ func (Run_State) EnumDescriptor() ([]byte, []int) {
 	return file_audience_v1_run_service_proto_rawDescGZIP(), []int{0, 1}
 }
 
-// Run is one training, evaluation or sync.
+// Run is one training, evaluation, sync or erasure.
 type Run struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Resource name. Format: runs/{run}
@@ -710,7 +714,7 @@ var File_audience_v1_run_service_proto protoreflect.FileDescriptor
 
 const file_audience_v1_run_service_proto_rawDesc = "" +
 	"\n" +
-	"\x1daudience/v1/run_service.proto\x12\vaudience.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd5\x05\n" +
+	"\x1daudience/v1/run_service.proto\x12\vaudience.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe5\x05\n" +
 	"\x03Run\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12)\n" +
 	"\x04kind\x18\x02 \x01(\x0e2\x15.audience.v1.Run.KindR\x04kind\x12\x18\n" +
@@ -730,13 +734,15 @@ const file_audience_v1_run_service_proto_rawDesc = "" +
 	"\bend_time\x18\f \x01(\v2\x1a.google.protobuf.TimestampR\aendTime\x1a9\n" +
 	"\vCountsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\"N\n" +
+	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\"^\n" +
 	"\x04Kind\x12\x14\n" +
 	"\x10KIND_UNSPECIFIED\x10\x00\x12\x0e\n" +
 	"\n" +
 	"KIND_TRAIN\x10\x01\x12\x11\n" +
 	"\rKIND_EVALUATE\x10\x02\x12\r\n" +
-	"\tKIND_SYNC\x10\x03\"\x8f\x01\n" +
+	"\tKIND_SYNC\x10\x03\x12\x0e\n" +
+	"\n" +
+	"KIND_ERASE\x10\x04\"\x8f\x01\n" +
 	"\x05State\x12\x15\n" +
 	"\x11STATE_UNSPECIFIED\x10\x00\x12\x10\n" +
 	"\fSTATE_QUEUED\x10\x01\x12\x11\n" +

@@ -29,7 +29,7 @@ const (
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// RunService shows the long work: trainings, evaluations, syncs. Runs are kept as history.
+// RunService shows the long work: trainings, evaluations, syncs, erasures. Runs are kept as history.
 type RunServiceClient interface {
 	// GetRun reads a run.
 	GetRun(ctx context.Context, in *GetRunRequest, opts ...grpc.CallOption) (*GetRunResponse, error)
@@ -104,7 +104,7 @@ type RunService_WatchRunClient = grpc.ServerStreamingClient[WatchRunResponse]
 // All implementations must embed UnimplementedRunServiceServer
 // for forward compatibility.
 //
-// RunService shows the long work: trainings, evaluations, syncs. Runs are kept as history.
+// RunService shows the long work: trainings, evaluations, syncs, erasures. Runs are kept as history.
 type RunServiceServer interface {
 	// GetRun reads a run.
 	GetRun(context.Context, *GetRunRequest) (*GetRunResponse, error)
