@@ -34,3 +34,34 @@ type Action struct {
 	Resource string // name of what it was done to, e.g. "audiences/vip"; "" when that would name a user
 	Run      RunID  // that it started; "": none
 }
+
+// Stored is one thing that is stored of a user: one field is set.
+type Stored struct {
+	Profile    *Profile
+	Consent    *Consent
+	Event      *Event
+	Membership *Membership
+	Change     *Change
+	Move       *StoredMove
+	Delivery   *StoredDelivery
+	Stop       *Stop
+	Other      *StoredRow
+}
+
+// StoredMove is a move as it was asked for, and when.
+type StoredMove struct {
+	Move
+	Time time.Time
+}
+
+// StoredDelivery is a row of an audience's ledger.
+type StoredDelivery struct {
+	Audience Number
+	Delivery
+}
+
+// StoredRow is a row of a table that has no noun of its own.
+type StoredRow struct {
+	Table   string
+	Columns map[string]string // as text
+}

@@ -18,10 +18,12 @@ func known(t *testing.T, s *Store, user audience.UserID, version uint64) {
 	t.Helper()
 	require.NoError(t, s.UpsertProfiles(t.Context(), []audience.ProfileUpdate{{User: user, Identifiers: []audience.Identifier{email}}}))
 	require.NoError(t, s.AppendChanges(t.Context(), []audience.Change{{Membership: audience.Membership{User: user, Version: version}, Left: []audience.Number{7}, Time: noon}}))
+	_, err := s.WriteMove(t.Context(), audience.Move{User: user, OutOf: []audience.SegmentID{"vip"}}, map[audience.SegmentID]audience.Number{"vip": 7}, noon)
+	require.NoError(t, err)
 	tables, err := s.userTables(t.Context())
 	require.NoError(t, err)
 	for _, table := range tables {
-		if !slices.Contains([]string{"erasures", "profiles", "membership_changes", "members"}, table) {
+		if !slices.Contains([]string{"erasures", "profiles", "moves", "membership_changes", "members"}, table) {
 			require.NoError(t, s.insert(t.Context(), table+" (user_id)", []string{string(user)}), table)
 		}
 	}

@@ -55,7 +55,15 @@ func (s *Store) ChangesOf(ctx context.Context, user audience.UserID) iter.Seq2[a
 
 // EventsOf are the events of a user, the newest first, at most limit.
 func (s *Store) EventsOf(ctx context.Context, user audience.UserID, limit int) ([]audience.Event, error) {
-	events, err := all(stream(ctx, s, audience.Query{
+	events, err := all(s.eventsOf(ctx, user, limit))
+	if err != nil {
+		return nil, fmt.Errorf("read a user's events: %w", err)
+	}
+	return events, nil
+}
+
+func (s *Store) eventsOf(ctx context.Context, user audience.UserID, limit int) iter.Seq2[audience.Event, error] {
+	return stream(ctx, s, audience.Query{
 		SQL: `SELECT event_id, type, time, value_micros, texts, numbers FROM events_by_user
 			WHERE user_id = {user:String} ORDER BY time DESC, event_id` + limited(limit),
 		Params: map[string]any{"user": string(user)},
@@ -64,9 +72,5 @@ func (s *Store) EventsOf(ctx context.Context, user audience.UserID, limit int) (
 		err := rows.Scan(&event.ID, &event.Type, &event.Time, &event.ValueMicros, &event.Texts, &event.Numbers)
 		event.Time = event.Time.UTC()
 		return event, err
-	}))
-	if err != nil {
-		return nil, fmt.Errorf("read a user's events: %w", err)
-	}
-	return events, nil
+	})
 }

@@ -9,7 +9,6 @@ package audiencev1
 import (
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
-	structpb "google.golang.org/protobuf/types/known/structpb"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
@@ -266,7 +265,6 @@ type ExportUserResponse struct {
 	//	*ExportUserResponse_Membership
 	//	*ExportUserResponse_Change
 	//	*ExportUserResponse_Move
-	//	*ExportUserResponse_Score
 	//	*ExportUserResponse_Delivery
 	//	*ExportUserResponse_Stop
 	//	*ExportUserResponse_Other
@@ -366,15 +364,6 @@ func (x *ExportUserResponse) GetMove() *StoredMove {
 	return nil
 }
 
-func (x *ExportUserResponse) GetScore() *StoredScore {
-	if x != nil {
-		if x, ok := x.Record.(*ExportUserResponse_Score); ok {
-			return x.Score
-		}
-	}
-	return nil
-}
-
 func (x *ExportUserResponse) GetDelivery() *StoredDelivery {
 	if x != nil {
 		if x, ok := x.Record.(*ExportUserResponse_Delivery); ok {
@@ -436,24 +425,19 @@ type ExportUserResponse_Move struct {
 	Move *StoredMove `protobuf:"bytes,6,opt,name=move,proto3,oneof"`
 }
 
-type ExportUserResponse_Score struct {
-	// What a model says of her.
-	Score *StoredScore `protobuf:"bytes,7,opt,name=score,proto3,oneof"`
-}
-
 type ExportUserResponse_Delivery struct {
 	// What a platform holds of her, or held.
-	Delivery *StoredDelivery `protobuf:"bytes,8,opt,name=delivery,proto3,oneof"`
+	Delivery *StoredDelivery `protobuf:"bytes,7,opt,name=delivery,proto3,oneof"`
 }
 
 type ExportUserResponse_Stop struct {
 	// A stop.
-	Stop *StoredStop `protobuf:"bytes,9,opt,name=stop,proto3,oneof"`
+	Stop *StoredStop `protobuf:"bytes,8,opt,name=stop,proto3,oneof"`
 }
 
 type ExportUserResponse_Other struct {
-	// Anything else.
-	Other *StoredRow `protobuf:"bytes,10,opt,name=other,proto3,oneof"`
+	// Anything else, such as the scores of models.
+	Other *StoredRow `protobuf:"bytes,9,opt,name=other,proto3,oneof"`
 }
 
 func (*ExportUserResponse_Profile) isExportUserResponse_Record() {}
@@ -467,8 +451,6 @@ func (*ExportUserResponse_Membership) isExportUserResponse_Record() {}
 func (*ExportUserResponse_Change) isExportUserResponse_Record() {}
 
 func (*ExportUserResponse_Move) isExportUserResponse_Record() {}
-
-func (*ExportUserResponse_Score) isExportUserResponse_Record() {}
 
 func (*ExportUserResponse_Delivery) isExportUserResponse_Record() {}
 
@@ -695,61 +677,6 @@ func (x *StoredMove) GetExpireTime() *timestamppb.Timestamp {
 	return nil
 }
 
-// StoredScore is what the version in use of a model says.
-type StoredScore struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// The model. Format: models/{model}
-	Model string `protobuf:"bytes,1,opt,name=model,proto3" json:"model,omitempty"`
-	// The score.
-	Score         *Score `protobuf:"bytes,2,opt,name=score,proto3" json:"score,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *StoredScore) Reset() {
-	*x = StoredScore{}
-	mi := &file_audience_v1_privacy_service_proto_msgTypes[9]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *StoredScore) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*StoredScore) ProtoMessage() {}
-
-func (x *StoredScore) ProtoReflect() protoreflect.Message {
-	mi := &file_audience_v1_privacy_service_proto_msgTypes[9]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use StoredScore.ProtoReflect.Descriptor instead.
-func (*StoredScore) Descriptor() ([]byte, []int) {
-	return file_audience_v1_privacy_service_proto_rawDescGZIP(), []int{9}
-}
-
-func (x *StoredScore) GetModel() string {
-	if x != nil {
-		return x.Model
-	}
-	return ""
-}
-
-func (x *StoredScore) GetScore() *Score {
-	if x != nil {
-		return x.Score
-	}
-	return nil
-}
-
 // StoredDelivery is a row of an audience's ledger.
 type StoredDelivery struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -769,7 +696,7 @@ type StoredDelivery struct {
 
 func (x *StoredDelivery) Reset() {
 	*x = StoredDelivery{}
-	mi := &file_audience_v1_privacy_service_proto_msgTypes[10]
+	mi := &file_audience_v1_privacy_service_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -781,7 +708,7 @@ func (x *StoredDelivery) String() string {
 func (*StoredDelivery) ProtoMessage() {}
 
 func (x *StoredDelivery) ProtoReflect() protoreflect.Message {
-	mi := &file_audience_v1_privacy_service_proto_msgTypes[10]
+	mi := &file_audience_v1_privacy_service_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -794,7 +721,7 @@ func (x *StoredDelivery) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StoredDelivery.ProtoReflect.Descriptor instead.
 func (*StoredDelivery) Descriptor() ([]byte, []int) {
-	return file_audience_v1_privacy_service_proto_rawDescGZIP(), []int{10}
+	return file_audience_v1_privacy_service_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *StoredDelivery) GetAudience() string {
@@ -849,7 +776,7 @@ type StoredStop struct {
 
 func (x *StoredStop) Reset() {
 	*x = StoredStop{}
-	mi := &file_audience_v1_privacy_service_proto_msgTypes[11]
+	mi := &file_audience_v1_privacy_service_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -861,7 +788,7 @@ func (x *StoredStop) String() string {
 func (*StoredStop) ProtoMessage() {}
 
 func (x *StoredStop) ProtoReflect() protoreflect.Message {
-	mi := &file_audience_v1_privacy_service_proto_msgTypes[11]
+	mi := &file_audience_v1_privacy_service_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -874,7 +801,7 @@ func (x *StoredStop) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StoredStop.ProtoReflect.Descriptor instead.
 func (*StoredStop) Descriptor() ([]byte, []int) {
-	return file_audience_v1_privacy_service_proto_rawDescGZIP(), []int{11}
+	return file_audience_v1_privacy_service_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *StoredStop) GetAudience() string {
@@ -905,20 +832,20 @@ func (x *StoredStop) GetTime() *timestamppb.Timestamp {
 	return nil
 }
 
-// StoredRow is a row of a store.
+// StoredRow is a row of a table that has no message of its own.
 type StoredRow struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Of which store.
-	Store string `protobuf:"bytes,1,opt,name=store,proto3" json:"store,omitempty"`
-	// The row.
-	Fields        *structpb.Struct `protobuf:"bytes,2,opt,name=fields,proto3" json:"fields,omitempty"`
+	// The table.
+	Table string `protobuf:"bytes,1,opt,name=table,proto3" json:"table,omitempty"`
+	// Its columns, as text.
+	Columns       map[string]string `protobuf:"bytes,2,rep,name=columns,proto3" json:"columns,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *StoredRow) Reset() {
 	*x = StoredRow{}
-	mi := &file_audience_v1_privacy_service_proto_msgTypes[12]
+	mi := &file_audience_v1_privacy_service_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -930,7 +857,7 @@ func (x *StoredRow) String() string {
 func (*StoredRow) ProtoMessage() {}
 
 func (x *StoredRow) ProtoReflect() protoreflect.Message {
-	mi := &file_audience_v1_privacy_service_proto_msgTypes[12]
+	mi := &file_audience_v1_privacy_service_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -943,19 +870,19 @@ func (x *StoredRow) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StoredRow.ProtoReflect.Descriptor instead.
 func (*StoredRow) Descriptor() ([]byte, []int) {
-	return file_audience_v1_privacy_service_proto_rawDescGZIP(), []int{12}
+	return file_audience_v1_privacy_service_proto_rawDescGZIP(), []int{11}
 }
 
-func (x *StoredRow) GetStore() string {
+func (x *StoredRow) GetTable() string {
 	if x != nil {
-		return x.Store
+		return x.Table
 	}
 	return ""
 }
 
-func (x *StoredRow) GetFields() *structpb.Struct {
+func (x *StoredRow) GetColumns() map[string]string {
 	if x != nil {
-		return x.Fields
+		return x.Columns
 	}
 	return nil
 }
@@ -980,7 +907,7 @@ type StopUserRequest struct {
 
 func (x *StopUserRequest) Reset() {
 	*x = StopUserRequest{}
-	mi := &file_audience_v1_privacy_service_proto_msgTypes[13]
+	mi := &file_audience_v1_privacy_service_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -992,7 +919,7 @@ func (x *StopUserRequest) String() string {
 func (*StopUserRequest) ProtoMessage() {}
 
 func (x *StopUserRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_audience_v1_privacy_service_proto_msgTypes[13]
+	mi := &file_audience_v1_privacy_service_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1005,7 +932,7 @@ func (x *StopUserRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopUserRequest.ProtoReflect.Descriptor instead.
 func (*StopUserRequest) Descriptor() ([]byte, []int) {
-	return file_audience_v1_privacy_service_proto_rawDescGZIP(), []int{13}
+	return file_audience_v1_privacy_service_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *StopUserRequest) GetUserId() string {
@@ -1052,7 +979,7 @@ type StopUserResponse struct {
 
 func (x *StopUserResponse) Reset() {
 	*x = StopUserResponse{}
-	mi := &file_audience_v1_privacy_service_proto_msgTypes[14]
+	mi := &file_audience_v1_privacy_service_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1064,7 +991,7 @@ func (x *StopUserResponse) String() string {
 func (*StopUserResponse) ProtoMessage() {}
 
 func (x *StopUserResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_audience_v1_privacy_service_proto_msgTypes[14]
+	mi := &file_audience_v1_privacy_service_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1077,7 +1004,7 @@ func (x *StopUserResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopUserResponse.ProtoReflect.Descriptor instead.
 func (*StopUserResponse) Descriptor() ([]byte, []int) {
-	return file_audience_v1_privacy_service_proto_rawDescGZIP(), []int{14}
+	return file_audience_v1_privacy_service_proto_rawDescGZIP(), []int{13}
 }
 
 // ResumeUserRequest ends stops of a user.
@@ -1095,7 +1022,7 @@ type ResumeUserRequest struct {
 
 func (x *ResumeUserRequest) Reset() {
 	*x = ResumeUserRequest{}
-	mi := &file_audience_v1_privacy_service_proto_msgTypes[15]
+	mi := &file_audience_v1_privacy_service_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1107,7 +1034,7 @@ func (x *ResumeUserRequest) String() string {
 func (*ResumeUserRequest) ProtoMessage() {}
 
 func (x *ResumeUserRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_audience_v1_privacy_service_proto_msgTypes[15]
+	mi := &file_audience_v1_privacy_service_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1120,7 +1047,7 @@ func (x *ResumeUserRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResumeUserRequest.ProtoReflect.Descriptor instead.
 func (*ResumeUserRequest) Descriptor() ([]byte, []int) {
-	return file_audience_v1_privacy_service_proto_rawDescGZIP(), []int{15}
+	return file_audience_v1_privacy_service_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ResumeUserRequest) GetUserId() string {
@@ -1153,7 +1080,7 @@ type ResumeUserResponse struct {
 
 func (x *ResumeUserResponse) Reset() {
 	*x = ResumeUserResponse{}
-	mi := &file_audience_v1_privacy_service_proto_msgTypes[16]
+	mi := &file_audience_v1_privacy_service_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1165,7 +1092,7 @@ func (x *ResumeUserResponse) String() string {
 func (*ResumeUserResponse) ProtoMessage() {}
 
 func (x *ResumeUserResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_audience_v1_privacy_service_proto_msgTypes[16]
+	mi := &file_audience_v1_privacy_service_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1178,7 +1105,7 @@ func (x *ResumeUserResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResumeUserResponse.ProtoReflect.Descriptor instead.
 func (*ResumeUserResponse) Descriptor() ([]byte, []int) {
-	return file_audience_v1_privacy_service_proto_rawDescGZIP(), []int{16}
+	return file_audience_v1_privacy_service_proto_rawDescGZIP(), []int{15}
 }
 
 // ListAuditRequest asks for a page of the audit.
@@ -1198,7 +1125,7 @@ type ListAuditRequest struct {
 
 func (x *ListAuditRequest) Reset() {
 	*x = ListAuditRequest{}
-	mi := &file_audience_v1_privacy_service_proto_msgTypes[17]
+	mi := &file_audience_v1_privacy_service_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1210,7 +1137,7 @@ func (x *ListAuditRequest) String() string {
 func (*ListAuditRequest) ProtoMessage() {}
 
 func (x *ListAuditRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_audience_v1_privacy_service_proto_msgTypes[17]
+	mi := &file_audience_v1_privacy_service_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1223,7 +1150,7 @@ func (x *ListAuditRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAuditRequest.ProtoReflect.Descriptor instead.
 func (*ListAuditRequest) Descriptor() ([]byte, []int) {
-	return file_audience_v1_privacy_service_proto_rawDescGZIP(), []int{17}
+	return file_audience_v1_privacy_service_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ListAuditRequest) GetPageSize() int32 {
@@ -1267,7 +1194,7 @@ type ListAuditResponse struct {
 
 func (x *ListAuditResponse) Reset() {
 	*x = ListAuditResponse{}
-	mi := &file_audience_v1_privacy_service_proto_msgTypes[18]
+	mi := &file_audience_v1_privacy_service_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1279,7 +1206,7 @@ func (x *ListAuditResponse) String() string {
 func (*ListAuditResponse) ProtoMessage() {}
 
 func (x *ListAuditResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_audience_v1_privacy_service_proto_msgTypes[18]
+	mi := &file_audience_v1_privacy_service_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1292,7 +1219,7 @@ func (x *ListAuditResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAuditResponse.ProtoReflect.Descriptor instead.
 func (*ListAuditResponse) Descriptor() ([]byte, []int) {
-	return file_audience_v1_privacy_service_proto_rawDescGZIP(), []int{18}
+	return file_audience_v1_privacy_service_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ListAuditResponse) GetEntries() []*AuditEntry {
@@ -1328,7 +1255,7 @@ type AuditEntry struct {
 
 func (x *AuditEntry) Reset() {
 	*x = AuditEntry{}
-	mi := &file_audience_v1_privacy_service_proto_msgTypes[19]
+	mi := &file_audience_v1_privacy_service_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1340,7 +1267,7 @@ func (x *AuditEntry) String() string {
 func (*AuditEntry) ProtoMessage() {}
 
 func (x *AuditEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_audience_v1_privacy_service_proto_msgTypes[19]
+	mi := &file_audience_v1_privacy_service_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1353,7 +1280,7 @@ func (x *AuditEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AuditEntry.ProtoReflect.Descriptor instead.
 func (*AuditEntry) Descriptor() ([]byte, []int) {
-	return file_audience_v1_privacy_service_proto_rawDescGZIP(), []int{19}
+	return file_audience_v1_privacy_service_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *AuditEntry) GetTime() *timestamppb.Timestamp {
@@ -1395,7 +1322,7 @@ var File_audience_v1_privacy_service_proto protoreflect.FileDescriptor
 
 const file_audience_v1_privacy_service_proto_rawDesc = "" +
 	"\n" +
-	"!audience/v1/privacy_service.proto\x12\vaudience.v1\x1a audience/v1/ingest_service.proto\x1a$audience/v1/membership_service.proto\x1a\x1faudience/v1/model_service.proto\x1a\x1daudience/v1/run_service.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"J\n" +
+	"!audience/v1/privacy_service.proto\x12\vaudience.v1\x1a audience/v1/ingest_service.proto\x1a$audience/v1/membership_service.proto\x1a\x1daudience/v1/run_service.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"J\n" +
 	"\x10EraseUserRequest\x12\x17\n" +
 	"\auser_id\x18\x01 \x01(\tR\x06userId\x12\x1d\n" +
 	"\n" +
@@ -1406,7 +1333,7 @@ const file_audience_v1_privacy_service_proto_rawDesc = "" +
 	"\auser_id\x18\x01 \x01(\tR\x06userId\"\x15\n" +
 	"\x13ReadmitUserResponse\",\n" +
 	"\x11ExportUserRequest\x12\x17\n" +
-	"\auser_id\x18\x01 \x01(\tR\x06userId\"\xa3\x04\n" +
+	"\auser_id\x18\x01 \x01(\tR\x06userId\"\xf1\x03\n" +
 	"\x12ExportUserResponse\x126\n" +
 	"\aprofile\x18\x01 \x01(\v2\x1a.audience.v1.StoredProfileH\x00R\aprofile\x120\n" +
 	"\aconsent\x18\x02 \x01(\v2\x14.audience.v1.ConsentH\x00R\aconsent\x12*\n" +
@@ -1415,12 +1342,10 @@ const file_audience_v1_privacy_service_proto_rawDesc = "" +
 	"membership\x18\x04 \x01(\v2\x17.audience.v1.MembershipH\x00R\n" +
 	"membership\x127\n" +
 	"\x06change\x18\x05 \x01(\v2\x1d.audience.v1.MembershipChangeH\x00R\x06change\x12-\n" +
-	"\x04move\x18\x06 \x01(\v2\x17.audience.v1.StoredMoveH\x00R\x04move\x120\n" +
-	"\x05score\x18\a \x01(\v2\x18.audience.v1.StoredScoreH\x00R\x05score\x129\n" +
-	"\bdelivery\x18\b \x01(\v2\x1b.audience.v1.StoredDeliveryH\x00R\bdelivery\x12-\n" +
-	"\x04stop\x18\t \x01(\v2\x17.audience.v1.StoredStopH\x00R\x04stop\x12.\n" +
-	"\x05other\x18\n" +
-	" \x01(\v2\x16.audience.v1.StoredRowH\x00R\x05otherB\b\n" +
+	"\x04move\x18\x06 \x01(\v2\x17.audience.v1.StoredMoveH\x00R\x04move\x129\n" +
+	"\bdelivery\x18\a \x01(\v2\x1b.audience.v1.StoredDeliveryH\x00R\bdelivery\x12-\n" +
+	"\x04stop\x18\b \x01(\v2\x17.audience.v1.StoredStopH\x00R\x04stop\x12.\n" +
+	"\x05other\x18\t \x01(\v2\x16.audience.v1.StoredRowH\x00R\x05otherB\b\n" +
 	"\x06record\"\x91\x02\n" +
 	"\rStoredProfile\x12\x18\n" +
 	"\acountry\x18\x01 \x01(\tR\acountry\x12J\n" +
@@ -1443,10 +1368,7 @@ const file_audience_v1_privacy_service_proto_rawDesc = "" +
 	"\x05actor\x18\x05 \x01(\tR\x05actor\x12.\n" +
 	"\x04time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12;\n" +
 	"\vexpire_time\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"expireTime\"M\n" +
-	"\vStoredScore\x12\x14\n" +
-	"\x05model\x18\x01 \x01(\tR\x05model\x12(\n" +
-	"\x05score\x18\x02 \x01(\v2\x12.audience.v1.ScoreR\x05score\"\xcb\x01\n" +
+	"expireTime\"\xcb\x01\n" +
 	"\x0eStoredDelivery\x12\x1a\n" +
 	"\baudience\x18\x01 \x01(\tR\baudience\x12\x14\n" +
 	"\x05state\x18\x02 \x01(\tR\x05state\x12?\n" +
@@ -1459,10 +1381,13 @@ const file_audience_v1_privacy_service_proto_rawDesc = "" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\x12;\n" +
 	"\vexpire_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"expireTime\x12.\n" +
-	"\x04time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\"R\n" +
+	"\x04time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\"\x9c\x01\n" +
 	"\tStoredRow\x12\x14\n" +
-	"\x05store\x18\x01 \x01(\tR\x05store\x12/\n" +
-	"\x06fields\x18\x02 \x01(\v2\x17.google.protobuf.StructR\x06fields\"\xbc\x01\n" +
+	"\x05table\x18\x01 \x01(\tR\x05table\x12=\n" +
+	"\acolumns\x18\x02 \x03(\v2#.audience.v1.StoredRow.ColumnsEntryR\acolumns\x1a:\n" +
+	"\fColumnsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xbc\x01\n" +
 	"\x0fStopUserRequest\x12\x17\n" +
 	"\auser_id\x18\x01 \x01(\tR\x06userId\x12\x1c\n" +
 	"\taudiences\x18\x02 \x03(\tR\taudiences\x12\x16\n" +
@@ -1527,27 +1452,25 @@ var file_audience_v1_privacy_service_proto_goTypes = []any{
 	(*StoredProfile)(nil),         // 6: audience.v1.StoredProfile
 	(*StoredIdentifier)(nil),      // 7: audience.v1.StoredIdentifier
 	(*StoredMove)(nil),            // 8: audience.v1.StoredMove
-	(*StoredScore)(nil),           // 9: audience.v1.StoredScore
-	(*StoredDelivery)(nil),        // 10: audience.v1.StoredDelivery
-	(*StoredStop)(nil),            // 11: audience.v1.StoredStop
-	(*StoredRow)(nil),             // 12: audience.v1.StoredRow
-	(*StopUserRequest)(nil),       // 13: audience.v1.StopUserRequest
-	(*StopUserResponse)(nil),      // 14: audience.v1.StopUserResponse
-	(*ResumeUserRequest)(nil),     // 15: audience.v1.ResumeUserRequest
-	(*ResumeUserResponse)(nil),    // 16: audience.v1.ResumeUserResponse
-	(*ListAuditRequest)(nil),      // 17: audience.v1.ListAuditRequest
-	(*ListAuditResponse)(nil),     // 18: audience.v1.ListAuditResponse
-	(*AuditEntry)(nil),            // 19: audience.v1.AuditEntry
-	nil,                           // 20: audience.v1.StoredProfile.AttributesEntry
+	(*StoredDelivery)(nil),        // 9: audience.v1.StoredDelivery
+	(*StoredStop)(nil),            // 10: audience.v1.StoredStop
+	(*StoredRow)(nil),             // 11: audience.v1.StoredRow
+	(*StopUserRequest)(nil),       // 12: audience.v1.StopUserRequest
+	(*StopUserResponse)(nil),      // 13: audience.v1.StopUserResponse
+	(*ResumeUserRequest)(nil),     // 14: audience.v1.ResumeUserRequest
+	(*ResumeUserResponse)(nil),    // 15: audience.v1.ResumeUserResponse
+	(*ListAuditRequest)(nil),      // 16: audience.v1.ListAuditRequest
+	(*ListAuditResponse)(nil),     // 17: audience.v1.ListAuditResponse
+	(*AuditEntry)(nil),            // 18: audience.v1.AuditEntry
+	nil,                           // 19: audience.v1.StoredProfile.AttributesEntry
+	nil,                           // 20: audience.v1.StoredRow.ColumnsEntry
 	(*Run)(nil),                   // 21: audience.v1.Run
 	(*Consent)(nil),               // 22: audience.v1.Consent
 	(*Event)(nil),                 // 23: audience.v1.Event
 	(*Membership)(nil),            // 24: audience.v1.Membership
 	(*MembershipChange)(nil),      // 25: audience.v1.MembershipChange
 	(*timestamppb.Timestamp)(nil), // 26: google.protobuf.Timestamp
-	(*Score)(nil),                 // 27: audience.v1.Score
-	(*structpb.Struct)(nil),       // 28: google.protobuf.Struct
-	(*PropertyValue)(nil),         // 29: audience.v1.PropertyValue
+	(*PropertyValue)(nil),         // 27: audience.v1.PropertyValue
 }
 var file_audience_v1_privacy_service_proto_depIdxs = []int32{
 	21, // 0: audience.v1.EraseUserResponse.run:type_name -> audience.v1.Run
@@ -1557,41 +1480,39 @@ var file_audience_v1_privacy_service_proto_depIdxs = []int32{
 	24, // 4: audience.v1.ExportUserResponse.membership:type_name -> audience.v1.Membership
 	25, // 5: audience.v1.ExportUserResponse.change:type_name -> audience.v1.MembershipChange
 	8,  // 6: audience.v1.ExportUserResponse.move:type_name -> audience.v1.StoredMove
-	9,  // 7: audience.v1.ExportUserResponse.score:type_name -> audience.v1.StoredScore
-	10, // 8: audience.v1.ExportUserResponse.delivery:type_name -> audience.v1.StoredDelivery
-	11, // 9: audience.v1.ExportUserResponse.stop:type_name -> audience.v1.StoredStop
-	12, // 10: audience.v1.ExportUserResponse.other:type_name -> audience.v1.StoredRow
-	20, // 11: audience.v1.StoredProfile.attributes:type_name -> audience.v1.StoredProfile.AttributesEntry
-	7,  // 12: audience.v1.StoredProfile.identifiers:type_name -> audience.v1.StoredIdentifier
-	26, // 13: audience.v1.StoredMove.time:type_name -> google.protobuf.Timestamp
-	26, // 14: audience.v1.StoredMove.expire_time:type_name -> google.protobuf.Timestamp
-	27, // 15: audience.v1.StoredScore.score:type_name -> audience.v1.Score
-	7,  // 16: audience.v1.StoredDelivery.identifiers:type_name -> audience.v1.StoredIdentifier
-	26, // 17: audience.v1.StoredDelivery.time:type_name -> google.protobuf.Timestamp
-	26, // 18: audience.v1.StoredStop.expire_time:type_name -> google.protobuf.Timestamp
-	26, // 19: audience.v1.StoredStop.time:type_name -> google.protobuf.Timestamp
-	28, // 20: audience.v1.StoredRow.fields:type_name -> google.protobuf.Struct
-	26, // 21: audience.v1.StopUserRequest.expire_time:type_name -> google.protobuf.Timestamp
-	19, // 22: audience.v1.ListAuditResponse.entries:type_name -> audience.v1.AuditEntry
-	26, // 23: audience.v1.AuditEntry.time:type_name -> google.protobuf.Timestamp
-	29, // 24: audience.v1.StoredProfile.AttributesEntry.value:type_name -> audience.v1.PropertyValue
-	0,  // 25: audience.v1.PrivacyService.EraseUser:input_type -> audience.v1.EraseUserRequest
-	2,  // 26: audience.v1.PrivacyService.ReadmitUser:input_type -> audience.v1.ReadmitUserRequest
-	4,  // 27: audience.v1.PrivacyService.ExportUser:input_type -> audience.v1.ExportUserRequest
-	13, // 28: audience.v1.PrivacyService.StopUser:input_type -> audience.v1.StopUserRequest
-	15, // 29: audience.v1.PrivacyService.ResumeUser:input_type -> audience.v1.ResumeUserRequest
-	17, // 30: audience.v1.PrivacyService.ListAudit:input_type -> audience.v1.ListAuditRequest
-	1,  // 31: audience.v1.PrivacyService.EraseUser:output_type -> audience.v1.EraseUserResponse
-	3,  // 32: audience.v1.PrivacyService.ReadmitUser:output_type -> audience.v1.ReadmitUserResponse
-	5,  // 33: audience.v1.PrivacyService.ExportUser:output_type -> audience.v1.ExportUserResponse
-	14, // 34: audience.v1.PrivacyService.StopUser:output_type -> audience.v1.StopUserResponse
-	16, // 35: audience.v1.PrivacyService.ResumeUser:output_type -> audience.v1.ResumeUserResponse
-	18, // 36: audience.v1.PrivacyService.ListAudit:output_type -> audience.v1.ListAuditResponse
-	31, // [31:37] is the sub-list for method output_type
-	25, // [25:31] is the sub-list for method input_type
-	25, // [25:25] is the sub-list for extension type_name
-	25, // [25:25] is the sub-list for extension extendee
-	0,  // [0:25] is the sub-list for field type_name
+	9,  // 7: audience.v1.ExportUserResponse.delivery:type_name -> audience.v1.StoredDelivery
+	10, // 8: audience.v1.ExportUserResponse.stop:type_name -> audience.v1.StoredStop
+	11, // 9: audience.v1.ExportUserResponse.other:type_name -> audience.v1.StoredRow
+	19, // 10: audience.v1.StoredProfile.attributes:type_name -> audience.v1.StoredProfile.AttributesEntry
+	7,  // 11: audience.v1.StoredProfile.identifiers:type_name -> audience.v1.StoredIdentifier
+	26, // 12: audience.v1.StoredMove.time:type_name -> google.protobuf.Timestamp
+	26, // 13: audience.v1.StoredMove.expire_time:type_name -> google.protobuf.Timestamp
+	7,  // 14: audience.v1.StoredDelivery.identifiers:type_name -> audience.v1.StoredIdentifier
+	26, // 15: audience.v1.StoredDelivery.time:type_name -> google.protobuf.Timestamp
+	26, // 16: audience.v1.StoredStop.expire_time:type_name -> google.protobuf.Timestamp
+	26, // 17: audience.v1.StoredStop.time:type_name -> google.protobuf.Timestamp
+	20, // 18: audience.v1.StoredRow.columns:type_name -> audience.v1.StoredRow.ColumnsEntry
+	26, // 19: audience.v1.StopUserRequest.expire_time:type_name -> google.protobuf.Timestamp
+	18, // 20: audience.v1.ListAuditResponse.entries:type_name -> audience.v1.AuditEntry
+	26, // 21: audience.v1.AuditEntry.time:type_name -> google.protobuf.Timestamp
+	27, // 22: audience.v1.StoredProfile.AttributesEntry.value:type_name -> audience.v1.PropertyValue
+	0,  // 23: audience.v1.PrivacyService.EraseUser:input_type -> audience.v1.EraseUserRequest
+	2,  // 24: audience.v1.PrivacyService.ReadmitUser:input_type -> audience.v1.ReadmitUserRequest
+	4,  // 25: audience.v1.PrivacyService.ExportUser:input_type -> audience.v1.ExportUserRequest
+	12, // 26: audience.v1.PrivacyService.StopUser:input_type -> audience.v1.StopUserRequest
+	14, // 27: audience.v1.PrivacyService.ResumeUser:input_type -> audience.v1.ResumeUserRequest
+	16, // 28: audience.v1.PrivacyService.ListAudit:input_type -> audience.v1.ListAuditRequest
+	1,  // 29: audience.v1.PrivacyService.EraseUser:output_type -> audience.v1.EraseUserResponse
+	3,  // 30: audience.v1.PrivacyService.ReadmitUser:output_type -> audience.v1.ReadmitUserResponse
+	5,  // 31: audience.v1.PrivacyService.ExportUser:output_type -> audience.v1.ExportUserResponse
+	13, // 32: audience.v1.PrivacyService.StopUser:output_type -> audience.v1.StopUserResponse
+	15, // 33: audience.v1.PrivacyService.ResumeUser:output_type -> audience.v1.ResumeUserResponse
+	17, // 34: audience.v1.PrivacyService.ListAudit:output_type -> audience.v1.ListAuditResponse
+	29, // [29:35] is the sub-list for method output_type
+	23, // [23:29] is the sub-list for method input_type
+	23, // [23:23] is the sub-list for extension type_name
+	23, // [23:23] is the sub-list for extension extendee
+	0,  // [0:23] is the sub-list for field type_name
 }
 
 func init() { file_audience_v1_privacy_service_proto_init() }
@@ -1601,7 +1522,6 @@ func file_audience_v1_privacy_service_proto_init() {
 	}
 	file_audience_v1_ingest_service_proto_init()
 	file_audience_v1_membership_service_proto_init()
-	file_audience_v1_model_service_proto_init()
 	file_audience_v1_run_service_proto_init()
 	file_audience_v1_privacy_service_proto_msgTypes[5].OneofWrappers = []any{
 		(*ExportUserResponse_Profile)(nil),
@@ -1610,7 +1530,6 @@ func file_audience_v1_privacy_service_proto_init() {
 		(*ExportUserResponse_Membership)(nil),
 		(*ExportUserResponse_Change)(nil),
 		(*ExportUserResponse_Move)(nil),
-		(*ExportUserResponse_Score)(nil),
 		(*ExportUserResponse_Delivery)(nil),
 		(*ExportUserResponse_Stop)(nil),
 		(*ExportUserResponse_Other)(nil),
