@@ -68,6 +68,7 @@ type Delivery struct {
 	Reason      string       // of a rejection, in the platform's words without values
 	Run         RunID
 	Time        time.Time
+	Version     uint64 // by which a row outranks another, from the lease it was written under; 0: that of the store's clock
 }
 
 // SyncRow is a user about whom target and ledger of an audience may disagree.

@@ -17,6 +17,7 @@ var (
 	ErrPrecondition = errors.New("precondition") // the system is not in the state the call needs, e.g. no trained model yet
 	ErrUnavailable  = errors.New("unavailable")  // a store or platform cannot answer now; see UnavailableError for the wait
 	ErrExhausted    = errors.New("exhausted")    // a quota or a size limit of the service
+	ErrFenced       = errors.New("fenced off")   // a lease has ended under the work; another process may go on with it
 )
 
 // Violation is one thing wrong with one field of an input.

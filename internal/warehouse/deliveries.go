@@ -1,6 +1,7 @@
 package warehouse
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"iter"
@@ -32,7 +33,7 @@ func (s *Store) RecordDeliveries(ctx context.Context, ledger audience.Number, de
 	)
 	version := s.versions.next()
 	for i, d := range deliveries {
-		audiences[i], users[i], states[i], versions[i] = uint32(ledger), string(d.User), string(d.State), version
+		audiences[i], users[i], states[i], versions[i] = uint32(ledger), string(d.User), string(d.State), cmp.Or(d.Version, version)
 		identifiers[i], reasons[i], runs[i], times[i] = identifierRows(inOrder(d.Identifiers)), d.Reason, string(d.Run), millis(d.Time)
 	}
 	if err := s.insert(ctx, "deliveries (audience, user_id, state, identifiers, reason, run, time, version)",

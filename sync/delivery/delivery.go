@@ -35,8 +35,13 @@ type Ledger interface {
 	PutHeldPlan(ctx context.Context, audience audience.Number, held audience.HeldPlan) error
 	// RecordStops is durable when it returns; from then on SyncRows heeds the stops.
 	RecordStops(ctx context.Context, stops []audience.Stop) error
-	// RecordDeliveries is durable when it returns.
+	// RecordDeliveries is durable when it returns. It is for Deliverer.write.
 	RecordDeliveries(ctx context.Context, audience audience.Number, deliveries []audience.Delivery) error
+	// RecordDoubts keeps, beside the ledger and durable when it returns, whom a request concerned whose lease ended under way.
+	RecordDoubts(ctx context.Context, audience audience.Number, doubts []audience.Delivery) error
+	// SettleDoubts makes the ledger say of everybody in doubt, and of members who share an identifier with one, that the
+	// platform may or may not hold him, by all identifiers of doubt and ledger. It is repeated until it succeeds.
+	SettleDoubts(ctx context.Context, audience audience.Number, version uint64) error
 }
 
 // Catalogue is where audiences, segments and destinations are kept.
@@ -49,10 +54,11 @@ type Catalogue interface {
 	SetPlatformID(ctx context.Context, id audience.AudienceID, platformID string) error
 }
 
-// Deps are what a Deliverer works with. All are required.
+// Deps are what a Deliverer works with. All but Leases are required.
 type Deps struct {
 	Ledger    Ledger
 	Catalogue Catalogue
+	Leases    Leases // nil: no other process has this ledger
 	Connect   func(audience.Destination) (destination.Destination, error)
 	Log       *slog.Logger
 }
@@ -100,6 +106,7 @@ type target struct {
 	platform    audience.Platform
 	account     account
 	line        *line
+	lease       Lease       // once held; nil for what concerns no single audience
 	group       *sync.Mutex // of the exclusive group, for intents to add; nil without rivals
 }
 

@@ -149,7 +149,16 @@ func (e *erasing) stop(ctx context.Context, a audience.Audience, row audience.De
 // settle writes down that the platform does not hold the user, and why.
 func (e *erasing) settle(ctx context.Context, a audience.Audience, row audience.Delivery, why string) error {
 	row.State, row.Reason, row.Run, row.Time = audience.DeliveryRemoved, why, "erasure", time.Now().UTC()
-	return e.Ledger.RecordDeliveries(ctx, a.Number, []audience.Delivery{row})
+	t, err := e.Deliverer.target(ctx, a.ID)
+	if err != nil {
+		return err
+	}
+	release, err := e.hold(ctx, &t)
+	if err != nil {
+		return err
+	}
+	defer release()
+	return e.write(ctx, t, []audience.Delivery{row})
 }
 
 // everywhere removes the user from all audiences of the account by every identifier known of her. Members who share one
@@ -187,10 +196,21 @@ func (e *erasing) unsettle(ctx context.Context, a audience.Audience) (giveBack f
 		return giveBack, ctx.Err()
 	}
 	var users []audience.UserID
+	release := func() {}
 	giveBack = func() {
+		release()
 		l.put(users)
 		e.leave(l)
 	}
+	t, err := e.Deliverer.target(ctx, a.ID)
+	if err != nil {
+		return giveBack, err
+	}
+	held, err := e.hold(ctx, &t)
+	if err != nil {
+		return giveBack, err
+	}
+	release = held
 	if sharers, err = e.sharers(ctx, a); err != nil {
 		return giveBack, err
 	}
@@ -198,7 +218,7 @@ func (e *erasing) unsettle(ctx context.Context, a audience.Audience) (giveBack f
 		sharers[i].State, sharers[i].Reason, sharers[i].Run, sharers[i].Time = audience.DeliverySending, sharing, "erasure", time.Now().UTC()
 		users = append(users, sharers[i].User)
 	}
-	return giveBack, e.Ledger.RecordDeliveries(ctx, a.Number, sharers)
+	return giveBack, e.write(ctx, t, sharers)
 }
 
 // sharers are the rows of an audience's ledger, but the user's own, that hold one of her identifiers.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/bits"
 
+	"github.com/kohorta/kohorta/internal/audience"
 	"github.com/kohorta/kohorta/sync/destination"
 )
 
@@ -42,6 +43,9 @@ func (r *round) deliver(ctx context.Context, b destination.Batch) error {
 		r.report.Requests++
 		var err error
 		result, err = r.destination.Apply(ctx, r.audience.PlatformID, b)
+		if lost := r.stillHeld(ctx, r.target, func() []audience.Delivery { return r.concerned(b.Rows) }); lost != nil {
+			return result.Pace, lost
+		}
 		return result.Pace, err
 	})
 	var failure *destination.Error

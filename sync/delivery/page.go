@@ -141,7 +141,7 @@ func (r *round) intend(ctx context.Context, b destination.Batch) (destination.Ba
 			intents = append(intents, r.delivery(f, state))
 		}
 	}
-	if err := r.Ledger.RecordDeliveries(ctx, r.audience.Number, intents); err != nil {
+	if err := r.write(ctx, r.target, intents); err != nil {
 		return b, fmt.Errorf("write intents: %w", err)
 	}
 	for _, f := range fates {
@@ -204,7 +204,7 @@ func (r *round) record(ctx context.Context) error {
 	for i, f := range ended {
 		deliveries[i] = r.delivery(f, f.state())
 	}
-	if err := r.Ledger.RecordDeliveries(ctx, r.audience.Number, deliveries); err != nil {
+	if err := r.write(ctx, r.target, deliveries); err != nil {
 		return fmt.Errorf("write what the platform said: %w", err)
 	}
 	for _, f := range ended {
@@ -236,6 +236,19 @@ func (r *round) delivery(f *fate, state audience.DeliveryState) audience.Deliver
 	}
 	return audience.Delivery{User: f.user, State: state, Identifiers: f.sent, Reason: strings.Join(reasons, "; "),
 		Run: r.run, Time: time.Now().UTC()}
+}
+
+// concerned are the users of some rows, with all that is sent of each.
+func (r *round) concerned(rows []destination.Row) []audience.Delivery {
+	users := map[audience.UserID]bool{}
+	var concerned []audience.Delivery
+	for _, row := range rows {
+		if !users[row.User] {
+			users[row.User] = true
+			concerned = append(concerned, r.delivery(r.fates[row.User], audience.DeliverySending))
+		}
+	}
+	return concerned
 }
 
 // countEnded counts a user the platform has spoken on. The removal of a change is half of it and counts nothing.

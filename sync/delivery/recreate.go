@@ -26,6 +26,11 @@ func (d *Deliverer) Recreate(ctx context.Context, id audience.AudienceID, run au
 	if err != nil || t.audience.PlatformID == "" {
 		return err
 	}
+	release, err := d.hold(ctx, &t)
+	if err != nil {
+		return err
+	}
+	defer release()
 	select {
 	case l.sends <- struct{}{}:
 	case <-ctx.Done():
@@ -62,7 +67,7 @@ func (d *Deliverer) isGone(ctx context.Context, t target) error {
 func (d *Deliverer) forget(ctx context.Context, t target, run audience.RunID, why string) error {
 	var page []audience.Delivery
 	flush := func() error {
-		err := d.Ledger.RecordDeliveries(ctx, t.audience.Number, page)
+		err := d.write(ctx, t, page)
 		page = page[:0]
 		return err
 	}

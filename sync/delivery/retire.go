@@ -39,6 +39,11 @@ func (d *Deliverer) Retire(ctx context.Context, id audience.AudienceID) error {
 	if err != nil || t.audience.PlatformID == "" {
 		return err
 	}
+	release, err := d.hold(ctx, &t)
+	if err != nil {
+		return err
+	}
+	defer release()
 	if err := d.deleteFrom(ctx, t); err != nil {
 		return stays(t, err)
 	}

@@ -44,6 +44,12 @@ func (t target) try(ctx context.Context, log *slog.Logger, tell teller, u urgenc
 		if err != nil {
 			return err
 		}
+		if t.lease != nil {
+			if err := t.lease.Check(); err != nil {
+				t.account.leave(destination.Pace{}, nil)
+				return err
+			}
+		}
 		pace, err := request()
 		var failure *destination.Error
 		if errors.Is(err, errNothing) {

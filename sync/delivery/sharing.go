@@ -33,7 +33,7 @@ func (r *round) unsettleSharers(ctx context.Context, removed []destination.Row) 
 		sharers = append(sharers, row)
 	}
 	r.total += int64(len(sharers))
-	if err := r.Ledger.RecordDeliveries(ctx, r.audience.Number, sharers); err != nil {
+	if err := r.write(ctx, r.target, sharers); err != nil {
 		return fmt.Errorf("write members who share identifiers with removed users: %w", err)
 	}
 	return nil

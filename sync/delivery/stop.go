@@ -20,6 +20,7 @@ const stopAgain = 30 * time.Second
 type line struct {
 	syncing sync.Mutex    // held by a sync, from its planning on
 	sends   chan struct{} // full while somebody sends requests that change the members
+	tenure  tenure
 
 	mu    sync.Mutex
 	users []audience.UserID // who may have to be stopped
@@ -163,6 +164,11 @@ func (d *Deliverer) stopIn(ctx context.Context, id audience.AudienceID, users []
 	if err != nil || t.audience.PlatformID == "" {
 		return err // nothing was ever sent there
 	}
+	release, err := d.hold(ctx, &t)
+	if err != nil {
+		return err
+	}
+	defer release()
 	s := &sending{Deliverer: d, target: t, run: "stops", progress: func(string, int64, int64) {}, begun: time.Now()}
 	if err := s.stopAll(ctx, users); err != nil {
 		return err

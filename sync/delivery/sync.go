@@ -31,6 +31,11 @@ func (d *Deliverer) Sync(ctx context.Context, id audience.AudienceID, run audien
 	if t.audience.Disabled {
 		return Report{}, fmt.Errorf("audience %s is disabled; enable it first: %w", id, audience.ErrPrecondition)
 	}
+	release, err := d.hold(ctx, &t)
+	if err != nil {
+		return Report{}, err
+	}
+	defer release()
 	progress("planning", 0, 0)
 	p, evidence, err := d.plan(ctx, t)
 	if err != nil {

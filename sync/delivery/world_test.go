@@ -34,6 +34,7 @@ type world struct {
 	elsewhere map[audience.UserID]bool   // held by a rival of the exclusive group, since the plan
 	rivals    []audience.Number          // asked about
 	ledger    map[audience.UserID]audience.Delivery
+	doubts    []audience.Delivery
 	platform  *platform
 	held      audience.HeldPlan // by default an approval of everything
 	past      []audience.SyncRecord
@@ -42,8 +43,11 @@ type world struct {
 	pageUsers int // of delivery
 
 	steps   atomic.Int64
-	dieAt   int // 0: never
-	forgets int // ledger writes that are done though the answer says they failed, as with a lost connection
+	dieAt   int    // 0: never
+	pauseAt int    // before the effect of this step the process is paused; 0: never
+	paused  func() // what happens meanwhile
+	fence   uint64 // of the newest lease
+	forgets int    // ledger writes that are done though the answer says they failed, as with a lost connection
 }
 
 func newWorld() *world {
@@ -72,8 +76,12 @@ func (w *world) deliverer() *delivery.Deliverer {
 var errDead = errors.New("the process is dead")
 
 func (w *world) step() error {
-	if steps := w.steps.Add(1); w.dieAt > 0 && int(steps) >= w.dieAt {
+	steps := w.steps.Add(1)
+	if w.dieAt > 0 && int(steps) >= w.dieAt {
 		return errDead
+	}
+	if w.pauseAt > 0 && int(steps) == w.pauseAt {
+		w.paused()
 	}
 	return nil
 }
@@ -228,12 +236,34 @@ func (w *world) RecordDeliveries(ctx context.Context, number audience.Number, de
 		return err
 	}
 	for _, d := range deliveries {
-		w.ledger[d.User] = d
+		if d.Version >= w.ledger[d.User].Version {
+			w.ledger[d.User] = d
+		}
 	}
 	if w.forgets > 0 {
 		w.forgets--
 		return &audience.UnavailableError{What: "clickhouse", RetryAfter: time.Second}
 	}
+	return nil
+}
+
+func (w *world) RecordDoubts(_ context.Context, _ audience.Number, doubts []audience.Delivery) error {
+	w.doubts = append(w.doubts, doubts...)
+	return w.step()
+}
+
+func (w *world) SettleDoubts(_ context.Context, _ audience.Number, version uint64) error {
+	if err := w.step(); err != nil {
+		return err
+	}
+	for _, doubt := range w.doubts {
+		if held := w.ledger[doubt.User]; held.State.MayHold() {
+			doubt.Identifiers = append(slices.Clone(held.Identifiers), doubt.Identifiers...)
+		}
+		doubt.Version = version
+		w.ledger[doubt.User] = doubt
+	}
+	w.doubts = nil
 	return nil
 }
 

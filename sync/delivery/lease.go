@@ -1,0 +1,104 @@
+package delivery
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/kohorta/kohorta/internal/audience"
+)
+
+// Leases give each audience to one process at a time.
+type Leases interface {
+	// Take gives the audience to this process until it is released or lost. ErrConflict while another process has it.
+	Take(ctx context.Context, a audience.Audience) (Lease, error)
+}
+
+// Lease is the right to change what a platform holds of an audience, and its ledger. It is safe for concurrent use.
+type Lease interface {
+	// Check is nil while the lease is certain, and for good an ErrFenced from when it is not. It asks nobody.
+	Check() error
+	// Version outranks every row of the ledger written under this lease so far and under every earlier one. It never outranks
+	// a row written under a later one.
+	Version() uint64
+	// Release gives the audience back.
+	Release()
+}
+
+// tenure is the lease of an audience while this process has work for it: a sync and the stops that come meanwhile share it.
+type tenure struct {
+	mu      sync.Mutex
+	sharers int
+	lease   Lease
+}
+
+// hold takes the audience of a target, unless this process has it already, and settles what earlier holders left in doubt.
+func (d *Deliverer) hold(ctx context.Context, t *target) (release func(), err error) {
+	if d.Leases == nil {
+		t.lease = sole{}
+		return func() {}, nil
+	}
+	held := &t.line.tenure
+	held.mu.Lock()
+	defer held.mu.Unlock()
+	if held.sharers == 0 {
+		lease, err := d.Leases.Take(ctx, t.audience)
+		if err != nil {
+			return nil, fmt.Errorf("take audience %s: %w", t.audience.ID, err)
+		}
+		if err := d.Ledger.SettleDoubts(ctx, t.audience.Number, lease.Version()); err != nil {
+			lease.Release()
+			return nil, fmt.Errorf("settle what an earlier holder of audience %s left in doubt: %w", t.audience.ID, err)
+		}
+		held.lease = lease
+	}
+	held.sharers++
+	t.lease = held.lease
+	return func() {
+		held.mu.Lock()
+		defer held.mu.Unlock()
+		if held.sharers--; held.sharers == 0 {
+			held.lease.Release()
+		}
+	}, nil
+}
+
+// write puts rows into the ledger of a target that is held.
+func (d *Deliverer) write(ctx context.Context, t target, rows []audience.Delivery) error {
+	if len(rows) == 0 {
+		return nil
+	}
+	if err := t.lease.Check(); err != nil {
+		return err
+	}
+	version := t.lease.Version()
+	for i := range rows {
+		rows[i].Version = version
+	}
+	return d.Ledger.RecordDeliveries(ctx, t.audience.Number, rows)
+}
+
+// stillHeld is nil when the lease was certain all through a request that has just come to an end, however it did. If not,
+// another process may have sent something else meanwhile, and the request may have come in after it: rows says whom it
+// concerned, and with which identifiers. That is written down beside the ledger, which is the other's now, for the next
+// holder to make good.
+func (d *Deliverer) stillHeld(ctx context.Context, t target, rows func() []audience.Delivery) error {
+	lost := t.lease.Check()
+	if lost == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
+	defer cancel()
+	if err := d.Ledger.RecordDoubts(ctx, t.audience.Number, rows()); err != nil {
+		return fmt.Errorf("%w; whom the last request concerned is not written down: %w", lost, err)
+	}
+	return lost
+}
+
+// sole is the lease of a process that is the only one.
+type sole struct{}
+
+func (sole) Check() error    { return nil }
+func (sole) Version() uint64 { return 0 }
+func (sole) Release()        {}
