@@ -143,6 +143,29 @@ func TestRefusalsSlowDownForAWhile(t *testing.T) {
 	})
 }
 
+// A platform that says when a budget is back is believed; only one that does not is waited for by the longest window.
+func TestPlatformKnowsWhenABudgetIsBack(t *testing.T) {
+	for name, test := range map[string]struct {
+		pace destination.Pace
+		wait time.Duration
+	}{
+		"it says when":                    {destination.Pace{Used: 1.2, Wait: time.Minute}, time.Minute},
+		"it says only that it is used up": {destination.Pace{Used: 1.2}, refill},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				g := newGate()
+				g.setRate(10)
+				require.NoError(t, g.turn(t.Context(), adding))
+				g.leave(test.pace, nil)
+				start := time.Now()
+				require.NoError(t, g.turn(t.Context(), adding))
+				require.Equal(t, test.wait, time.Since(start))
+			})
+		})
+	}
+}
+
 // While a probe is under way nobody else sends.
 func TestOneProbeAtATime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

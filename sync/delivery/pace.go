@@ -140,7 +140,7 @@ func (g *gate) leave(pace destination.Pace, failure *destination.Error) {
 	defer g.mu.Unlock()
 	defer g.notify()
 	g.probing = false
-	g.budget(pace.Used)
+	g.budget(pace)
 	g.holdUntil(pace.Wait, usedUp)
 	switch {
 	case failure == nil || failure.Kind == destination.RateLimited:
@@ -173,8 +173,8 @@ func personal(e *destination.Error) bool {
 }
 
 // budget follows the share of the tightest budget; 0: the answer said nothing of budgets.
-func (g *gate) budget(used float64) {
-	now, most := time.Now(), g.start
+func (g *gate) budget(pace destination.Pace) {
+	now, most, used := time.Now(), g.start, pace.Used
 	if used > 0 {
 		most = mostRate * g.start
 	}
@@ -193,7 +193,7 @@ func (g *gate) budget(used float64) {
 	if used > knee {
 		g.usual += 0.01 * (1/max(g.interval().Seconds(), 0.001) - g.usual)
 	}
-	if used+g.cost > 1 {
+	if used+g.cost > 1 && pace.Wait == 0 { // otherwise the platform knows better
 		g.holdUntil(refill, usedUp)
 	}
 }
