@@ -93,6 +93,6 @@ func (c syncCatalogue) Destination(ctx context.Context, id audience.DestinationI
 }
 
 // SetPlatformID keeps the platform's id.
-func (c syncCatalogue) SetPlatformID(ctx context.Context, id audience.AudienceID, platformID string) error {
-	return setPlatformID(ctx, c.store.Audiences(), id, platformID)
+func (c syncCatalogue) SetPlatformID(ctx context.Context, id audience.AudienceID, platformID string, files bool) error {
+	return setPlatformID(ctx, c.store.Audiences(), id, platformID, files)
 }

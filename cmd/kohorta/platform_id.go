@@ -13,14 +13,14 @@ type audienceShelf interface {
 	Update(ctx context.Context, changed audience.Audience) (audience.Audience, error)
 }
 
-// setPlatformID keeps the platform's id, and all that is edited of the audience meanwhile.
-func setPlatformID(ctx context.Context, audiences audienceShelf, id audience.AudienceID, platformID string) error {
+// setPlatformID keeps the platform's id, whether that is made of files, and all that is edited of the audience meanwhile.
+func setPlatformID(ctx context.Context, audiences audienceShelf, id audience.AudienceID, platformID string, files bool) error {
 	for {
 		target, err := audiences.Get(ctx, string(id))
 		if err != nil {
 			return err
 		}
-		target.PlatformID = platformID
+		target.PlatformID, target.PlatformFiles = platformID, files
 		if _, err = audiences.Update(ctx, target); !errors.Is(err, audience.ErrConflict) {
 			return err
 		}

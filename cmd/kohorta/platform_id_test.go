@@ -39,10 +39,10 @@ func TestPlatformIDLosesNoEdit(t *testing.T) {
 	t.Cleanup(func() { require.NoError(t, store.Close()) })
 	_, err = store.Audiences().Create(t.Context(), audience.Audience{ID: "vip"})
 	require.NoError(t, err)
-	require.NoError(t, setPlatformID(t.Context(), &editedMeanwhile{store.Audiences(), 2}, "vip", "120"))
+	require.NoError(t, setPlatformID(t.Context(), &editedMeanwhile{store.Audiences(), 2}, "vip", "120", false))
 	kept, err := store.Audiences().Get(t.Context(), "vip")
 	require.NoError(t, err)
 	require.Equal(t, "120", kept.PlatformID)
 	require.Equal(t, "Audience 7", kept.PlatformName)
-	require.ErrorIs(t, setPlatformID(t.Context(), store.Audiences(), "none", "1"), audience.ErrNotFound)
+	require.ErrorIs(t, setPlatformID(t.Context(), store.Audiences(), "none", "1", false), audience.ErrNotFound)
 }

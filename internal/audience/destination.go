@@ -35,10 +35,12 @@ type Audience struct {
 	Destination     DestinationID
 	PlatformName    string  // name on the platform; default: the audience's id. Never the segment's title: platforms flag telling names
 	PlatformID      string  // set by the first sync
+	PlatformFiles   bool    // set with PlatformID: the platform's audience is made of files, for life
 	Purpose         string  // consent purpose a member must have granted; default "advertising"
 	MaxRemovalShare float64 // a plan removing more than this share of what is held waits for approval; default 0.3
 	MaxSourceHours  float64 // a plan waits for approval when membership was last computed longer ago; default 48
 	ExclusiveGroup  string  // of the audiences of one group, on whatever platforms, at most one holds a user at any instant; "": none
+	Static          bool    // nobody has to be able to leave at once: the platform may take it as files, each change of which locks it for days
 	Disabled        bool
 }
 
@@ -59,6 +61,10 @@ const (
 func (s DeliveryState) MayHold() bool {
 	return s == DeliverySending || s == DeliveryDelivered || s == DeliveryRemoving
 }
+
+// ReasonSharing begins the ledger's reason of a member who is to be sent again because a user who shares an identifier with
+// him was removed.
+const ReasonSharing = "shares an identifier with a removed user"
 
 // Delivery is a row of the ledger: the newest of an audience and user stands.
 type Delivery struct {
@@ -106,11 +112,12 @@ type SyncScope struct {
 	Rivals      []Number // ledgers of the other audiences of the exclusive group
 }
 
-// SyncRange narrows the rows of a scope. The zero value narrows nothing.
+// SyncRange says which rows of a scope. The zero value is all users about whom target and ledger may disagree.
 type SyncRange struct {
-	Users []UserID // only these; nil: everybody
-	After UserID   // only users behind this one
-	Stops bool     // only rows with Stop
+	Users  []UserID // only these; nil: everybody
+	After  UserID   // only users behind this one
+	Urgent bool     // only rows with Stop, and members whom one has taken along, see ReasonSharing
+	Agreed bool     // also users about whom target and ledger agree, if they are wanted or may be held
 }
 
 // SyncTotals counts everybody a sync concerns, also those about whom target and ledger agree.
@@ -130,6 +137,8 @@ type SyncPlan struct {
 	Stops      int64            // removals that wait for nobody: consent withdrawn, or stopped
 	Changes    int64            // members whose identifiers have changed: remove the old, add the new
 	Suppressed map[string]int64 // members not sent, by reason
+	Way        string           // "diff", "replace" or "file"; "" when there is nothing to send
+	WayReason  string           // the figures that chose it, in words
 	Requests   int64
 	Duration   time.Duration // of sending at the pace the platform allows
 	Hold       []string      // why it would wait for approval, in words; empty when it would not

@@ -22,7 +22,7 @@ const syncChunk = 250_000
 
 // SyncRows yields, by UserID, the users of the range for whom something may have to be done, and every member who may not
 // be sent, with the reason. Users held with exactly what is wanted, and users refused before with exactly what is wanted,
-// are passed over; SyncTotals counts them.
+// are passed over unless the range asks for them; SyncTotals counts them.
 func (s *Store) SyncRows(ctx context.Context, scope audience.SyncScope, within audience.SyncRange) iter.Seq2[audience.SyncRow, error] {
 	return s.syncRows(ctx, scope, within, syncChunk)
 }
@@ -33,8 +33,11 @@ func (s *Store) syncRows(ctx context.Context, scope audience.SyncScope, within a
 		return failed[audience.SyncRow](err)
 	}
 	condition := "NOT agree"
-	if within.Stops {
-		condition = "stop"
+	switch {
+	case within.Urgent:
+		condition = "stop OR state = 'sending' AND startsWith(reason, {sharing:String})"
+	case within.Agreed:
+		condition = "NOT agree OR may_hold OR notEmpty(wanted)"
 	}
 	return func(yield func(audience.SyncRow, error) bool) {
 		for part, err := range s.chunksOf(ctx, scope, within, chunk) {
@@ -136,7 +139,7 @@ func syncQuery(scope audience.SyncScope, within audience.SyncRange, last string)
 	}
 	params := map[string]any{
 		"audience": uint32(scope.Audience), "segment": uint32(scope.Segment), "purpose": scope.Purpose,
-		"destination": string(scope.Destination), "schemes": schemes,
+		"destination": string(scope.Destination), "schemes": schemes, "sharing": audience.ReasonSharing,
 	}
 	users := "true"
 	if within.Users != nil {

@@ -2,6 +2,7 @@ package warehouse
 
 import (
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -43,6 +44,10 @@ func TestSyncRowsInEveryState(t *testing.T) {
 	}
 	word := func(destination audience.DestinationID, yes bool, hour int) audience.Consent {
 		return audience.Consent{Purpose: "advertising", Destination: destination, Granted: yes, Time: noon.Add(time.Duration(hour) * time.Hour)}
+	}
+	set := func(back audience.Delivery) audience.Delivery {
+		back.Reason = audience.ReasonSharing
+		return back
 	}
 	cases := []syncCase{
 		{name: "new member", member: true, consents: granted, profile: []audience.Identifier{email, alien}, row: wants(email)},
@@ -95,6 +100,8 @@ func TestSyncRowsInEveryState(t *testing.T) {
 		{name: "stopped in another audience", member: true, consents: granted, profile: []audience.Identifier{email},
 			stops: []audience.Stop{{Audience: 5, Reason: "crm"}}, held: held(audience.DeliveryDelivered, email), passedOver: true},
 		{name: "neither member nor held", profile: []audience.Identifier{email}, consents: granted, passedOver: true},
+		{name: "removed along with another", member: true, consents: granted, profile: []audience.Identifier{email},
+			held: set(held(audience.DeliverySending, email)), row: wants(email)},
 	}
 	store := open(t)
 	want := putSyncCases(t, store, cases)
@@ -105,7 +112,7 @@ func TestSyncRowsInEveryState(t *testing.T) {
 
 	totals, err := store.SyncTotals(t.Context(), scope)
 	require.NoError(t, err)
-	require.Equal(t, audience.SyncTotals{Members: 22, Held: 14, Unchanged: 4, Rejected: 1}, totals)
+	require.Equal(t, audience.SyncTotals{Members: 23, Held: 15, Unchanged: 4, Rejected: 1}, totals)
 
 	for _, chunk := range []int{1, 2, 3, 7, 29, 30} {
 		got, err := all(store.syncRows(t.Context(), scope, audience.SyncRange{}, chunk))
@@ -117,11 +124,12 @@ func TestSyncRowsInEveryState(t *testing.T) {
 	}
 
 	for name, within := range map[string]audience.SyncRange{
-		"after": {After: "h"}, "users": {Users: []audience.UserID{"a", "j", "k", "nobody"}}, "stops": {Stops: true}, "stops of users": {Users: []audience.UserID{"j", "k"}, Stops: true},
+		"after": {After: "h"}, "users": {Users: []audience.UserID{"a", "j", "k", "nobody"}}, "urgent": {Urgent: true}, "urgent of users": {Users: []audience.UserID{"j", "k", "~"}, Urgent: true},
 	} {
 		var part []audience.SyncRow
 		for _, row := range want {
-			if row.User > within.After && (within.Users == nil || slices.Contains(within.Users, row.User)) && (row.Stop || !within.Stops) {
+			urgent := row.Stop || strings.HasPrefix(row.Held.Reason, audience.ReasonSharing)
+			if row.User > within.After && (within.Users == nil || slices.Contains(within.Users, row.User)) && (urgent || !within.Urgent) {
 				part = append(part, row)
 			}
 		}
@@ -129,6 +137,17 @@ func TestSyncRowsInEveryState(t *testing.T) {
 		got, err := all(store.SyncRows(t.Context(), scope, within))
 		require.NoError(t, err)
 		require.Empty(t, cmp.Diff(part, got), name)
+	}
+
+	got, err = all(store.SyncRows(t.Context(), scope, audience.SyncRange{Agreed: true}))
+	require.NoError(t, err)
+	agreed := slices.DeleteFunc(got, func(row audience.SyncRow) bool {
+		return slices.ContainsFunc(want, func(w audience.SyncRow) bool { return w.User == row.User })
+	})
+	require.Len(t, agreed, 5, "four held as wanted, one refused as wanted")
+	for _, row := range agreed {
+		require.NotEmpty(t, row.Wanted)
+		require.Equal(t, len(row.Wanted), len(row.Held.Identifiers))
 	}
 }
 

@@ -66,6 +66,11 @@ func (a account) held() (time.Duration, string) {
 	return wait, because
 }
 
+// forecast is how long so many requests will take, as far as can be told now.
+func (a account) forecast(requests int64) time.Duration {
+	return max(a.own.forecast(requests), a.app.forecast(requests))
+}
+
 // Trouble is what keeps a destination's work waiting until a person acts, and since when: an expired token, a missing right.
 // nil when nothing is known to.
 func (d *Deliverer) Trouble(of audience.Destination) (*destination.Error, time.Time) {

@@ -16,7 +16,7 @@ import (
 // Ledger compares targets with what platforms hold, and remembers what they hold.
 type Ledger interface {
 	// SyncRows yields, in UserID order, of the users of the range every one for whom plan.Of is not Keep, every member who
-	// may not be sent, and perhaps others.
+	// may not be sent, and whom else the range asks for.
 	SyncRows(ctx context.Context, scope audience.SyncScope, within audience.SyncRange) iter.Seq2[audience.SyncRow, error]
 	SyncTotals(ctx context.Context, scope audience.SyncScope) (audience.SyncTotals, error)
 	// Deliveries yields the ledger of an audience.
@@ -50,8 +50,8 @@ type Catalogue interface {
 	Audience(ctx context.Context, id audience.AudienceID) (audience.Audience, error)
 	Segment(ctx context.Context, id audience.SegmentID) (audience.Segment, error)
 	Destination(ctx context.Context, id audience.DestinationID) (audience.Destination, error)
-	// SetPlatformID keeps the platform's id of an audience.
-	SetPlatformID(ctx context.Context, id audience.AudienceID, platformID string) error
+	// SetPlatformID keeps the platform's id of an audience, and whether that is made of files.
+	SetPlatformID(ctx context.Context, id audience.AudienceID, platformID string, files bool) error
 }
 
 // Deps are what a Deliverer works with. All but Leases are required.
@@ -68,6 +68,7 @@ type Deps struct {
 type Deliverer struct {
 	Deps
 	pageUsers int
+	choose    func(destination.Load, destination.Limits) destination.Choice
 
 	mu         sync.Mutex
 	lines      map[audience.AudienceID]*line
@@ -83,7 +84,7 @@ const pageUsers = 100_000
 
 // New makes a Deliverer. Its Run must run for stops to leave while no sync is under way.
 func New(deps Deps) *Deliverer {
-	return &Deliverer{Deps: deps, pageUsers: pageUsers, lines: map[audience.AudienceID]*line{}, groups: map[string]*sync.Mutex{},
+	return &Deliverer{Deps: deps, pageUsers: pageUsers, choose: destination.FirstLoad, lines: map[audience.AudienceID]*line{}, groups: map[string]*sync.Mutex{},
 		gates: map[string]*gate{}, connectors: map[audience.DestinationID]connector{}, stopped: make(chan struct{}, 1)}
 }
 
@@ -102,7 +103,7 @@ type target struct {
 	audience    audience.Audience
 	segment     audience.Segment
 	scope       audience.SyncScope
-	destination destination.Destination
+	destination destination.Destination // a fileAudience for one that is made of files
 	platform    audience.Platform
 	account     account
 	line        *line
@@ -139,6 +140,11 @@ func (d *Deliverer) target(ctx context.Context, id audience.AudienceID) (target,
 		platform:    account.Platform,
 		account:     d.account(account, connected.Limits().RequestsPerSecond),
 		line:        d.lineOf(id),
+	}
+	if a.PlatformFiles {
+		if t.destination, err = ofFiles(connected); err != nil {
+			return target{}, fmt.Errorf("audience %s: %w", id, err)
+		}
 	}
 	return t, d.setRivals(ctx, &t)
 }
@@ -178,71 +184,11 @@ func (d *Deliverer) connect(account audience.Destination) (destination.Destinati
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if known, ok := d.connectors[account.ID]; ok && account.Etag != "" && known.etag == account.Etag {
-		return known, nil
+		return known.Destination, nil
 	}
 	made, err := d.Connect(account)
 	if err == nil {
 		d.connectors[account.ID] = connector{account.Etag, made}
 	}
 	return made, err
-}
-
-// plan is counted and judged.
-func (d *Deliverer) plan(ctx context.Context, t target) (plan.Plan, plan.Evidence, error) {
-	evidence, err := d.evidence(ctx, t)
-	if err != nil {
-		return plan.Plan{}, evidence, fmt.Errorf("plan audience %s: %w", t.audience.ID, err)
-	}
-	p, err := d.count(ctx, t, evidence)
-	if err != nil {
-		return plan.Plan{}, evidence, fmt.Errorf("plan audience %s: %w", t.audience.ID, err)
-	}
-	return p, evidence, nil
-}
-
-// count adds up the steps, and the requests that they become.
-func (d *Deliverer) count(ctx context.Context, t target, evidence plan.Evidence) (plan.Plan, error) {
-	var tally plan.Tally
-	var requests int64
-	pages := map[destination.Op][]destination.Row{}
-	split := func(op destination.Op, page []destination.Row) {
-		batches, _ := t.destination.Split(page, op)
-		requests += int64(len(batches))
-		pages[op] = pages[op][:0]
-	}
-	for row, err := range d.Ledger.SyncRows(ctx, t.scope, audience.SyncRange{}) {
-		if err != nil {
-			return plan.Plan{}, err
-		}
-		step := tally.Count(row)
-		for _, op := range []destination.Op{destination.Remove, destination.Add} {
-			if !includes(step, op) {
-				continue
-			}
-			if pages[op] = append(pages[op], toSend(row, op)); len(pages[op]) == d.pageUsers {
-				split(op, pages[op])
-			}
-		}
-	}
-	for op, page := range pages {
-		split(op, page)
-	}
-	totals, err := d.Ledger.SyncTotals(ctx, t.scope)
-	if err != nil {
-		return plan.Plan{}, err
-	}
-	return tally.Plan(totals, evidence, requests, t.account.own.forecast(requests)), nil
-}
-
-// includes reports whether a step has a part with the operation.
-func includes(step plan.Step, op destination.Op) bool {
-	return step == plan.Change || step == plan.Add && op == destination.Add || step == plan.Remove && op == destination.Remove
-}
-
-// toSend is what an operation sends of a user.
-func toSend(row audience.SyncRow, op destination.Op) destination.Row {
-	if op == destination.Remove {
-		return destination.Row{User: row.User, Identifiers: row.Held.Identifiers}
-	}
-	return destination.Row{User: row.User, Identifiers: row.Wanted}
 }

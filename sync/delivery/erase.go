@@ -38,9 +38,6 @@ func (d *Deliverer) Erase(ctx context.Context, of audience.Destination, user aud
 	if err != nil {
 		return done, fmt.Errorf("destination %s: %w", of.ID, err)
 	}
-	if kept, isKept := made.(connector); isKept {
-		made = kept.Destination
-	}
 	e := erasing{Deliverer: d, user: user, known: slices.Clone(known),
 		target: target{destination: made, platform: of.Platform, account: d.account(of, made.Limits().RequestsPerSecond)}}
 	e.eraser, _ = made.(destination.Eraser)
@@ -215,7 +212,7 @@ func (e *erasing) unsettle(ctx context.Context, a audience.Audience) (giveBack f
 		return giveBack, err
 	}
 	for i := range sharers {
-		sharers[i].State, sharers[i].Reason, sharers[i].Run, sharers[i].Time = audience.DeliverySending, sharing, "erasure", time.Now().UTC()
+		sharers[i].State, sharers[i].Reason, sharers[i].Run, sharers[i].Time = audience.DeliverySending, audience.ReasonSharing, "erasure", time.Now().UTC()
 		users = append(users, sharers[i].User)
 	}
 	return giveBack, e.write(ctx, t, sharers)

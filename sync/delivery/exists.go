@@ -11,20 +11,23 @@ import (
 )
 
 // ensureAudience makes sure that the platform has the audience: that the one it once had is still there, and at the first
-// sync that there is one. No sync ends well without the platform's word, also when there is nothing to send.
-func (s *sending) ensureAudience(ctx context.Context) error {
+// sync that there is one, unless it is to be made of files. No sync ends well without the platform's word, also when there
+// is nothing to send.
+func (s *sending) ensureAudience(ctx context.Context, byFiles bool) error {
 	if s.audience.PlatformID != "" {
 		s.show("asking the platform for the audience")
+		var status destination.Status
 		err := s.try(ctx, adding, nil, func() (destination.Pace, error) {
-			_, err := s.destination.Audience(ctx, s.audience.PlatformID)
+			var err error
+			status, err = s.destination.Audience(ctx, s.audience.PlatformID)
 			return destination.Pace{}, err
 		})
 		if err != nil {
 			return fmt.Errorf("ask the platform whether the audience exists: %w", err)
 		}
-		return nil
+		return s.checkFiles(ctx, status)
 	}
-	if s.report.Held {
+	if s.report.Held || byFiles {
 		return nil
 	}
 	s.show("creating the audience")
@@ -36,7 +39,7 @@ func (s *sending) ensureAudience(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("create it on the platform: %w", err)
 	}
-	return s.Catalogue.SetPlatformID(ctx, s.audience.ID, s.audience.PlatformID)
+	return s.Catalogue.SetPlatformID(ctx, s.audience.ID, s.audience.PlatformID, false)
 }
 
 // specOf says by which key an audience is found again when the answer to its creation is lost. The moment the audience was

@@ -42,7 +42,7 @@ func (r *round) deliver(ctx context.Context, b destination.Batch) error {
 		}
 		r.report.Requests++
 		var err error
-		result, err = r.destination.Apply(ctx, r.audience.PlatformID, b)
+		result, err = r.apply(ctx, b)
 		if lost := r.stillHeld(ctx, r.target, func() []audience.Delivery { return r.concerned(b.Rows) }); lost != nil {
 			return result.Pace, lost
 		}
@@ -90,6 +90,10 @@ func (r *round) hear(ctx context.Context, b destination.Batch, result destinatio
 		r.accepted = true
 		for _, row := range rest {
 			r.confirm(row)
+		}
+	case r.rebuilds != nil: // whoever is not confirmed is added when it is over
+		for _, row := range rest {
+			r.unconfirmed = append(r.unconfirmed, r.fates[row.User])
 		}
 	case len(rest) == 1:
 		r.refuse(r.fates[rest[0].User], "refused by count, without a reason")

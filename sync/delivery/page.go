@@ -20,9 +20,12 @@ const (
 	addition kind = iota
 	removal
 	change
-	restoral // of a member who shares an identifier with a removed user
+	restoral // of a member who shares an identifier with a removed user, or is in a rebuild as he was
 	kinds
 )
+
+// kindNames are those of a run's counts.
+var kindNames = [kinds]string{addition: "additions", removal: "removals", change: "changes", restoral: "restored"}
 
 // changing begins the ledger's reason of a removal that is the first half of a change.
 const changing = "identifiers changed"
@@ -30,11 +33,13 @@ const changing = "identifiers changed"
 // fate is what is known of one user in one operation.
 type fate struct {
 	kind      kind
+	half      bool // the second half of a change, whose first half was counted
 	op        destination.Op
 	user      audience.UserID
 	sent      []audience.Identifier
-	intended  bool // the intent is in the ledger
-	open      int  // rows the platform has not spoken on yet
+	because   string // the ledger's reason while the outcome is not known
+	intended  bool   // the intent is in the ledger
+	open      int    // rows the platform has not spoken on yet
 	confirmed int
 	refusals  []string // reasons, each once
 	dropped   bool     // not this round's any more: stopped, or held by a rival
@@ -42,26 +47,19 @@ type fate struct {
 
 // page sends one page of users.
 func (r *round) page(ctx context.Context, page []audience.SyncRow) error {
-	op := r.op
-	r.show(stages[op])
+	r.show(stages[r.op])
 	rows := make([]destination.Row, len(page))
 	r.fates = make(map[audience.UserID]*fate, len(page))
 	for i, row := range page {
-		rows[i] = toSend(row, op)
-		r.fates[row.User] = &fate{kind: r.kindOf(row, op), op: op, user: row.User, sent: rows[i].Identifiers}
+		rows[i] = toSend(row, r.op)
+		r.fates[row.User] = r.fateOf(row, rows[i].Identifiers)
 	}
-	if op == destination.Remove {
+	if r.op == destination.Remove {
 		if err := r.unsettleSharers(ctx, rows); err != nil {
 			return err
 		}
 	}
-	batches, unsendable := r.destination.Split(rows, op)
-	for _, b := range batches {
-		for _, row := range b.Rows {
-			r.fates[row.User].open++
-		}
-	}
-	err := r.setUnsendable(ctx, rows, unsendable)
+	batches, err := r.split(ctx, rows)
 	if err != nil {
 		return err
 	}
@@ -83,19 +81,39 @@ func (r *round) page(ctx context.Context, page []audience.SyncRow) error {
 	return nil
 }
 
-// kindOf tells the second half of a change by the first, which this very run has done.
-func (r *round) kindOf(row audience.SyncRow, op destination.Op) kind {
+// split makes the requests of rows whose fates are begun.
+func (r *round) split(ctx context.Context, rows []destination.Row) ([]destination.Batch, error) {
+	batches, unsendable := r.destination.Split(rows, r.op)
+	for _, b := range batches {
+		for _, row := range b.Rows {
+			r.fates[row.User].open++
+		}
+	}
+	return batches, r.setUnsendable(ctx, rows, unsendable)
+}
+
+// fateOf begins a user's fate. What earlier work of this very run has left of him tells to which outcome he belongs: the
+// second half of a change by the first, whom a removal or a rebuild has unsettled by what it wrote into the ledger.
+func (r *round) fateOf(row audience.SyncRow, sent []audience.Identifier) *fate {
+	f := &fate{kind: addition, op: r.op, user: row.User, sent: sent}
+	mark, marked := markOf(row.Held)
+	own := row.Held.Run == r.run
 	switch {
 	case plan.Of(row) == plan.Change:
-		return change
-	case op == destination.Remove:
-		return removal
-	case row.Held.Run == r.run && !row.Held.State.MayHold() && strings.HasPrefix(row.Held.Reason, changing):
-		return change
-	case r.shares(row):
-		return restoral
+		f.kind = change
+	case r.op == destination.Remove:
+		f.kind = removal
+	case own && !row.Held.State.MayHold() && strings.HasPrefix(row.Held.Reason, changing):
+		f.kind, f.half = change, true
+	case own && marked && mark.kind != removal:
+		f.kind = mark.kind
+	case shares(row) && own:
+		f.kind = restoral
 	}
-	return addition
+	if shares(row) {
+		f.because = row.Held.Reason // until he is restored, so that it is not forgotten
+	}
+	return f
 }
 
 // setUnsendable settles the users no request can carry: they are refused. It cannot happen to a removal, which sends what
@@ -114,7 +132,9 @@ func (r *round) setUnsendable(ctx context.Context, rows []destination.Row, unsen
 
 // remaining are the rows of users who are still this round's.
 func (r *round) remaining(rows []destination.Row) []destination.Row {
-	return slices.DeleteFunc(slices.Clone(rows), func(row destination.Row) bool { return r.fates[row.User].dropped })
+	return slices.DeleteFunc(slices.Clone(rows), func(row destination.Row) bool {
+		return r.fates[row.User].dropped || r.rebuilds != nil && r.rebuilds.stopped[row.User]
+	})
 }
 
 // intend writes into the ledger that the users of a batch are being sent or removed, and gives the batch back without
@@ -163,9 +183,9 @@ func (r *round) dropHeldElsewhere(ctx context.Context, rows []destination.Row) e
 	return err
 }
 
-// countTried counts a user once, a change with its removal.
+// countTried counts a user once, a change with its removal. Those of a rebuild are counted when it is over.
 func (r *round) countTried(f *fate) {
-	if f.kind != change || f.op == destination.Remove {
+	if !f.half && r.rebuilds == nil {
 		r.tried[f.kind]++
 	}
 }
@@ -193,16 +213,19 @@ func (r *round) spoken(f *fate) {
 // record writes the fates that ended into the ledger, then counts them. An answer that is here is written down even if
 // the sync has been cancelled meanwhile.
 func (r *round) record(ctx context.Context) error {
-	ended := r.ended
-	r.ended = nil
-	if len(ended) == 0 {
+	ended, unconfirmed := r.ended, r.unconfirmed
+	r.ended, r.unconfirmed = nil, nil
+	if len(ended)+len(unconfirmed) == 0 {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
 	defer cancel()
-	deliveries := make([]audience.Delivery, len(ended))
-	for i, f := range ended {
-		deliveries[i] = r.delivery(f, f.state())
+	deliveries := make([]audience.Delivery, 0, len(ended)+len(unconfirmed))
+	for _, f := range unconfirmed {
+		deliveries = append(deliveries, r.delivery(f, audience.DeliverySending))
+	}
+	for _, f := range ended {
+		deliveries = append(deliveries, r.delivery(f, f.state()))
 	}
 	if err := r.write(ctx, r.target, deliveries); err != nil {
 		return fmt.Errorf("write what the platform said: %w", err)
@@ -211,7 +234,7 @@ func (r *round) record(ctx context.Context) error {
 		r.countEnded(f)
 	}
 	r.done += int64(len(ended))
-	r.show(stages[ended[0].op])
+	r.show(stages[r.op])
 	return nil
 }
 
@@ -228,14 +251,20 @@ func (f *fate) state() audience.DeliveryState {
 	return audience.DeliveryDelivered
 }
 
-// delivery is the ledger's row of a user.
+// delivery is the ledger's row of a user. In a rebuild nobody is delivered before all of it is confirmed.
 func (r *round) delivery(f *fate, state audience.DeliveryState) audience.Delivery {
-	reasons := f.refusals
-	if f.kind == change && f.op == destination.Remove {
-		reasons = append([]string{changing}, reasons...)
+	reason := strings.Join(f.refusals, "; ")
+	switch {
+	case r.rebuilds != nil && state == audience.DeliverySending:
+		reason = mark{stage: asked, kind: f.kind}.String()
+	case r.rebuilds != nil && state == audience.DeliveryDelivered:
+		state, reason = audience.DeliverySending, mark{stage: taken, kind: f.kind, refusals: reason}.String()
+	case f.kind == change && f.op == destination.Remove:
+		reason = strings.TrimSuffix(changing+"; "+reason, "; ")
+	case state == audience.DeliverySending:
+		reason = f.because
 	}
-	return audience.Delivery{User: f.user, State: state, Identifiers: f.sent, Reason: strings.Join(reasons, "; "),
-		Run: r.run, Time: time.Now().UTC()}
+	return audience.Delivery{User: f.user, State: state, Identifiers: f.sent, Reason: reason, Run: r.run, Time: time.Now().UTC()}
 }
 
 // concerned are the users of some rows, with all that is sent of each.
@@ -251,10 +280,18 @@ func (r *round) concerned(rows []destination.Row) []audience.Delivery {
 	return concerned
 }
 
-// countEnded counts a user the platform has spoken on. The removal of a change is half of it and counts nothing.
+// countEnded counts a user the platform has spoken on. The removal of a change is half of it and counts nothing; who was
+// taken in a rebuild is counted once all of it is confirmed.
 func (r *round) countEnded(f *fate) {
 	if f.kind == change && f.op == destination.Remove {
 		return
+	}
+	if r.rebuilds != nil {
+		if f.confirmed > 0 {
+			return
+		}
+		r.rebuilds.intended[f.kind]--
+		r.tried[f.kind]++
 	}
 	o := r.report.outcomes()[f.kind]
 	reason := strings.Join(f.refusals, "; ")

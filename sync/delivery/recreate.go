@@ -44,7 +44,7 @@ func (d *Deliverer) Recreate(ctx context.Context, id audience.AudienceID, run au
 		return fmt.Errorf("forget whom audience %s held: %w", id, err)
 	}
 	// Last: until then, whatever happens, the platform says that the audience is gone, and the order can be repeated.
-	return d.Catalogue.SetPlatformID(ctx, id, "")
+	return d.Catalogue.SetPlatformID(ctx, id, "", false)
 }
 
 // isGone makes sure that the platform does not have the audience any more.
@@ -65,25 +65,30 @@ func (d *Deliverer) isGone(ctx context.Context, t target) error {
 
 // forget writes down that the platform holds nobody, and why.
 func (d *Deliverer) forget(ctx context.Context, t target, run audience.RunID, why string) error {
+	return d.rewrite(ctx, t, func(row *audience.Delivery) bool {
+		held := row.State.MayHold()
+		row.State, row.Reason, row.Run = audience.DeliveryRemoved, why, run
+		return held
+	})
+}
+
+// rewrite writes rows of an audience's ledger anew that change has changed.
+func (d *Deliverer) rewrite(ctx context.Context, t target, change func(*audience.Delivery) bool) error {
 	var page []audience.Delivery
-	flush := func() error {
-		err := d.write(ctx, t, page)
-		page = page[:0]
-		return err
-	}
 	for row, err := range d.Ledger.Deliveries(ctx, t.audience.Number) {
 		if err != nil {
 			return err
 		}
-		if !row.State.MayHold() {
+		if !change(&row) {
 			continue
 		}
-		row.State, row.Reason, row.Run, row.Time = audience.DeliveryRemoved, why, run, time.Now().UTC()
+		row.Time = time.Now().UTC()
 		if page = append(page, row); len(page) == d.pageUsers {
-			if err := flush(); err != nil {
+			if err := d.write(ctx, t, page); err != nil {
 				return err
 			}
+			page = page[:0]
 		}
 	}
-	return flush()
+	return d.write(ctx, t, page)
 }

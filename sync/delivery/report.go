@@ -15,7 +15,7 @@ type Report struct {
 	Additions Outcome
 	Removals  Outcome
 	Changes   Outcome          // confirmed once the old identifiers are removed and the new ones delivered
-	Restored  Outcome          // members sent again because a removed user shares an identifier with them; not in the plan
+	Restored  Outcome          // members sent again as they were: a removed user shares an identifier with them, or all were rebuilt; not in the plan
 	Rejected  map[string]int64 // users of all four, by the platform's reason
 	Partly    map[string]int64 // confirmed users of whose identifiers the platform refused some, by its reason
 	Requests  int64            // sent to change members, repeats included
@@ -65,7 +65,7 @@ func (r *Report) Counts() map[string]int64 {
 		counts["suppressed."+reason] = n
 	}
 	for kind, o := range r.outcomes() {
-		name := [kinds]string{addition: "additions", removal: "removals", change: "changes", restoral: "restored"}[kind]
+		name := kindNames[kind]
 		counts[name+".planned"] = o.Planned
 		counts[name+".confirmed"] = o.Confirmed
 		counts[name+".rejected"] = o.Rejected

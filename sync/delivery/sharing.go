@@ -10,9 +10,6 @@ import (
 	"github.com/kohorta/kohorta/sync/destination"
 )
 
-// sharing is the ledger's reason of a member who has to be sent again because of another's removal.
-const sharing = "shares an identifier with a removed user"
-
 // unsettleSharers writes down, before users are removed, that the platform may lose others with them: it knows people by
 // their identifiers, and who shares a phone with a removed user leaves with him. A `sending` member is sent again by the
 // adds that follow, or by the next sync.
@@ -29,8 +26,11 @@ func (r *round) unsettleSharers(ctx context.Context, removed []destination.Row) 
 		if r.fates[row.User] != nil {
 			continue
 		}
-		row.State, row.Reason, row.Run, row.Time = audience.DeliverySending, sharing, r.run, time.Now().UTC()
+		row.State, row.Reason, row.Run, row.Time = audience.DeliverySending, audience.ReasonSharing, r.run, time.Now().UTC()
 		sharers = append(sharers, row)
+		if r.urgent {
+			r.sharers = append(r.sharers, row.User)
+		}
 	}
 	r.total += int64(len(sharers))
 	if err := r.write(ctx, r.target, sharers); err != nil {
@@ -39,7 +39,7 @@ func (r *round) unsettleSharers(ctx context.Context, removed []destination.Row) 
 	return nil
 }
 
-// shares reports whether this run has unsettled the user.
-func (r *round) shares(row audience.SyncRow) bool {
-	return row.Held.Run == r.run && row.Held.State == audience.DeliverySending && strings.HasPrefix(row.Held.Reason, sharing)
+// shares reports whether a user was unsettled because of another's removal, and is to be restored.
+func shares(row audience.SyncRow) bool {
+	return row.Held.State == audience.DeliverySending && strings.HasPrefix(row.Held.Reason, audience.ReasonSharing)
 }

@@ -100,12 +100,12 @@ func (s shelf) Destination(ctx context.Context, id audience.DestinationID) (audi
 	return s.store.Destinations().Get(ctx, string(id))
 }
 
-func (s shelf) SetPlatformID(ctx context.Context, id audience.AudienceID, platformID string) error {
+func (s shelf) SetPlatformID(ctx context.Context, id audience.AudienceID, platformID string, files bool) error {
 	a, err := s.store.Audiences().Get(ctx, string(id))
 	if err != nil {
 		return err
 	}
-	a.Etag, a.PlatformID = "", platformID
+	a.Etag, a.PlatformID, a.PlatformFiles = "", platformID, files
 	_, err = s.store.Audiences().Update(ctx, a)
 	return err
 }

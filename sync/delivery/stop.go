@@ -11,6 +11,7 @@ import (
 
 	"github.com/kohorta/kohorta/internal/audience"
 	"github.com/kohorta/kohorta/sync/destination"
+	"github.com/kohorta/kohorta/sync/plan"
 )
 
 // stopAgain is how long stops wait that could not be sent.
@@ -170,28 +171,54 @@ func (d *Deliverer) stopIn(ctx context.Context, id audience.AudienceID, users []
 	}
 	defer release()
 	s := &sending{Deliverer: d, target: t, run: "stops", progress: func(string, int64, int64) {}, begun: time.Now()}
-	if err := s.stopAll(ctx, users); err != nil {
-		return err
+	err = s.stopAll(ctx, users)
+	if err == nil {
+		err = s.restore(ctx)
+	}
+	if left := append(s.sharers, s.unrestored...); len(left) > 0 {
+		t.line.put(left)
 	}
 	if s.report.Requests > 0 {
-		d.Log.Info("users stopped", "audience", id, "users", s.tried[removal], "requests", s.report.Requests, "took", time.Since(s.begun))
+		d.Log.Info("users stopped", "audience", id, "users", s.tried[removal], "restored", s.report.Restored.Confirmed+s.report.Additions.Confirmed,
+			"requests", s.report.Requests, "took", time.Since(s.begun))
 	}
-	return nil
+	if errors.Is(err, errOvertaken) {
+		return nil
+	}
+	return err
 }
 
-// stopAll removes those of the users (nil: of everybody) who are held though they must not be.
+// urgentFirst sends the stops that have come in, and restores whom they have taken along, until nothing is urgent any more.
+// leaveOut hears whom to go on without.
+func (s *sending) urgentFirst(ctx context.Context, leaveOut func([]audience.UserID)) error {
+	for {
+		if users, some := s.line.take(); some {
+			leaveOut(users)
+			if err := s.stopNow(ctx, users); err != nil {
+				return err
+			}
+			continue
+		}
+		if len(s.sharers) == 0 {
+			return nil
+		}
+		if err := s.restore(ctx); err != nil && !errors.Is(err, errOvertaken) && !busy(err) {
+			return err
+		}
+	}
+}
+
+// stopAll removes those of the users (nil: of everybody) who are held though they must not be, and finds whom to restore.
 func (s *sending) stopAll(ctx context.Context, users []audience.UserID) error {
-	r := &round{sending: s, op: destination.Remove, urgent: true}
+	r := s.round(destination.Remove)
+	r.urgent, r.overtake = true, func(context.Context) error { return nil }
 	if users == nil {
 		return s.pass(ctx, r, math.MaxInt64)
 	}
 	for some := range slices.Chunk(users, s.pageUsers) {
-		var page []audience.SyncRow
-		for row, err := range s.Ledger.SyncRows(ctx, s.scope, audience.SyncRange{Users: some, Stops: true}) {
-			if err != nil {
-				return fmt.Errorf("read whom to stop: %w", err)
-			}
-			page = append(page, row)
+		page, _, err := s.read(ctx, &audience.SyncRange{Users: some, Urgent: true}, len(some)+1, r.takes)
+		if err != nil {
+			return err
 		}
 		if len(page) == 0 {
 			continue
@@ -213,24 +240,38 @@ func (s *sending) stopNow(ctx context.Context, users []audience.UserID) error {
 	return err
 }
 
-// overtake sends the stops that have come in since, before the round goes on without the users concerned. A round of stops
-// is overtaken by none.
-func (r *round) overtake(ctx context.Context) error {
-	if r.urgent {
+// errOvertaken ends a restoring that stops have to go before.
+var errOvertaken = errors.New("stops go first")
+
+// restore sends those again whom stops may have taken along, because they share an identifier with a stopped user. It does
+// not wait for the adds of a sync, which may be hours away. Whom it could not restore Run tries again.
+func (s *sending) restore(ctx context.Context) error {
+	sharers := s.sharers
+	r := s.round(destination.Add)
+	r.urgent = true
+	r.overtake = func(ctx context.Context) error {
+		if s.line.waits() {
+			return errOvertaken
+		}
 		return nil
 	}
-	for users, some := r.line.take(); some; users, some = r.line.take() {
-		if err := r.record(ctx); err != nil {
+	for some := range slices.Chunk(sharers, s.pageUsers) {
+		page, _, err := s.read(ctx, &audience.SyncRange{Users: some, Urgent: true}, len(some)+1,
+			func(row audience.SyncRow) bool { return shares(row) && plan.Of(row) == plan.Add })
+		if err == nil && len(page) > 0 {
+			err = errors.Join(r.page(ctx, page), r.record(ctx))
+		}
+		if err == nil {
+			err = r.judge(ctx)
+		}
+		if errors.Is(err, errOvertaken) {
 			return err
 		}
-		for _, user := range users {
-			if f := r.fates[user]; f != nil {
-				f.dropped = true
-			}
-		}
-		if err := r.stopNow(ctx, users); err != nil {
+		if err != nil {
+			s.sharers, s.unrestored = nil, append(s.unrestored, sharers...)
 			return err
 		}
 	}
+	s.sharers = nil
 	return nil
 }

@@ -69,23 +69,55 @@ type sending struct {
 	begun    time.Time
 	report   Report
 
-	tried       [kinds]int64 // users whose intent is in the ledger
-	done, total int64        // ledger rows settled, of so many
-	unstopped   bool         // some stops could not be sent
+	tried       [kinds]int64      // users whose intent is in the ledger
+	gone        int64             // of the planned removals, those a rebuild has done
+	done, total int64             // ledger rows settled, of so many
+	unstopped   bool              // some stops could not be sent
+	sharers     []audience.UserID // whom stops may have taken along, to be restored
+	unrestored  []audience.UserID // of them, those who could not be
 }
 
 // round is one operation of a sync for a stream of users.
 type round struct {
 	*sending
-	op     destination.Op
-	urgent bool // of stops: nothing overtakes it
+	op       destination.Op
+	urgent   bool     // of stops and what they have taken along
+	rebuilds *rebuild // whose round it is, or nil
 
-	suspects []suspect
-	fates    map[audience.UserID]*fate // of the page being sent
-	ended    []*fate                   // not in the ledger yet
+	apply    func(ctx context.Context, b destination.Batch) (destination.Result, error)
+	overtake func(ctx context.Context) error // before each request
+
+	suspects    []suspect
+	fates       map[audience.UserID]*fate // of the page being sent
+	ended       []*fate                   // not in the ledger yet
+	unconfirmed []*fate                   // of a rebuild, likewise
 
 	accepted bool // the platform has taken a row of the batch being sent
 	spare    int  // requests left for finding its bad rows
+}
+
+// round is an ordinary one of adds or removals: each batch is a request, and stops overtake it.
+func (s *sending) round(op destination.Op) *round {
+	r := &round{sending: s, op: op}
+	r.apply = func(ctx context.Context, b destination.Batch) (destination.Result, error) {
+		return s.destination.Apply(ctx, s.audience.PlatformID, b)
+	}
+	r.overtake = func(ctx context.Context) error {
+		if err := r.record(ctx); err != nil {
+			return err
+		}
+		return s.urgentFirst(ctx, r.leaveOut)
+	}
+	return r
+}
+
+// leaveOut goes on without users.
+func (r *round) leaveOut(users []audience.UserID) {
+	for _, user := range users {
+		if f := r.fates[user]; f != nil {
+			f.dropped = true
+		}
+	}
 }
 
 func (r *round) urgency() urgency {
@@ -98,7 +130,8 @@ func (r *round) urgency() urgency {
 	return adding
 }
 
-// send stops, asks for the audience, then, unless the plan is held, removes, then adds.
+// send stops, asks for the audience, then, unless the plan is held, does the plan in the way chosen: all at once, or
+// removals, then adds, which also settle what a rebuild has left.
 func (s *sending) send(ctx context.Context) error {
 	select {
 	case s.line.sends <- struct{}{}:
@@ -109,24 +142,49 @@ func (s *sending) send(ctx context.Context) error {
 		if s.unstopped {
 			s.line.put(nil)
 		}
+		if left := append(s.sharers, s.unrestored...); len(left) > 0 {
+			s.line.put(left)
+		}
 		s.leave(s.line)
 	}()
 	p := s.report.Plan
-	if p.Stops > 0 && s.audience.PlatformID != "" {
-		s.line.take() // all of them go now
-		if err := s.stopNow(ctx, nil); err != nil {
+	byFiles := p.Way == string(destination.ByFile) && !s.report.Held // they leave the stopped out, too
+	if p.Stops > 0 && s.audience.PlatformID != "" && !byFiles {
+		s.line.put(nil) // all of them go now
+		if err := s.urgentFirst(ctx, func([]audience.UserID) {}); err != nil {
 			return err
 		}
 	}
-	if err := s.ensureAudience(ctx); err != nil || s.report.Held {
+	if err := s.ensureAudience(ctx, byFiles); err != nil || s.report.Held {
 		return err
 	}
+	switch {
+	case byFiles:
+		if err := s.byFiles(ctx); err != nil {
+			return err
+		}
+	case p.Way == string(destination.ByReplace):
+		if err := s.replace(ctx); err != nil {
+			return err
+		}
+	default:
+		return s.byDiff(ctx)
+	}
+	if err := s.urgentFirst(ctx, func([]audience.UserID) {}); err != nil {
+		return err
+	}
+	return s.byDiff(ctx)
+}
+
+// byDiff removes, then adds.
+func (s *sending) byDiff(ctx context.Context) error {
+	p := s.report.Plan
 	// No more is removed than was planned, and approved if need be: what left since is the next sync's.
-	busyRemoving := s.pass(ctx, &round{sending: s, op: destination.Remove}, p.Removals-p.Stops+p.Changes)
+	busyRemoving := s.pass(ctx, s.round(destination.Remove), p.Removals-p.Stops+p.Changes-s.gone)
 	if busyRemoving != nil && !busy(busyRemoving) {
 		return busyRemoving
 	}
-	if err := s.pass(ctx, &round{sending: s, op: destination.Add}, math.MaxInt64); err != nil {
+	if err := s.pass(ctx, s.round(destination.Add), math.MaxInt64); err != nil {
 		return err
 	}
 	if busyRemoving != nil {
@@ -145,33 +203,51 @@ func busy(err error) bool {
 // pass does one operation for up to most users, page by page. Each page is read anew, behind the one before: who was sent
 // meanwhile is no longer among the rows, or is left to the next sync.
 func (s *sending) pass(ctx context.Context, r *round, most int64) error {
-	within := audience.SyncRange{Stops: r.urgent}
+	within := audience.SyncRange{Urgent: r.urgent}
 	for more := true; more && most > 0; {
-		var page []audience.SyncRow
-		size := int(min(most, int64(s.pageUsers)))
-		for row, err := range s.Ledger.SyncRows(ctx, s.scope, within) {
-			if err != nil {
-				return fmt.Errorf("read target and ledger: %w", err)
-			}
-			step := plan.Of(row)
-			if !includes(step, r.op) || step == plan.Change && r.op == destination.Add {
-				continue // a change that is still one has not been removed
-			}
-			if page = append(page, row); len(page) == size {
-				break
-			}
+		page, others, err := s.read(ctx, &within, int(min(most, int64(s.pageUsers))), r.takes)
+		if err != nil {
+			return err
 		}
-		more = len(page) == size
-		most -= int64(len(page))
+		more, most = others, most-int64(len(page))
 		if len(page) == 0 {
 			break
 		}
-		within.After = page[len(page)-1].User
 		if err := r.page(ctx, page); err != nil {
 			return err
 		}
 	}
 	return r.judge(ctx)
+}
+
+// takes reports whether a user is for the round. A change that is still one has not been removed, so it is not to be added.
+func (r *round) takes(row audience.SyncRow) bool {
+	if r.urgent && !row.Stop {
+		r.sharers = append(r.sharers, row.User)
+		return false
+	}
+	step := plan.Of(row)
+	return includes(step, r.op) && (step != plan.Change || r.op == destination.Remove)
+}
+
+// read reads the next page of a range, up to size users that are taken, and moves the range behind them; more says that
+// there may be others.
+func (s *sending) read(ctx context.Context, within *audience.SyncRange, size int, takes func(audience.SyncRow) bool) (page []audience.SyncRow, more bool, err error) {
+	for row, err := range s.Ledger.SyncRows(ctx, s.scope, *within) {
+		if err != nil {
+			return nil, false, fmt.Errorf("read target and ledger: %w", err)
+		}
+		if !takes(row) {
+			continue
+		}
+		if page = append(page, row); len(page) == size {
+			break
+		}
+	}
+	if len(page) > 0 {
+		within.After = page[len(page)-1].User
+	}
+	return page, len(page) == size, nil
 }
 
 // close completes the report.

@@ -102,11 +102,11 @@ func (w *world) Destination(_ context.Context, id audience.DestinationID) (audie
 	return audience.Destination{ID: id}, w.step()
 }
 
-func (w *world) SetPlatformID(_ context.Context, _ audience.AudienceID, id string) error {
+func (w *world) SetPlatformID(_ context.Context, _ audience.AudienceID, id string, files bool) error {
 	if err := w.step(); err != nil {
 		return err
 	}
-	w.audience.PlatformID = id
+	w.audience.PlatformID, w.audience.PlatformFiles = id, files
 	return nil
 }
 
@@ -129,7 +129,10 @@ func (w *world) rows() (rows []audience.SyncRow) {
 func (w *world) SyncRows(_ context.Context, _ audience.SyncScope, within audience.SyncRange) iter.Seq2[audience.SyncRow, error] {
 	return func(yield func(audience.SyncRow, error) bool) {
 		for _, row := range w.rows() {
-			if plan.Of(row) == plan.Keep && row.Suppressed == "" || row.User <= within.After || within.Stops && !row.Stop ||
+			differs := plan.Of(row) != plan.Keep || row.Suppressed != ""
+			involved := within.Agreed && (len(row.Wanted) > 0 || row.Held.State.MayHold())
+			urgent := row.Stop || row.Held.State == audience.DeliverySending && strings.HasPrefix(row.Held.Reason, audience.ReasonSharing)
+			if !differs && !involved || row.User <= within.After || within.Urgent && !urgent ||
 				within.Users != nil && !slices.Contains(within.Users, row.User) {
 				continue
 			}

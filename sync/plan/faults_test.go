@@ -151,7 +151,7 @@ func (s *syncing) plan(f fault) Plan {
 			s.held[c] = len(row.Wanted) > 0
 		}
 	}
-	p := tally.Plan(totals, evidence, 0, 0)
+	p := tally.Plan(totals, evidence)
 	if f.none() {
 		s.past = slices.Insert(s.past, 0, audience.SyncRecord{Time: at, Expression: evidence.Expression, Members: p.Members,
 			Unidentifiable: p.Suppressed[Unidentifiable], Source: evidence.Source})

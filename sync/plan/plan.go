@@ -1,8 +1,6 @@
 package plan
 
 import (
-	"time"
-
 	"github.com/kohorta/kohorta/internal/audience"
 )
 
@@ -56,10 +54,9 @@ func (t *Tally) Count(row audience.SyncRow) Step {
 	return step
 }
 
-// Plan is the sum with those about whom target and ledger agree, at so many requests and so long a time. Its members add up: they are
-// unchanged, added, changed or suppressed. Only users with a step were counted; see SyncTotals for the others. Hold is
-// what the evidence says against it.
-func (t *Tally) Plan(totals audience.SyncTotals, evidence Evidence, requests int64, duration time.Duration) Plan {
+// Plan is the sum with those about whom target and ledger agree. Its members add up: they are unchanged, added, changed or
+// suppressed. Only users with a step were counted; see SyncTotals for the others. Hold is what the evidence says against it.
+func (t *Tally) Plan(totals audience.SyncTotals, evidence Evidence) Plan {
 	p := t.plan
 	if totals.Rejected > 0 {
 		if p.Suppressed == nil {
@@ -72,8 +69,9 @@ func (t *Tally) Plan(totals audience.SyncTotals, evidence Evidence, requests int
 	for _, n := range p.Suppressed {
 		p.Members += n
 	}
-	p.Requests = requests
-	p.Duration = duration.Round(time.Millisecond)
 	p.Hold = evidence.hold(p, t.leavings)
 	return p
 }
+
+// Steps is how many users there is something to do about.
+func (p *Plan) Steps() int64 { return p.Additions + p.Removals + p.Changes }

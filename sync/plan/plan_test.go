@@ -2,7 +2,6 @@ package plan
 
 import (
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
@@ -87,10 +86,9 @@ func TestMembersAddUp(t *testing.T) {
 				totals.Rejected++
 			}
 		}
-		p := tally.Plan(totals, Evidence{}, 10, 2500*time.Millisecond)
+		p := tally.Plan(totals, Evidence{})
 		require.Equal(t, totals.Members, p.Members)
-		require.Equal(t, 2500*time.Millisecond, p.Duration)
-		require.LessOrEqual(t, p.Resends, p.Additions+p.Removals+p.Changes)
+		require.LessOrEqual(t, p.Resends, p.Steps())
 	})
 }
 
@@ -120,7 +118,7 @@ func TestHold(t *testing.T) {
 				require.Equal(t, Remove, tally.Count(test.row))
 			}
 			held := int64(test.removals) + test.unchanged
-			p := tally.Plan(audience.SyncTotals{Members: test.unchanged, Held: held, Unchanged: test.unchanged}, Evidence{MaxRemovalShare: test.share}, 0, 0)
+			p := tally.Plan(audience.SyncTotals{Members: test.unchanged, Held: held, Unchanged: test.unchanged}, Evidence{MaxRemovalShare: test.share})
 			require.Equal(t, test.hold, p.Hold)
 		})
 	}
