@@ -44,19 +44,19 @@ func (p *Program) complete(h History, at time.Time) History {
 func (p *Program) member(target int, holds []bool, pins []audience.Pin, at time.Time) bool {
 	u := p.units[target]
 	if u.Group == "" {
-		return pinned(pins, u.Number, audience.HeldIn, at) != nil || holds[target] && pinned(pins, u.Number, audience.HeldOut, at) == nil
+		return pinned(pins, u.Pinned, audience.HeldIn, at) != nil || holds[target] && pinned(pins, u.Pinned, audience.HeldOut, at) == nil
 	}
 	var newest *audience.Pin
 	for _, id := range p.groups[u.Group] {
-		pin := pinned(pins, p.units[p.byID[id]].Number, audience.HeldIn, at)
+		pin := pinned(pins, p.units[p.byID[id]].Pinned, audience.HeldIn, at)
 		if pin != nil && (newest == nil || pin.Version > newest.Version || pin.Version == newest.Version && pin.Segment > newest.Segment) {
 			newest = pin
 		}
 	}
 	if newest != nil {
-		return newest.Segment == u.Number
+		return newest.Segment == u.Pinned
 	}
-	candidate := func(i int) bool { return holds[i] && pinned(pins, p.units[i].Number, audience.HeldOut, at) == nil }
+	candidate := func(i int) bool { return holds[i] && pinned(pins, p.units[i].Pinned, audience.HeldOut, at) == nil }
 	return candidate(target) && !slices.ContainsFunc(u.before, candidate)
 }
 

@@ -35,14 +35,14 @@ func (p *Program) Explain(id audience.SegmentID, h History, at time.Time) Explan
 	u := p.units[target]
 	h = p.complete(h, at)
 	v := evaluation{h, at.UnixMilli(), nil}
-	x := Explanation{Member: h.Memberships[id], Holds: v.holds(u.expr.root), Pin: pinned(h.Pins, u.Number, audience.HeldIn, at)}
+	x := Explanation{Member: h.Memberships[id], Holds: v.holds(u.expr.root), Pin: pinned(h.Pins, u.Pinned, audience.HeldIn, at)}
 	wanted := x.Holds || x.Pin != nil
 	if !x.Member {
-		x.Pin = pinned(h.Pins, u.Number, audience.HeldOut, at)
+		x.Pin = pinned(h.Pins, u.Pinned, audience.HeldOut, at)
 	}
 	for _, mate := range p.groups[u.Group] {
 		if mate != id && h.Memberships[mate] && wanted && x.Pin == nil {
-			x.Instead, x.Pin = mate, pinned(h.Pins, p.units[p.byID[mate]].Number, audience.HeldIn, at)
+			x.Instead, x.Pin = mate, pinned(h.Pins, p.units[p.byID[mate]].Pinned, audience.HeldIn, at)
 		}
 	}
 	for _, c := range u.expr.clauses {

@@ -68,6 +68,9 @@ func (l *lowering) id(e, arg ast.Expr, referent referent, of string) (string, er
 	if err := audience.ValidSlug("id", id); err != nil {
 		return "", l.errorAt(arg, "an id has 1 to 63 of a-z, 0-9, - and _, starting with a letter", "%.80q is not the id of %s", id, of)
 	}
+	if instead, given := l.instead[audience.SegmentID(id)]; given && referent == aSegment {
+		id = string(instead)
+	}
 	l.mention(arg, referent, id)
 	return id, nil
 }

@@ -14,7 +14,7 @@ import (
 func groupsOf(segments []Segment) map[string][]audience.SegmentID {
 	ranked := slices.Clone(segments)
 	slices.SortStableFunc(ranked, func(a, b Segment) int {
-		return cmp.Or(cmp.Compare(a.Priority, b.Priority), cmp.Compare(a.Number, b.Number))
+		return cmp.Or(cmp.Compare(a.Priority, b.Priority), cmp.Compare(a.Pinned, b.Pinned))
 	})
 	groups := make(map[string][]audience.SegmentID)
 	for _, s := range ranked {

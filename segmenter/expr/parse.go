@@ -10,6 +10,8 @@ import (
 
 	"cel.dev/cel-go/cel"
 	"cel.dev/cel-go/common/ast"
+
+	"github.com/kohorta/kohorta/internal/audience"
 )
 
 // Bounds of an expression.
@@ -30,7 +32,10 @@ type Expr struct {
 func (e *Expr) String() string { return e.source }
 
 // Parse checks an expression. What is wrong with it is said by an *Error, the first fault of the source.
-func Parse(source string) (*Expr, error) {
+func Parse(source string) (*Expr, error) { return parse(source, nil) }
+
+// parse reads other segments instead of some that the source names.
+func parse(source string, instead map[audience.SegmentID]audience.SegmentID) (*Expr, error) {
 	if len(source) > MaxSourceBytes {
 		return nil, &Error{Line: 1, Column: 1, Message: fmt.Sprintf("the expression has %d bytes; at most %d are allowed", len(source), MaxSourceBytes),
 			Hint: `put parts into segments of their own and refer to them by in_segment("id")`}
@@ -50,7 +55,7 @@ func Parse(source string) (*Expr, error) {
 		return nil, translate(source, issues)
 	}
 	tree := checked.NativeRep()
-	l := &lowering{source: source, checked: tree}
+	l := &lowering{source: source, checked: tree, instead: instead}
 	root, err := l.condition(tree.Expr())
 	if err != nil {
 		return nil, err
@@ -130,6 +135,7 @@ func plainTypes(types string) string {
 type lowering struct {
 	source   string
 	checked  *ast.AST
+	instead  map[audience.SegmentID]audience.SegmentID
 	inEvent  bool // inside the predicate of an aggregate
 	depth    int
 	mentions []mention

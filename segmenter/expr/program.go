@@ -1,6 +1,7 @@
 package expr
 
 import (
+	"cmp"
 	"slices"
 
 	"github.com/kohorta/kohorta/internal/audience"
@@ -9,10 +10,13 @@ import (
 // Segment is what Compile needs of a segment.
 type Segment struct {
 	ID         audience.SegmentID
-	Number     audience.Number
+	Number     audience.Number // in the answer
+	Pinned     audience.Number // by which pins know the segment; 0: Number
 	Expression string
 	Group      string // exclusive group: of its segments a user is in the first only; "" is none
-	Priority   int    // within Group, the lowest first; equal ones by Number
+	Priority   int    // within Group, the lowest first; equal ones by Pinned
+	// Instead names the segments to read in the place of those that the expression names.
+	Instead map[audience.SegmentID]audience.SegmentID
 }
 
 // Scores is a model there is, and the version of its scores to read; version 0 has not been trained, so nobody has a score.
@@ -51,6 +55,10 @@ func (u unit) read() bool { return u.referred || u.Group != "" }
 // Compile checks the expressions together and composes their query. Every segment and model they refer to must be among
 // segments and scores, and no segment may refer to itself, be it through others. Errors are *Error and name the segment.
 func Compile(segments []Segment, scores []Scores) (*Program, error) {
+	segments = slices.Clone(segments)
+	for i := range segments {
+		segments[i].Pinned = cmp.Or(segments[i].Pinned, segments[i].Number)
+	}
 	p := &Program{byID: make(map[audience.SegmentID]int), scores: make(map[audience.ModelID]Scores), groups: groupsOf(segments)}
 	for _, s := range scores {
 		p.scores[s.Model] = s
@@ -60,7 +68,7 @@ func Compile(segments []Segment, scores []Scores) (*Program, error) {
 		if _, twice := o.given[s.ID]; twice {
 			return nil, audience.Invalid("segments", "%q is given twice", s.ID)
 		}
-		e, err := Parse(s.Expression)
+		e, err := parse(s.Expression, s.Instead)
 		if err != nil {
 			return nil, ofSegment(s.ID, err)
 		}

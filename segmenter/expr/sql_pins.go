@@ -26,17 +26,8 @@ func (c *composer) segments() string {
 	if len(c.program.units) == 0 {
 		return "unpinned"
 	}
-	var grouped []string
-	for _, u := range c.program.units {
-		if u.Group != "" { // its pins are applied
-			grouped = append(grouped, fmt.Sprint(u.Number))
-		}
-	}
-	ungrouped := "held = 1"
-	if len(grouped) > 0 {
-		ungrouped += fmt.Sprintf(" AND segment NOT IN (%s)", strings.Join(grouped, ", "))
-	}
-	into, out := c.column(pinRows, fmt.Sprintf("groupArrayIf(segment, %s)", ungrouped)), c.pinnedOutOf()
+	alone := slices.DeleteFunc(slices.Clone(c.program.units), func(u unit) bool { return u.Group != "" }) // the pins of a group are applied
+	into, out := c.pinnedUnits(alone, "held = 1"), c.pinnedOutOf()
 	return fmt.Sprintf("if(empty(%s) AND empty(%s), unpinned, arraySort(arrayDistinct(arrayConcat(arrayFilter(n -> NOT has(%s, n), unpinned), %s))))",
 		into, out, out, into)
 }
@@ -48,18 +39,17 @@ func (c *composer) membership(target int) string {
 	if u.Group == "" {
 		return fmt.Sprintf("(has(%s, %d) OR %s)", c.pinnedInto(), u.Number, c.candidate(target))
 	}
-	numbers := make([]string, 0, len(c.program.groups[u.Group]))
+	mates := make([]unit, 0, len(c.program.groups[u.Group]))
 	for _, id := range c.program.groups[u.Group] {
-		numbers = append(numbers, fmt.Sprint(c.program.units[c.program.byID[id]].Number))
+		mates = append(mates, c.program.units[c.program.byID[id]])
 	}
-	slices.Sort(numbers)
 	// of several pins the newest, be it by the number of its segment
-	pinned := c.column(pinRows, fmt.Sprintf("argMaxIf(segment, (version, segment), held = 1 AND segment IN (%s))", strings.Join(numbers, ", ")))
+	pinned := c.column(pinRows, fmt.Sprintf("argMaxIf(segment, (version, segment), held = 1 AND segment IN (%s))", pinsOf(mates)))
 	first := c.candidate(target)
 	for _, mate := range u.before {
 		first += " AND NOT " + c.candidate(mate)
 	}
-	return fmt.Sprintf("if(%s > 0, %s = %d, %s)", pinned, pinned, u.Number, first)
+	return fmt.Sprintf("if(%s > 0, %s = %d, %s)", pinned, pinned, u.Pinned, first)
 }
 
 // candidate writes that the segment's expression holds of the user and no pin keeps the user out.
@@ -67,16 +57,38 @@ func (c *composer) candidate(u int) string {
 	return fmt.Sprintf("(%s AND NOT has(%s, %d))", computed(u), c.pinnedOutOf(), c.program.units[u].Number)
 }
 
-func (c *composer) pinnedInto() string  { return c.column(pinRows, "groupArrayIf(segment, held = 1)") }
-func (c *composer) pinnedOutOf() string { return c.column(pinRows, "groupArrayIf(segment, held = -1)") }
+func (c *composer) pinnedInto() string  { return c.pinnedUnits(c.program.units, "held = 1") }
+func (c *composer) pinnedOutOf() string { return c.pinnedUnits(c.program.units, "held = -1") }
+
+// pinnedUnits is the column of the numbers of those of the units of which a pin says something.
+func (c *composer) pinnedUnits(units []unit, held string) string {
+	if len(units) == 0 {
+		return "emptyArrayUInt32()"
+	}
+	if !slices.ContainsFunc(units, func(u unit) bool { return u.Pinned != u.Number }) {
+		return c.column(pinRows, fmt.Sprintf("groupArrayIf(segment, %s AND segment IN (%s))", held, pinsOf(units)))
+	}
+	pairs := make([]string, len(units))
+	for i, u := range units {
+		pairs[i] = fmt.Sprintf("(%d, %d)", u.Pinned, u.Number)
+	}
+	slices.Sort(pairs)
+	return c.column(pinRows, fmt.Sprintf("groupArrayArrayIf(arrayMap(pair -> pair.2, arrayFilter(pair -> pair.1 = segment, CAST([%s], 'Array(Tuple(UInt32, UInt32))'))), %s)",
+		strings.Join(pairs, ", "), held))
+}
 
 // pinsInForce restricts pins to those of the program's segments that have neither ended nor been released.
 func (c *composer) pinsInForce() string {
-	numbers := make([]string, len(c.program.units))
-	for i, u := range c.program.units {
-		numbers[i] = fmt.Sprint(u.Number)
+	return fmt.Sprintf("held != 0 AND segment IN (%s) AND (toUnixTimestamp64Milli(expires) <= 0 OR toUnixTimestamp64Milli(expires) > %d)",
+		pinsOf(c.program.units), c.atMillis)
+}
+
+// pinsOf lists by which numbers pins know the units.
+func pinsOf(units []unit) string {
+	numbers := make([]string, len(units))
+	for i, u := range units {
+		numbers[i] = fmt.Sprint(u.Pinned)
 	}
 	slices.Sort(numbers)
-	return fmt.Sprintf("held != 0 AND segment IN (%s) AND (toUnixTimestamp64Milli(expires) <= 0 OR toUnixTimestamp64Milli(expires) > %d)",
-		strings.Join(numbers, ", "), c.atMillis)
+	return strings.Join(slices.Compact(numbers), ", ")
 }
