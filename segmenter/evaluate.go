@@ -1,10 +1,14 @@
 package segmenter
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/kohorta/kohorta/internal/audience"
 )
@@ -21,8 +25,9 @@ type Evaluation struct {
 	Version uint64 // of the log after it
 }
 
-// Evaluate brings the membership of the users (nil: of everybody) to what it is at an instant (zero: now): computes it
-// with one query, compares, appends the differences to the log and projects them. When it returns without error, the log
+// Evaluate brings the membership of the users (nil: of everybody) to what it is at an instant (zero: now): computes it,
+// compares, appends the differences to the log and projects them. Everybody is computed by the database, in one query; some
+// users are computed here, from excerpts of their histories, with the same answer. When it returns without error, the log
 // holds the new membership; the projection does too, unless it was away, in which case Run heals it.
 //
 // An evaluation of everybody brings the definitions of the catalogue into force; one of some users uses those in force.
@@ -61,22 +66,28 @@ func (s *Segmenter) evaluateSome(ctx context.Context, users []audience.UserID, a
 	}
 	w := s.writer(d, at, cause, progress)
 	var timers []audience.Timer
-	for e, err := range s.Log.Evaluated(ctx, d.program.Query(at, users)) {
+	evaluator := d.program.At(at)
+	for x, err := range s.Log.Excerpts(ctx, users, evaluator.Selection()) {
 		if err != nil {
 			return w.result, fmt.Errorf("evaluate %d segments of %d users: %w", len(d.segments), len(users), err)
 		}
-		if now && !e.Due.IsZero() {
-			timers = append(timers, audience.Timer{Due: e.Due, User: e.User})
+		if !x.Known {
+			continue
 		}
-		if len(e.Entered)+len(e.Left) > 0 {
-			w.batch = append(w.batch, e.Change)
+		segments, due := evaluator.Evaluate(x)
+		if now && !due.IsZero() {
+			timers = append(timers, audience.Timer{Due: due, User: x.User})
+		}
+		if change := audience.ChangeOf(x.User, x.Recorded, segments); len(change.Entered)+len(change.Left) > 0 {
+			w.batch = append(w.batch, change)
 		}
 	}
-	if err := s.timers.add(ctx, s.Log, timers); err != nil {
-		return w.result, err
-	}
+	slices.SortFunc(w.batch, func(a, b audience.Change) int { return cmp.Compare(a.User, b.User) })
+	// Timers need no order: whoever comes after a crash evaluates everybody anew.
+	var kept errgroup.Group
+	kept.Go(func() error { return s.timers.add(ctx, s.Log, timers) })
 	err := w.commit(ctx)
-	return w.result, err
+	return w.result, errors.Join(err, kept.Wait())
 }
 
 // evaluateEverybody stages the evaluation of everybody, during which others go on, and then commits the differences some

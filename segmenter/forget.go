@@ -10,10 +10,6 @@ import (
 // CauseErasure is what the log names when a user leaves every segment because she was erased.
 const CauseErasure = "erasure"
 
-// nothing is an evaluation by which one user is in no segment: expressions, such as an absence, may hold for a user of whom
-// nothing is known.
-const nothing = "SELECT {user:String} AS user_id, emptyArrayUInt32() AS segments, toInt64(0) AS due"
-
 // Forget takes a user out of every segment, whatever expressions and pins say. What is stored of her must be deleted
 // already, or the next evaluation brings her back. When it returns without error the log says that she has left, and reads do.
 func (s *Segmenter) Forget(ctx context.Context, user audience.UserID) error {
@@ -35,12 +31,12 @@ func (s *Segmenter) leaveAll(ctx context.Context, user audience.UserID) error {
 		s.overtaken[user] = struct{}{}
 	}
 	w := s.writer(s.inForce.Load(), s.Now(), func(audience.UserID) string { return CauseErasure }, func(string, int64, int64) {})
-	for e, err := range s.Log.Evaluated(ctx, audience.Query{SQL: nothing, Params: map[string]any{"user": string(user)}}) {
+	for x, err := range s.Log.Excerpts(ctx, []audience.UserID{user}, audience.Selection{}) {
 		if err != nil {
 			return err
 		}
-		if len(e.Left) > 0 {
-			w.batch = append(w.batch, e.Change)
+		if len(x.Recorded) > 0 {
+			w.batch = append(w.batch, audience.ChangeOf(user, x.Recorded, nil))
 		}
 	}
 	return w.commit(ctx)

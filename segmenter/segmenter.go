@@ -20,10 +20,11 @@ type Database interface {
 
 // Log is the durable log of membership, and what is kept beside it.
 type Log interface {
-	// Evaluated runs an evaluation of some users (rows of user_id String, segments Array(UInt32), due Int64 in milliseconds)
-	// and yields each of them in UserID order.
-	Evaluated(ctx context.Context, q audience.Query) iter.Seq2[audience.Evaluated, error]
-	// Stage runs an evaluation of everybody into a table of its own, which Unstage drops.
+	// Excerpts yields of each of the users, in any order, what an evaluation selects and the membership on record. An excerpt
+	// is valid until the next.
+	Excerpts(ctx context.Context, users []audience.UserID, selection audience.Selection) iter.Seq2[*audience.Excerpt, error]
+	// Stage runs an evaluation of everybody (rows of user_id String, segments Array(UInt32), due Int64 in milliseconds) into a
+	// table of its own, which Unstage drops.
 	Stage(ctx context.Context, q audience.Query) (staged string, err error)
 	Unstage(ctx context.Context, staged string) error
 	// StagedChanges yields the users, in UserID order, whose staged membership is not the one on record; users on record

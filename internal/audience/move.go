@@ -93,13 +93,6 @@ type Pin struct {
 	Version   uint64
 }
 
-// Evaluated is what an evaluation found of one user: the change without version, time and cause, neither Entered nor Left
-// when there is none, and the next instant at which time alone may change the answer; zero: never.
-type Evaluated struct {
-	Change
-	Due time.Time
-}
-
 // Timer is a user to look at again.
 type Timer struct {
 	Due  time.Time

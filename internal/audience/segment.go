@@ -38,6 +38,22 @@ type Change struct {
 	Cause      string // run that caused it, e.g. "runs/0192…"
 }
 
+// ChangeOf is a user's step between two memberships, each ascending. Its time, cause and version are yet to be given.
+func ChangeOf(user UserID, from, to []Number) Change {
+	change := Change{Membership: Membership{User: user, Segments: to}}
+	for len(to) > 0 || len(from) > 0 {
+		switch {
+		case len(from) == 0 || len(to) > 0 && to[0] < from[0]:
+			change.Entered, to = append(change.Entered, to[0]), to[1:]
+		case len(to) == 0 || from[0] < to[0]:
+			change.Left, from = append(change.Left, from[0]), from[1:]
+		default:
+			to, from = to[1:], from[1:]
+		}
+	}
+	return change
+}
+
 // WatchedChange is a change with the place behind it in the watcher's stream.
 type WatchedChange struct {
 	Change // Entered and Left hold watched segments only

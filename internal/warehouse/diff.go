@@ -33,7 +33,7 @@ func (s *Store) Diff(ctx context.Context, q audience.Query, everybody bool) iter
 			var user string
 			var computed, recorded []uint32
 			err := rows.Scan(&user, &computed, &recorded)
-			return changeOf(audience.UserID(user), computed, recorded), err
+			return audience.ChangeOf(audience.UserID(user), numbers(recorded), numbers(computed)), err
 		})
 }
 
@@ -46,7 +46,7 @@ func (s *Store) diffNamed(ctx context.Context, q audience.Query) iter.Seq2[audie
 		var user string
 		var segments []uint32
 		err = rows.Scan(&user, &segments)
-		return changeOf(audience.UserID(user), segments, nil), err
+		return audience.ChangeOf(audience.UserID(user), nil, numbers(segments)), err
 	})
 	return func(yield func(audience.Change, error) bool) {
 		for chunk, err := range chunks(computed, diffChunk) {
@@ -84,25 +84,9 @@ func (s *Store) compare(ctx context.Context, changes []audience.Change) error {
 		i, _ := slices.BinarySearchFunc(changes, membership.User, func(c audience.Change, user audience.UserID) int {
 			return cmp.Compare(c.User, user)
 		})
-		changes[i] = changeOf(membership.User, uint32s(changes[i].Segments), uint32s(membership.Segments))
+		changes[i] = audience.ChangeOf(membership.User, membership.Segments, changes[i].Segments)
 	}
 	return nil
-}
-
-// changeOf is a user's step between two ascending lists of segments.
-func changeOf(user audience.UserID, to, from []uint32) audience.Change {
-	change := audience.Change{Membership: audience.Membership{User: user, Segments: numbers(to)}}
-	for len(to) > 0 || len(from) > 0 {
-		switch {
-		case len(from) == 0 || len(to) > 0 && to[0] < from[0]:
-			change.Entered, to = append(change.Entered, audience.Number(to[0])), to[1:]
-		case len(to) == 0 || from[0] < to[0]:
-			change.Left, from = append(change.Left, audience.Number(from[0])), from[1:]
-		default:
-			to, from = to[1:], from[1:]
-		}
-	}
-	return change
 }
 
 // chunks yields what rows yields in lists of up to size.

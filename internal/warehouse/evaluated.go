@@ -1,22 +1,16 @@
 package warehouse
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"iter"
-	"slices"
 	"strings"
-	"time"
 
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
 	"github.com/google/uuid"
 
 	"github.com/kohorta/kohorta/internal/audience"
 )
-
-// evaluatedChunk is how many users of an evaluation are looked up in members at once.
-const evaluatedChunk = 10_000
 
 // complete makes good writes that have failed half-way, so that an evaluation reads what is, and compares with it. Nothing
 // that was given up lands later.
@@ -35,73 +29,14 @@ func (s *Store) complete(ctx context.Context) error {
 // planFast turns off a rewriting of conditions that takes longer, on a query of fifty segments, than all other planning.
 const planFast = " SETTINGS optimize_and_compare_chain = 0"
 
-// Evaluated runs the evaluation of some users (rows of user_id String, segments Array(UInt32), ascending, and due Int64, in
-// milliseconds, 0 for never; each user once) and yields every one of them by UserID, beside the membership on record.
-func (s *Store) Evaluated(ctx context.Context, q audience.Query) iter.Seq2[audience.Evaluated, error] {
-	return func(yield func(audience.Evaluated, error) bool) {
-		if err := s.complete(ctx); err != nil {
-			yield(audience.Evaluated{}, err)
-			return
-		}
-		rows := stream(ctx, s, audience.Query{SQL: "SELECT user_id, segments, due FROM (" + q.SQL + ") ORDER BY user_id" + planFast, Params: q.Params}, scanEvaluated)
-		for chunk, err := range chunks(rows, evaluatedChunk) {
-			if err == nil {
-				err = s.compareEvaluated(ctx, chunk)
-			}
-			if err != nil {
-				yield(audience.Evaluated{}, err)
-				return
-			}
-			for _, e := range chunk {
-				if !yield(e, nil) {
-					return
-				}
-			}
-		}
-	}
-}
-
-func scanEvaluated(rows driver.Rows) (e audience.Evaluated, err error) {
-	var user string
-	var segments []uint32
-	var due int64
-	err = rows.Scan(&user, &segments, &due)
-	e.Change = changeOf(audience.UserID(user), segments, nil)
-	if due > 0 {
-		e.Due = time.UnixMilli(due).UTC()
-	}
-	return e, err
-}
-
-// compareEvaluated completes changes, which are by UserID and start from nothing, to start from the membership on record.
-func (s *Store) compareEvaluated(ctx context.Context, evaluated []audience.Evaluated) error {
-	users := make([]audience.UserID, len(evaluated))
-	for i, e := range evaluated {
-		users[i] = e.User
-	}
-	asking, err := withUsers(ctx, users)
-	if err != nil {
-		return fmt.Errorf("name %d users: %w", len(users), err)
-	}
-	for membership, err := range stream(asking, s, audience.Query{SQL: selectMembers + "WHERE user_id IN (SELECT user_id FROM asked)"}, scanMembership) {
-		if err != nil {
-			return err
-		}
-		i, _ := slices.BinarySearchFunc(evaluated, membership.User, func(e audience.Evaluated, user audience.UserID) int {
-			return cmp.Compare(e.User, user)
-		})
-		evaluated[i].Change = changeOf(membership.User, uint32s(evaluated[i].Segments), uint32s(membership.Segments))
-	}
-	return nil
-}
-
 // stagedPrefix begins the tables that hold an evaluation of everybody. One left over belongs to a process that died.
 const stagedPrefix = "evaluation_"
 
 // trainingPrefix begins the tables that hold what a training has measured.
 const trainingPrefix = "staging_"
 
-// Stage runs the evaluation of everybody (rows as for Evaluated) into a table of its own and returns its name, for
+// Stage runs the evaluation of everybody (rows of user_id String, segments Array(UInt32), ascending, and due Int64, in
+// milliseconds, 0 for never; each user once) into a table of its own and returns its name, for
 // StagedChanges and AddStagedTimers. Unstage drops it.
 func (s *Store) Stage(ctx context.Context, q audience.Query) (staged string, err error) {
 	if err := s.complete(ctx); err != nil {

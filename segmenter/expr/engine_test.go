@@ -136,6 +136,21 @@ func (w *world) evaluate(q audience.Query) map[audience.UserID]evaluated {
 	return found
 }
 
+// compute evaluates users in Go, from excerpts of what is stored.
+func (w *world) compute(p *Program, at time.Time, users []audience.UserID) map[audience.UserID]evaluated {
+	w.t.Helper()
+	found := map[audience.UserID]evaluated{}
+	evaluator := p.At(at)
+	for x, err := range w.store.Excerpts(w.t.Context(), users, evaluator.Selection()) {
+		require.NoError(w.t, err)
+		if x.Known {
+			segments, due := evaluator.Evaluate(x)
+			found[x.User] = evaluated{append([]audience.Number{}, segments...), due}
+		}
+	}
+	return found
+}
+
 // compile compiles expressions as segments s0, s1, … with the numbers 1, 2, …
 func compile(t require.TestingT, expressions ...string) *Program {
 	return compileAs(t, models, func(*Segment) {}, expressions...)
@@ -153,21 +168,21 @@ func compileAs(t require.TestingT, scores []Scores, shape func(*Segment), expres
 	return p
 }
 
-// agree says where the query, for everybody and for the asked users, and the reference evaluator do not say the same of the histories of ids;
-// these must be all users there are. Of the asked, it also compares the answer with those at instants before the one at which time may change it.
+// agree says where the query, for everybody, the evaluator in Go, for the asked users, and the reference evaluator do not say the same of the
+// histories of ids; these must be all users there are. Of the asked, it also compares the answer with those at instants before the one at which time may change it.
 // It counts the memberships.
 func (w *world) agree(p *Program, at time.Time, histories []History, ids, asked []audience.UserID, instants ...time.Duration) (memberships int, err error) {
 	w.t.Helper()
-	everybody, given := w.evaluate(p.Query(at, nil)), w.evaluate(p.Query(at, asked))
+	everybody, given := w.evaluate(p.Query(at, nil)), w.compute(p, at, asked)
 	if len(everybody) != len(ids) || !slices.Equal(slices.Sorted(maps.Keys(given)), asked) {
 		return 0, fmt.Errorf("%d of %d users evaluated, %d of %d asked for", len(everybody), len(ids), len(given), len(asked))
 	}
 	for i, id := range ids {
 		want, got := p.Eval(histories[i], at), everybody[id]
-		restricted, isGiven := given[id]
-		if !slices.Equal(got.segments, want) || isGiven && (!slices.Equal(restricted.segments, want) || restricted.due != got.due) {
-			return 0, fmt.Errorf("at %s: reference %v, everybody %v, given %v\n%s\n%+v\n%s",
-				at.Format(time.RFC3339Nano), want, got, restricted, sources(p), histories[i], p.Query(at, nil).SQL)
+		computed, isGiven := given[id]
+		if !slices.Equal(got.segments, want) || isGiven && (!slices.Equal(computed.segments, want) || computed.due != got.due) {
+			return 0, fmt.Errorf("at %s: reference %v, query %v, in Go %v\n%s\n%+v\n%s",
+				at.Format(time.RFC3339Nano), want, got, computed, sources(p), histories[i], p.Query(at, nil).SQL)
 		}
 		if !isGiven {
 			memberships += len(want)

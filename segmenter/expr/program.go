@@ -3,6 +3,7 @@ package expr
 import (
 	"cmp"
 	"slices"
+	"sync"
 
 	"github.com/kohorta/kohorta/internal/audience"
 )
@@ -37,6 +38,8 @@ type Program struct {
 	groups map[string][]audience.SegmentID // of each exclusive group, the first first
 	byID   map[audience.SegmentID]int
 	scores map[audience.ModelID]Scores
+
+	machine func() *machine // made when it is first asked for
 }
 
 // unit is a segment of a program.
@@ -79,6 +82,7 @@ func Compile(segments []Segment, scores []Scores) (*Program, error) {
 			return nil, err
 		}
 	}
+	p.machine = sync.OnceValue(func() *machine { return newMachine(p) })
 	return p, nil
 }
 

@@ -3,7 +3,6 @@ package expr
 import (
 	"fmt"
 	"maps"
-	"math"
 	"slices"
 	"strings"
 )
@@ -14,7 +13,7 @@ import (
 func (c *composer) instants(units []int) []column {
 	d := &deadlines{composer: c}
 	for _, u := range units {
-		d.condition(c.program.units[u].expr.root)
+		passage{c.program, d}.condition(c.program.units[u].expr.root)
 	}
 	instants := d.instants
 	if len(c.program.units) > 0 {
@@ -58,118 +57,30 @@ type deadlines struct {
 	columns  []column // that instants are computed from
 }
 
-func (d *deadlines) condition(c condition) {
-	switch c := c.(type) {
-	case and:
-		d.conditions(c.operands...)
-	case or:
-		d.conditions(c.operands...)
-	case not:
-		d.condition(c.operand)
-	case choice:
-		d.conditions(c.test, c.then, c.otherwise)
-	case same:
-		d.conditions(c.left, c.right)
-	case comparison:
-		if !d.daysAgainst(c.left, c.right) && !d.daysAgainst(c.right, c.left) {
-			d.value(c.left)
-			d.value(c.right)
-			d.meeting(c.left, c.right)
-		}
-	case oneOf:
-		d.value(c.needle)
-		for _, element := range c.list {
-			d.meeting(c.needle, element)
-		}
-	case match:
-		d.value(c.text)
-	case present:
-		d.value(c.field)
-	case sequence:
-		d.turn(c.window)
-		if c.wait > 0 {
-			d.instants = append(d.instants, d.waiting(c))
-		}
-	}
+func (d *deadlines) turns(w window) {
+	d.instants = append(d.instants, fmt.Sprint(w.calendar.begin(d.atMillis, 1)))
 }
 
-// turn knows when a window of the calendar becomes the next one.
-func (d *deadlines) turn(w window) {
-	if w.calendar.unit != "" {
-		d.instants = append(d.instants, fmt.Sprint(w.calendar.begin(d.atMillis, 1)))
-	}
-}
-
-func (d *deadlines) conditions(all ...condition) {
-	for _, c := range all {
-		d.condition(c)
-	}
-}
-
-func (d *deadlines) value(v value) {
-	switch v := v.(type) {
-	case aggregate:
-		d.turn(v.window)
-		if v.function == daysSince {
-			last := d.summary(v)
-			d.instants = append(d.instants, fmt.Sprintf("if(%s = 0, 0, %s - 1 + (intDiv(%d - %s, %d) + 1) * %d)", last, last, d.atMillis+1, last, dayMillis, dayMillis))
-		}
-	case field:
-		if v.from == score && d.rfm() != nil && slices.Contains([]string{"r", "segment", "recency_days"}, v.name) {
-			d.instants = append(d.instants, d.rfmChange(v.name))
-		}
-	case arithmetic:
-		d.value(v.left)
-		d.value(v.right)
-	case pick:
-		d.condition(v.test)
-		d.value(v.then)
-		d.value(v.otherwise)
-	}
-}
-
-// daysAgainst knows days_since beside a constant: only the days around the constant matter.
-func (d *deadlines) daysAgainst(days, threshold value) bool {
-	a, isAggregate := days.(aggregate)
-	l, isLiteral := threshold.(literal)
-	if !isAggregate || !isLiteral || a.function != daysSince {
-		return false
-	}
+func (d *deadlines) nextDay(a aggregate) {
 	last := d.summary(a)
-	for _, day := range slices.Compact([]float64{math.Ceil(l.number), math.Floor(l.number) + 1}) {
-		if day > 0 && day <= float64(maxWindowMillis/dayMillis) {
-			reached := fmt.Sprintf("%s + %d", last, int64(day)*dayMillis-1)
-			d.instants = append(d.instants, fmt.Sprintf("if(%s = 0, 0, %s)", last, reached))
-		}
-	}
-	return true
+	d.instants = append(d.instants, fmt.Sprintf("if(%s = 0, 0, %s - 1 + (intDiv(%d - %s, %d) + 1) * %d)", last, last, d.atMillis+1, last, dayMillis, dayMillis))
 }
 
-// meeting knows when two times, or two spans, meet of which one moves with now. Their difference is linear in now until then.
-func (d *deadlines) meeting(a, b value) {
-	if a.kind() != moment && a.kind() != span || !moves(a) && !moves(b) {
-		return
-	}
+func (d *deadlines) reachesDay(a aggregate, day int64) {
+	last := d.summary(a)
+	d.instants = append(d.instants, fmt.Sprintf("if(%s = 0, 0, %s + %d)", last, last, day*dayMillis-1))
+}
+
+func (d *deadlines) ages(name string) { d.instants = append(d.instants, d.rfmChange(name)) }
+
+func (d *deadlines) waits(s sequence) { d.instants = append(d.instants, d.waiting(s)) }
+
+func (d *deadlines) meets(a, b value) {
 	w := d.ofUser()
 	meet := fmt.Sprintf("t%d", len(d.columns))
 	d.columns = append(d.columns, column{meet, fmt.Sprintf("%s - (%s - %s) / (%s - %s)", float(float64(d.atMillis)), w.number(a), w.number(b), w.slope(a), w.slope(b))})
-	// never is below infinity, where they meet that move alike; NaN is not greater than anything. A fraction is rounded down: early is harmless.
-	const never = 1e15
-	d.instants = append(d.instants, fmt.Sprintf("if(%s > %d AND %s < %g, greatest(%d, toInt64(floor(%s))), 0)", meet, d.atMillis-1, meet, never, d.atMillis+1, meet))
-}
-
-// moves says whether now is part of the value.
-func moves(v value) bool {
-	switch v := v.(type) {
-	case now:
-		return true
-	case arithmetic:
-		return moves(v.left) || moves(v.right)
-	case pick:
-		return moves(v.then) || moves(v.otherwise)
-	default:
-		return false
-	}
+	// NaN is not greater than anything. A fraction is rounded down: early is harmless.
+	d.instants = append(d.instants, fmt.Sprintf("if(%s > %d AND %s < %g, greatest(%d, toInt64(floor(%s))), 0)", meet, d.atMillis-1, meet, endOfTime, d.atMillis+1, meet))
 }
 
 // slope writes how many milliseconds a time or span gains in one: times and spans are only added and subtracted.

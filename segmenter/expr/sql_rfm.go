@@ -2,7 +2,6 @@ package expr
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -151,20 +150,13 @@ func (c *composer) rfmSegment() string {
 
 // rfmChange writes the next instant at which recency becomes another number of days that matters to the field; 0 is never.
 func (c *composer) rfmChange(name string) string {
-	var days []string
-	if name == "recency_days" {
-		days = append(days, c.recency()+" + 1")
-	} else {
-		for _, bound := range c.rfm().Model.Recency.Bounds {
-			if bound.Key != "" { // on that day the user's id decides
-				days = append(days, fmt.Sprint(max(bound.Value, 0)))
-			}
-			days = append(days, fmt.Sprint(max(bound.Value, 0)+1))
-		}
+	days, each := c.rfm().agingDays(name)
+	list := c.recency() + " + 1"
+	if !each {
+		list = strings.Trim(strings.Join(strings.Fields(fmt.Sprint(days)), ", "), "[]")
 	}
-	slices.Sort(days)
 	next := c.derive(fmt.Sprintf("arrayMin(arrayFilter(days -> days > %[1]s AND days < %[1]s + %[2]d, CAST([%[3]s], 'Array(Int64)')))",
-		c.recency(), maxWindowMillis/dayMillis, strings.Join(slices.Compact(days), ", ")))
+		c.recency(), maxWindowMillis/dayMillis, list))
 	instant := fmt.Sprintf("%s - 1 + %s * %d", c.lastBought(), next, dayMillis)
 	if c.rfm().Config.Recency != rfm.Elapsed {
 		instant = fmt.Sprintf("greatest(toUnixTimestamp64Milli(toDateTime64(addDays(toDate32('%s'), %s - %s), 3, %s)), %d)",
