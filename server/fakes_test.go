@@ -24,6 +24,7 @@ type world struct {
 	models       *shelf[audience.Model]
 	destinations *shelf[audience.Destination]
 	audiences    *shelf[audience.Audience]
+	webhooks     *shelf[audience.Webhook]
 
 	mu          sync.Mutex
 	fault       error                     // what every port but the resources answers, when set
@@ -46,6 +47,7 @@ type world struct {
 	panics      bool     // Get panics
 	forgetful   bool     // WriteEvents keeps nothing
 	waited      []string // tokens reads waited for
+	receivers   receivers
 }
 
 func newWorld() *world {
@@ -58,6 +60,8 @@ func newWorld() *world {
 			meta: func(v *audience.Destination) *audience.Meta { return &v.Meta }},
 		audiences: &shelf[audience.Audience]{kind: "audiences", id: func(v audience.Audience) string { return string(v.ID) },
 			meta: func(v *audience.Audience) *audience.Meta { return &v.Meta }},
+		webhooks: &shelf[audience.Webhook]{kind: "webhooks", id: func(v audience.Webhook) string { return string(v.ID) },
+			meta: func(v *audience.Webhook) *audience.Meta { return &v.Meta }},
 		events: map[string]audience.Event{}, profiles: map[audience.UserID]audience.ProfileUpdate{}, answers: map[string][]byte{},
 		entered: make(chan struct{}, 100), memberships: map[audience.UserID][]audience.Number{}, runs: map[audience.RunID]audience.Run{},
 	}
@@ -95,9 +99,9 @@ func (w *world) fail(err error) {
 
 func (w *world) deps() server.Deps {
 	return server.Deps{
-		Segments: w.segments, Models: w.models, Destinations: w.destinations, Audiences: w.audiences,
+		Segments: w.segments, Models: w.models, Destinations: w.destinations, Audiences: w.audiences, Webhooks: w.webhooks,
 		Events: w, Profiles: w, Answers: w, Identify: identify, Segmenter: segmenter{w}, Memberships: memberships{w},
-		Members: w, History: w, Live: w, Explainer: w, Scores: w, Check: checkDestination, Platforms: w, Planner: w, Jobs: w, Runs: runs{w},
+		Members: w, History: w, Live: w, Explainer: w, Scores: w, Check: checkDestination, Platforms: w, Planner: w, Jobs: w, Runs: runs{w}, Receivers: &w.receivers,
 	}
 }
 

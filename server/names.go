@@ -17,6 +17,7 @@ const (
 	destinationsCollection = "destinations"
 	audiencesCollection    = "audiences"
 	runsCollection         = "runs"
+	webhooksCollection     = "webhooks"
 )
 
 // idOf is the id within a resource name, e.g. "vip" of "segments/vip".

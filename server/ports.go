@@ -157,3 +157,20 @@ type Runs interface {
 	// Watch yields the run as it is, then on each change, and ends after its last state.
 	Watch(ctx context.Context, id audience.RunID) iter.Seq2[audience.Run, error]
 }
+
+// Receivers are told of changes of membership, each as its webhook says.
+type Receivers interface {
+	// Begin makes the place of a new webhook durable: its receiver will be told of everything after the call.
+	Begin(ctx context.Context, webhook audience.Webhook) error
+	// Changed says that webhooks were created or changed.
+	Changed()
+	// Forget ends a webhook that is deleted.
+	Forget(ctx context.Context, webhook audience.Webhook) error
+	Statuses(ctx context.Context) (map[audience.Number]audience.WebhookStatus, error)
+	// DeadLetters are up to limit of a webhook's dead letters behind a user of a version, in the order of the log.
+	DeadLetters(ctx context.Context, webhook audience.Webhook, version uint64, user audience.UserID, limit int) ([]audience.DeadLetter, error)
+	// Redeliver sends dead letters once more, those of the ids or the oldest; refused is why the receiver did not accept all.
+	Redeliver(ctx context.Context, webhook audience.Webhook, ids []string) (delivered int, refused string, err error)
+	// Drop forgets dead letters, those of the ids or all for nil.
+	Drop(ctx context.Context, webhook audience.Webhook, ids []string) (dropped int64, err error)
+}

@@ -54,7 +54,8 @@ func newSegmentService(deps Deps, repeats *repeats, writing *sync.Mutex, directo
 	return s
 }
 
-// usersOfSegment are the names of the segments whose expressions name a segment, and of its audiences.
+// usersOfSegment are the names of the segments whose expressions name a segment, of its audiences, and of the webhooks that
+// tell of it.
 func usersOfSegment(ctx context.Context, deps Deps, id audience.SegmentID) ([]string, error) {
 	var users []string
 	segments, err := deps.Segments.All(ctx)
@@ -77,6 +78,15 @@ func usersOfSegment(ctx context.Context, deps Deps, id audience.SegmentID) ([]st
 	for _, other := range audiences {
 		if other.Segment == id {
 			users = append(users, nameOf(audiencesCollection, other.ID))
+		}
+	}
+	webhooks, err := deps.Webhooks.All(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, other := range webhooks {
+		if slices.Contains(other.Segments, id) {
+			users = append(users, nameOf(webhooksCollection, other.ID))
 		}
 	}
 	return users, nil

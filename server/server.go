@@ -27,6 +27,7 @@ type Deps struct {
 	Models       Resources[audience.Model]
 	Destinations Resources[audience.Destination]
 	Audiences    Resources[audience.Audience]
+	Webhooks     Resources[audience.Webhook]
 
 	Events      Events
 	Profiles    Profiles
@@ -44,9 +45,10 @@ type Deps struct {
 	Planner     Planner
 	Jobs        Jobs
 	Runs        Runs
+	Receivers   Receivers
 }
 
-// Server answers the six services, health and reflection.
+// Server answers the services of the contract, health and reflection.
 type Server struct {
 	config    Config
 	directory *directory
@@ -73,6 +75,7 @@ func New(deps Deps) *Server {
 	calls.register(s.grpc, &audiencev1.SegmentService_ServiceDesc, newSegmentService(deps, repeats, writing, s.directory))
 	calls.register(s.grpc, &audiencev1.MembershipService_ServiceDesc, newMembershipService(deps, s.directory))
 	calls.register(s.grpc, &audiencev1.AudienceService_ServiceDesc, newAudienceService(deps, repeats, writing))
+	calls.register(s.grpc, &audiencev1.WebhookService_ServiceDesc, newWebhookService(deps, repeats, writing))
 	calls.register(s.grpc, &audiencev1.RunService_ServiceDesc, &runService{runs: deps.Runs})
 	alive := health.NewServer()
 	for service := range s.grpc.GetServiceInfo() {

@@ -21,9 +21,9 @@ func newApply(o *options) *cobra.Command {
 	var yes, prune bool
 	command := &cobra.Command{
 		Use:   "apply -f FILE …",
-		Short: "Make models, segments, destinations and audiences what files say, after showing the plan",
-		Long: `Reads YAML files with the lists models, segments, destinations and audiences, compares them with the service, shows what would
-be created, changed and deleted, and does it when you agree. A field that a file does not name stays as it is. Without --prune,
+		Short: "Make models, segments, destinations, audiences and webhooks what files say, after showing the plan",
+		Long: `Reads YAML files with the lists models, segments, destinations, audiences and webhooks, compares them with the service, shows
+what would be created, changed and deleted, and does it when you agree. A field that a file does not name stays as it is. Without --prune,
 nothing is deleted.`,
 		Example: `  kohorta apply -f examples/models.yaml -f examples/segments.yaml
   kohorta apply -f segments.yaml --yes --output json`,

@@ -26,6 +26,7 @@ type client struct {
 	memberships audiencev1.MembershipServiceClient
 	audiences   audiencev1.AudienceServiceClient
 	runs        audiencev1.RunServiceClient
+	webhooks    audiencev1.WebhookServiceClient
 }
 
 // dial connects; the service is asked only by the first call.
@@ -42,6 +43,7 @@ func dial(address string) (*client, error) {
 		memberships: audiencev1.NewMembershipServiceClient(conn),
 		audiences:   audiencev1.NewAudienceServiceClient(conn),
 		runs:        audiencev1.NewRunServiceClient(conn),
+		webhooks:    audiencev1.NewWebhookServiceClient(conn),
 	}, nil
 }
 

@@ -19,6 +19,7 @@ import (
 	"github.com/kohorta/kohorta/internal/live"
 	"github.com/kohorta/kohorta/internal/warehouse"
 	"github.com/kohorta/kohorta/server"
+	"github.com/kohorta/kohorta/webhook"
 )
 
 // Config is the service's configuration, one YAML file. The zero value runs with embedded engines on loopback.
@@ -27,7 +28,7 @@ type Config struct {
 	Listen string `yaml:"listen"`
 	// DataDir holds the embedded engines' data. "" means ./data.
 	DataDir string `yaml:"data_dir"`
-	// SecretsDir holds the files that destinations name as their secrets. "" means ./secrets.
+	// SecretsDir holds the files that destinations and webhooks name as their secrets. "" means ./secrets.
 	SecretsDir string `yaml:"secrets_dir"`
 	// Currency of all event values, ISO 4217. "" means USD.
 	Currency string `yaml:"currency"`
@@ -43,6 +44,8 @@ type Config struct {
 	ClickHouse warehouse.Config `yaml:"clickhouse"`
 	// Redis names a server or cluster to use instead of the embedded one.
 	Redis live.Config `yaml:"redis"`
+	// Webhooks says who may move users over HTTP.
+	Webhooks webhook.Config `yaml:"webhooks"`
 }
 
 // readConfig reads the file; "" is the zero configuration. Errors name the key path.
@@ -114,6 +117,7 @@ func (c *Config) Validate() error {
 	case !c.embedsRedis():
 		v.Add("redis.addresses", "is empty, yet other fields of redis are set; name the server or remove them")
 	}
+	v.Merge("webhooks", c.Webhooks.Validate())
 	return v.Err()
 }
 

@@ -68,6 +68,12 @@ func TestBadConfigNamesTheKey(t *testing.T) {
 		"redis_tls_not_enabled":         "redis.tls.enabled: ",
 		"redis_certificate_without_key": "redis.tls.key_file: ",
 		"redis_prefix_with_braces":      "redis.prefix: ",
+		"webhooks_without_port":         "webhooks.listen: ",
+		"webhooks_of_nobody":            "webhooks.sources: ",
+		"webhooks_nowhere":              "webhooks.listen: ",
+		"webhooks_secret_with_path":     "webhooks.sources[0].secret: ",
+		"webhooks_name_twice":           "webhooks.sources[1].name: ",
+		"webhooks_secret_twice":         "webhooks.sources[1].secret: ",
 	}
 	files, err := filepath.Glob("testdata/config/*.yaml")
 	require.NoError(t, err)

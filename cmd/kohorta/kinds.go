@@ -29,6 +29,7 @@ var kinds = []kind{
 	{"segments", "segment", "Segment", audiencev1.SegmentService_ServiceDesc.ServiceName, "a", "segments.yaml"},
 	{"destinations", "destination", "Destination", audiencev1.AudienceService_ServiceDesc.ServiceName, "a", "audiences.yaml"},
 	{"audiences", "audience", "Audience", audiencev1.AudienceService_ServiceDesc.ServiceName, "an", "audiences.yaml"},
+	{"webhooks", "webhook", "Webhook", audiencev1.WebhookService_ServiceDesc.ServiceName, "a", "webhooks.yaml"},
 }
 
 // listPage is how many resources a page of a list has.

@@ -115,9 +115,13 @@ func nameOf(m proto.Message) string {
 	return m.ProtoReflect().Get(m.ProtoReflect().Descriptor().Fields().ByName("name")).String()
 }
 
-// cell is a field of a message as text for a table: enum values short, times to the second.
+// cell is a field of a message, or of a message in it ("status.lag"), as text for a table: enum values short, times to the
+// second.
 func cell(m proto.Message, field string) string {
 	r := m.ProtoReflect()
+	if outer, inner, nested := strings.Cut(field, "."); nested {
+		return cell(r.Get(r.Descriptor().Fields().ByName(protoreflect.Name(outer))).Message().Interface(), inner)
+	}
 	f := r.Descriptor().Fields().ByName(protoreflect.Name(field))
 	if f.HasPresence() && !r.Has(f) {
 		return map[bool]string{true: "", false: "–"}[f.Message() != nil] // a number not known yet is not 0
@@ -129,6 +133,9 @@ func cell(m proto.Message, field string) string {
 	case protoreflect.Message:
 		if t, isTime := value.Interface().(interface{ AsTime() time.Time }); isTime {
 			return t.AsTime().Format("2006-01-02 15:04:05")
+		}
+		if d, isDuration := value.Interface().(interface{ AsDuration() time.Duration }); isDuration {
+			return d.AsDuration().Round(time.Second).String()
 		}
 		return fmt.Sprint(value.Interface())
 	case int64:

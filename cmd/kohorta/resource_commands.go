@@ -18,6 +18,7 @@ var columns = map[string]struct {
 	"segment":     {fields: []string{"name", "title", "member_count", "expression"}, right: []int{2}},
 	"destination": {fields: []string{"name", "title", "platform", "account", "base_url"}},
 	"audience":    {fields: []string{"name", "segment", "destination", "platform_id"}},
+	"webhook":     {fields: []string{"name", "url", "disabled", "status.lag", "status.last_success_time", "status.dead_letter_count", "status.last_error"}, right: []int{3, 5}},
 }
 
 // newResource is the command of a kind: list, get, delete, and what else the kind can do.
@@ -68,7 +69,7 @@ func newResource(o *options, k kind, short string, more ...*cobra.Command) *cobr
 }
 
 // example is an id of each kind, as in examples/.
-var example = map[string]string{"model": "rfm", "segment": "champions", "destination": "meta", "audience": "champions-meta"}
+var example = map[string]string{"model": "rfm", "segment": "champions", "destination": "meta", "audience": "champions-meta", "webhook": "crm"}
 
 // name takes an id or a resource name.
 func (k kind) name(id string) string { return k.plural + "/" + strings.TrimPrefix(id, k.plural+"/") }
@@ -106,7 +107,7 @@ func (k kind) print(p *printer, list []proto.Message) error {
 	}
 	headers := make([]string, len(shown.fields))
 	for i, field := range shown.fields {
-		headers[i] = strings.ReplaceAll(field, "_", " ")
+		headers[i] = strings.ReplaceAll(field[strings.LastIndex(field, ".")+1:], "_", " ")
 	}
 	p.table(headers, rows, shown.right...)
 	return nil

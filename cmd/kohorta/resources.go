@@ -87,7 +87,7 @@ func readLists(wanted map[string][]resource, seen map[string]bool, lists map[str
 		delete(lists, kind.plural)
 	}
 	for unknown := range lists {
-		return fmt.Errorf("%s: no such list; there are models, segments, destinations and audiences", unknown)
+		return fmt.Errorf("%s: no such list; there are models, segments, destinations, audiences and webhooks", unknown)
 	}
 	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"net"
 	"path/filepath"
 	"sync"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -23,6 +24,7 @@ import (
 	"github.com/kohorta/kohorta/sync/identity"
 	"github.com/kohorta/kohorta/sync/meta"
 	"github.com/kohorta/kohorta/sync/tiktok"
+	"github.com/kohorta/kohorta/webhook"
 )
 
 // service is all rooms, tied together.
@@ -36,8 +38,11 @@ type service struct {
 	segmenter *segmenter.Segmenter
 	runner    *run.Runner
 	deliverer *delivery.Deliverer
+	sender    *webhook.Sender
+	receiver  *webhook.Receiver
 	server    *server.Server
 	listener  net.Listener
+	moves     net.Listener // of the receiver; nil when it takes none
 }
 
 // newService starts the engines that the configuration does not name servers for, opens the stores, and listens. What it
@@ -56,6 +61,11 @@ func newService(ctx context.Context, config Config, log *slog.Logger) (_ *servic
 	if s.listener, err = new(net.ListenConfig).Listen(ctx, "tcp", config.Listen); err != nil {
 		return nil, fmt.Errorf("listen: %w; set listen to a free address", err)
 	}
+	if config.Webhooks.Listen != "" {
+		if s.moves, err = new(net.ListenConfig).Listen(ctx, "tcp", config.Webhooks.Listen); err != nil {
+			return nil, fmt.Errorf("webhooks.listen: %w; set it to a free address", err)
+		}
+	}
 	if err = s.openStores(ctx); err != nil {
 		return nil, err
 	}
@@ -71,6 +81,13 @@ func newService(ctx context.Context, config Config, log *slog.Logger) (_ *servic
 	s.deliverer = delivery.New(delivery.Deps{
 		Ledger: s.store, Catalogue: syncCatalogue{s.store}, Connect: s.connect, Log: log,
 	})
+	s.sender = webhook.NewSender(webhook.SenderDeps{
+		Webhooks: s.store.Webhooks(), Places: s.store, Changes: s.segmenter, Names: segmentNames{s}, SecretPath: s.secretPath, Log: log, Now: s.clock.Now,
+	})
+	s.receiver = webhook.NewReceiver(webhook.ReceiverDeps{
+		Sources: config.Webhooks.Sources, SecretPath: s.secretPath, Mover: s.segmenter, Claims: s.live, Memberships: s.live,
+		Names: segmentNames{s}, Log: log, Now: time.Now,
+	})
 	identify, err := newIdentify(config.PhoneCountry)
 	if err != nil {
 		return nil, fmt.Errorf("phone_country: %w", err)
@@ -78,6 +95,7 @@ func newService(ctx context.Context, config Config, log *slog.Logger) (_ *servic
 	s.server = server.New(server.Deps{
 		Config: server.Config{Currency: config.Currency, Grace: config.ShutdownGrace}, Log: log,
 		Segments: s.store.Segments(), Models: s.store.Models(), Destinations: s.store.Destinations(), Audiences: s.store.Audiences(),
+		Webhooks: s.store.Webhooks(), Receivers: s.sender,
 		Events: store, Profiles: profiles{store, s.deliverer}, Answers: s.store, Identify: identify, Segmenter: s.segmenter,
 		Memberships: s.live, Members: s.store, History: s.store, Live: s.segmenter, Explainer: s.segmenter, Scores: s.store,
 		Check: s.checkDestination, Platforms: s.deliverer, Planner: planner{s.deliverer}, Jobs: jobs{s.runner, s.segmenter, s.deliverer}, Runs: s.runner,
@@ -135,6 +153,10 @@ func (s *service) run(ctx context.Context) error {
 		stopAccepting() // where it has failed by itself, runs are to end as well
 		return errors.Join(err, s.runner.Run(accepting))
 	})
+	if s.moves != nil {
+		group.Go(func() error { return s.receiver.Serve(serving, s.moves, s.config.ShutdownGrace) })
+	}
+	group.Go(func() error { return s.sender.Run(serving) })
 	group.Go(func() error { return s.segmenter.Run(working) })
 	group.Go(func() error { return s.deliverer.Run(working) })
 	if s.engines != nil {
@@ -146,8 +168,11 @@ func (s *service) run(ctx context.Context) error {
 // close releases the stores and stops the engines. Closing what never opened is harmless.
 func (s *service) close() error {
 	var errs []error
-	if s.listener != nil {
-		if err := s.listener.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
+	for _, listener := range []net.Listener{s.listener, s.moves} {
+		if listener == nil {
+			continue
+		}
+		if err := listener.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
 			errs = append(errs, err)
 		}
 	}
@@ -163,23 +188,33 @@ func (s *service) close() error {
 	return errors.Join(errs...)
 }
 
-// connect makes the connector of a destination. Secrets are files of the secrets directory, named without a path.
-func (s *service) connect(d audience.Destination) (destination.Destination, error) {
-	secret := func(name string) string {
-		if name == "" {
-			return ""
-		}
-		return filepath.Join(s.config.SecretsDir, filepath.Base(name))
+// secretPath is where the file of a secret is: in the secrets directory, named without a path; "" for none.
+func (s *service) secretPath(name string) string {
+	if name == "" {
+		return ""
 	}
+	return filepath.Join(s.config.SecretsDir, filepath.Base(name))
+}
+
+// segmentNames knows segments as the server does, which comes after those who ask.
+type segmentNames struct{ *service }
+
+// SegmentNames are the names of segments by number, without those deleted since.
+func (s segmentNames) SegmentNames(ctx context.Context, numbers []audience.Number) ([]string, error) {
+	return s.server.SegmentNames(ctx, numbers)
+}
+
+// connect makes the connector of a destination.
+func (s *service) connect(d audience.Destination) (destination.Destination, error) {
 	switch d.Platform {
 	case audience.PlatformMeta:
 		return meta.New(meta.Config{
-			Account: d.Account, TokenFile: secret(d.TokenSecret), AppSecretFile: secret(d.AppSecret), BaseURL: d.BaseURL,
+			Account: d.Account, TokenFile: s.secretPath(d.TokenSecret), AppSecretFile: s.secretPath(d.AppSecret), BaseURL: d.BaseURL,
 			BatchRows: d.BatchRows, RequestsPerSecond: d.RequestsPerS,
 		}, s.log)
 	case audience.PlatformTikTok:
 		return tiktok.New(tiktok.Config{
-			Account: d.Account, TokenFile: secret(d.TokenSecret), BaseURL: d.BaseURL, EmailMode: d.EmailMode,
+			Account: d.Account, TokenFile: s.secretPath(d.TokenSecret), BaseURL: d.BaseURL, EmailMode: d.EmailMode,
 			BatchRows: d.BatchRows, RequestsPerSecond: d.RequestsPerS,
 		}, s.log)
 	}

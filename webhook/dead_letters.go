@@ -1,0 +1,58 @@
+package webhook
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/kohorta/kohorta/internal/audience"
+)
+
+// maxRedelivered bounds the dead letters of one redelivery.
+const maxRedelivered = 1000
+
+// DeadLetters are up to limit of a webhook's dead letters behind one of them (zero: from the first), in the order of the log.
+func (s *Sender) DeadLetters(ctx context.Context, webhook audience.Webhook, version uint64, user audience.UserID, limit int) ([]audience.DeadLetter, error) {
+	return s.Places.DeadLetters(ctx, webhook.Number, version, user, nil, limit)
+}
+
+// Redeliver sends dead letters once more, those of the ids or the oldest, until the receiver refuses a request: why is in
+// words. What it accepts is no dead letter any more. Its order with what happens meanwhile is not kept: versions tell.
+func (s *Sender) Redeliver(ctx context.Context, webhook audience.Webhook, ids []string) (delivered int, refused string, err error) {
+	if webhook.Disabled {
+		return 0, "", fmt.Errorf("webhooks/%s is disabled; enable it first: %w", webhook.ID, audience.ErrPrecondition)
+	}
+	letters, err := s.Places.DeadLetters(ctx, webhook.Number, 0, "", ids, maxRedelivered)
+	if err != nil {
+		return 0, "", err
+	}
+	keys := newKeyFile(s.SecretPath(webhook.Secret), s.Log)
+	for batch := range slices.Chunk(letters, cmp.Or(webhook.Batch, audience.DefaultWebhookBatch)) {
+		if r := s.post(ctx, webhook, keys, bodyOf(webhook.ID, batch)); r != nil {
+			return delivered, r.reason, ctx.Err()
+		}
+		accepted := make([]string, len(batch))
+		for i, letter := range batch {
+			accepted[i] = letter.ID
+		}
+		if err := s.Places.DropDeadLetters(ctx, webhook.Number, accepted); err != nil {
+			return delivered, "", err
+		}
+		delivered += len(batch)
+	}
+	return delivered, "", nil
+}
+
+// Drop forgets dead letters: those of the ids, or all for nil.
+func (s *Sender) Drop(ctx context.Context, webhook audience.Webhook, ids []string) (dropped int64, err error) {
+	before, err := s.Places.CountDeadLetters(ctx)
+	if err != nil {
+		return 0, err
+	}
+	if err := s.Places.DropDeadLetters(ctx, webhook.Number, ids); err != nil {
+		return 0, err
+	}
+	after, err := s.Places.CountDeadLetters(ctx)
+	return before[webhook.Number] - after[webhook.Number], err
+}
