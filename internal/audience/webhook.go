@@ -58,6 +58,14 @@ type WebhookState struct {
 	Attempts  int       // that have failed at the batch under way; 0 while all is well
 }
 
+// WebhookStatus is how a webhook does.
+type WebhookStatus struct {
+	WebhookState
+	Following   bool          // Lag is known
+	Lag         time.Duration // the age of the oldest change that is still to be told
+	DeadLetters int64
+}
+
 // DeadLetter is a change that a receiver did not accept. It was passed over, and can be sent again.
 type DeadLetter struct {
 	ID      string // by which the receiver knows the change

@@ -4,8 +4,6 @@ import (
 	"context"
 	"fmt"
 
-	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
-
 	"github.com/kohorta/kohorta/internal/audience"
 )
 
@@ -28,21 +26,22 @@ func (s *Store) PutWebhookState(ctx context.Context, number audience.Number, sta
 	return nil
 }
 
-// WebhookState is the newest state of a webhook; the zero state when there is none.
-func (s *Store) WebhookState(ctx context.Context, number audience.Number) (audience.WebhookState, error) {
-	state, _, err := first(ctx, s, audience.Query{
-		SQL:    "SELECT cursor, delivered, failed, error, attempts FROM webhook_states FINAL WHERE webhook = {webhook:UInt32}",
-		Params: map[string]any{"webhook": uint32(number)},
-	}, func(rows driver.Rows) (state audience.WebhookState, err error) {
-		var attempts uint32
-		err = rows.Scan(&state.Cursor, &state.Delivered, &state.Failed, &state.Error, &attempts)
-		state.Delivered, state.Failed, state.Attempts = orZero(state.Delivered), orZero(state.Failed), int(attempts)
-		return state, err
-	})
+// WebhookStates are the newest states, by webhook.
+func (s *Store) WebhookStates(ctx context.Context) (map[audience.Number]audience.WebhookState, error) {
+	states := map[audience.Number]audience.WebhookState{}
+	err := s.Select(ctx, audience.Query{SQL: "SELECT webhook, cursor, delivered, failed, error, attempts FROM webhook_states FINAL"},
+		func(scan func(...any) error) error {
+			var webhook, attempts uint32
+			var state audience.WebhookState
+			err := scan(&webhook, &state.Cursor, &state.Delivered, &state.Failed, &state.Error, &attempts)
+			state.Delivered, state.Failed, state.Attempts = orZero(state.Delivered), orZero(state.Failed), int(attempts)
+			states[audience.Number(webhook)] = state
+			return err
+		})
 	if err != nil {
-		return state, fmt.Errorf("read the state of a webhook: %w", err)
+		return nil, fmt.Errorf("read the states of webhooks: %w", err)
 	}
-	return state, nil
+	return states, nil
 }
 
 // ForgetWebhook deletes the state and the dead letters of a webhook that is deleted.
