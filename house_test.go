@@ -29,6 +29,7 @@ func TestImports(t *testing.T) {
 		{"internal/live", grpc, "a store knows no transport"},
 		{"internal/engine", module + "internal/warehouse", "engines know no tables"},
 		{"internal/tabular", grpc, "files become events, whoever takes them"},
+		{"internal/lease", clickhouse, "leases are kept by whoever keeps them"},
 		{"internal/run", clickhouse, "runs are kept by whoever keeps them"},
 		{"internal/run", grpc, "long work knows no transport"},
 		{"segmenter", module + "proto", "scores know no wire format"},
