@@ -26,6 +26,9 @@ func (s *ingestService) SetConsent(ctx context.Context, req *audiencev1.SetConse
 		var v audience.Violations
 		user := audience.UserID(req.GetUserId())
 		v.Merge("", user.Validate())
+		if s.erased(user) {
+			v.Add("user_id", erasedUser)
+		}
 		if len(req.GetConsents()) == 0 {
 			v.Add("consents", "is empty; send 1 to %d", maxConsents)
 		}

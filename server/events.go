@@ -32,8 +32,8 @@ type eventBatch struct {
 	size    int
 }
 
-// readEvents checks each row of a batch for itself.
-func readEvents(rows []*audiencev1.Event, currency string) (eventBatch, error) {
+// readEvents checks each row of a batch for itself; erased says of whom nothing is taken in.
+func readEvents(rows []*audiencev1.Event, currency string, erased func(audience.UserID) bool) (eventBatch, error) {
 	if err := checkBatch("events", len(rows)); err != nil {
 		return eventBatch{}, err
 	}
@@ -45,6 +45,9 @@ func readEvents(rows []*audiencev1.Event, currency string) (eventBatch, error) {
 	}
 	for i, row := range rows {
 		event, err := readEvent(row, currency)
+		if err == nil && erased(event.User) {
+			err = audience.Invalid("user_id", erasedUser)
+		}
 		if err != nil {
 			batch.refused[i] = violationsOf(err)
 			continue

@@ -48,6 +48,7 @@ type world struct {
 	forgetful   bool     // WriteEvents keeps nothing
 	waited      []string // tokens reads waited for
 	receivers   receivers
+	office      office
 }
 
 func newWorld() *world {
@@ -102,6 +103,7 @@ func (w *world) deps() server.Deps {
 		Segments: w.segments, Models: w.models, Destinations: w.destinations, Audiences: w.audiences, Webhooks: w.webhooks,
 		Events: w, Profiles: w, Answers: w, Identify: identify, Segmenter: segmenter{w}, Memberships: memberships{w},
 		Members: w, History: w, Live: w, Explainer: w, Scores: w, Check: checkDestination, Platforms: w, Planner: w, Jobs: w, Runs: runs{w}, Receivers: &w.receivers,
+		Privacy: &w.office, Audit: &w.office,
 	}
 }
 

@@ -17,6 +17,7 @@ type ingestService struct {
 	identify Identify
 	repeats  *repeats
 	currency string
+	erased   func(audience.UserID) bool
 
 	destinations Resources[audience.Destination]
 	audiences    Resources[audience.Audience]
@@ -25,13 +26,13 @@ type ingestService struct {
 func newIngestService(deps Deps, repeats *repeats) *ingestService {
 	return &ingestService{
 		events: deps.Events, live: deps.Live, profiles: deps.Profiles, identify: deps.Identify, repeats: repeats,
-		currency: deps.Config.Currency, destinations: deps.Destinations, audiences: deps.Audiences,
+		currency: deps.Config.Currency, erased: deps.Privacy.Erased, destinations: deps.Destinations, audiences: deps.Audiences,
 	}
 }
 
 func (s *ingestService) IngestEvents(ctx context.Context, req *audiencev1.IngestEventsRequest) (*audiencev1.IngestEventsResponse, error) {
 	return once(ctx, s.repeats, req, func() (*audiencev1.IngestEventsResponse, error) {
-		batch, err := readEvents(req.GetEvents(), s.currency)
+		batch, err := readEvents(req.GetEvents(), s.currency, s.erased)
 		if err != nil {
 			return nil, err
 		}

@@ -17,9 +17,10 @@ import (
 )
 
 // calls stands around every call: it bounds its time, survives its panics, turns its error into a status, and writes the
-// access log.
+// access log and the audit.
 type calls struct {
 	log      *slog.Logger
+	audit    Audit
 	deadline time.Duration
 	draining context.Context
 	reads    map[string]bool // full names of methods without side effects
@@ -123,10 +124,15 @@ func (c *calls) register(server *grpc.Server, desc *grpc.ServiceDesc, service an
 func (c *calls) unary(service string, method grpc.MethodDesc) grpc.StreamHandler {
 	call := &grpc.StreamServerInfo{FullMethod: "/" + service + "/" + method.MethodName}
 	answer := func(service any, stream grpc.ServerStream) error {
-		message, err := method.Handler(service, stream.Context(), stream.RecvMsg, nil)
+		var request any
+		message, err := method.Handler(service, stream.Context(), func(m any) error {
+			request = m
+			return stream.RecvMsg(m)
+		}, nil)
 		if err != nil {
 			return err
 		}
+		c.keep(stream.Context(), call.FullMethod, request, message)
 		return stream.SendMsg(message)
 	}
 	return func(service any, stream grpc.ServerStream) error { return c.serve(service, stream, call, answer) }

@@ -63,7 +63,7 @@ func (s *membershipService) WatchMembership(req *audiencev1.WatchMembershipReque
 		if err != nil {
 			return err
 		}
-		message, err := s.change(ctx, change)
+		message, err := writeChange(ctx, s.directory, change)
 		if err != nil {
 			return err
 		}
@@ -93,12 +93,12 @@ func (s *membershipService) watched(ctx context.Context, names []string) ([]audi
 	return numbers, nil
 }
 
-func (s *membershipService) change(ctx context.Context, change audience.WatchedChange) (*audiencev1.MembershipChange, error) {
-	entered, err := s.directory.namesOf(ctx, change.Entered)
+func writeChange(ctx context.Context, directory *directory, change audience.WatchedChange) (*audiencev1.MembershipChange, error) {
+	entered, err := directory.namesOf(ctx, change.Entered)
 	if err != nil {
 		return nil, err
 	}
-	left, err := s.directory.namesOf(ctx, change.Left)
+	left, err := directory.namesOf(ctx, change.Left)
 	if err != nil {
 		return nil, err
 	}

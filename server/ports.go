@@ -135,6 +135,29 @@ type Platforms interface {
 	Retire(ctx context.Context, id audience.AudienceID) error
 }
 
+// Privacy forgets users and keeps them off platforms.
+type Privacy interface {
+	// Erased reports whether a user is erased, or about to be: nothing of her is taken in.
+	Erased(user audience.UserID) bool
+	// Erase returns once the user is being taken off every platform; the run does the rest.
+	Erase(ctx context.Context, user audience.UserID) (audience.Run, error)
+	// Readmit lets the id of an erased user be used again. ErrNotFound when it is of none, ErrPrecondition while the erasure
+	// is under way.
+	Readmit(ctx context.Context, user audience.UserID) error
+	// Stored yields all that is stored of a user.
+	Stored(ctx context.Context, user audience.UserID) iter.Seq2[audience.Stored, error]
+	// Stop has users taken off platforms ahead of all other work; it cannot be lost when it returns.
+	Stop(ctx context.Context, stops []audience.Stop) error
+}
+
+// Audit keeps who did what.
+type Audit interface {
+	RecordAction(ctx context.Context, action audience.Action) error
+	// Actions reads up to limit entries older than before ("": from the newest), newest first; an empty actor or resource
+	// narrows nothing.
+	Actions(ctx context.Context, actor, resource, before string, limit int) ([]audience.Action, error)
+}
+
 // Planner says what a sync would do, without side effects.
 type Planner interface {
 	Plan(ctx context.Context, id audience.AudienceID) (audience.SyncPlan, error)

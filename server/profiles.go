@@ -70,6 +70,9 @@ func (s *ingestService) readProfile(row *audiencev1.ProfileUpdate) (audience.Pro
 	}
 	update.Texts, update.Numbers = readProperties(&v, "attributes", row.GetAttributes())
 	v.Merge("", update.Validate())
+	if s.erased(update.User) {
+		v.Add("user_id", erasedUser)
+	}
 	for _, name := range update.RemovedAttributes {
 		if _, set := row.GetAttributes()[name]; set {
 			v.Add("removed_attributes", "names an attribute that is set as well; choose one")

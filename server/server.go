@@ -46,6 +46,8 @@ type Deps struct {
 	Jobs        Jobs
 	Runs        Runs
 	Receivers   Receivers
+	Privacy     Privacy
+	Audit       Audit
 }
 
 // Server answers the services of the contract, health and reflection.
@@ -62,7 +64,7 @@ func New(deps Deps) *Server {
 	deps.Config = deps.Config.withDefaults()
 	s := &Server{config: deps.Config, directory: newDirectory(deps.Segments, deps.Log)}
 	s.draining, s.drain = context.WithCancel(context.Background())
-	calls := &calls{log: deps.Log, deadline: deps.Config.Deadline, draining: s.draining, reads: map[string]bool{}}
+	calls := &calls{log: deps.Log, audit: deps.Audit, deadline: deps.Config.Deadline, draining: s.draining, reads: map[string]bool{}}
 	s.grpc = grpc.NewServer(
 		grpc.MaxRecvMsgSize(readAhead*deps.Config.MaxMessageBytes),
 		grpc.ForceServerCodecV2(newCodec(deps.Config.MaxMessageBytes)),
@@ -77,6 +79,7 @@ func New(deps Deps) *Server {
 	calls.register(s.grpc, &audiencev1.AudienceService_ServiceDesc, newAudienceService(deps, repeats, writing))
 	calls.register(s.grpc, &audiencev1.WebhookService_ServiceDesc, newWebhookService(deps, repeats, writing))
 	calls.register(s.grpc, &audiencev1.RunService_ServiceDesc, &runService{runs: deps.Runs})
+	calls.register(s.grpc, &audiencev1.PrivacyService_ServiceDesc, newPrivacyService(deps, repeats, s.directory))
 	alive := health.NewServer()
 	for service := range s.grpc.GetServiceInfo() {
 		alive.SetServingStatus(service, healthv1.HealthCheckResponse_SERVING)

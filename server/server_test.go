@@ -220,6 +220,7 @@ func services() []protoreflect.ServiceDescriptor {
 		audiencev1.File_audience_v1_ingest_service_proto, audiencev1.File_audience_v1_model_service_proto,
 		audiencev1.File_audience_v1_segment_service_proto, audiencev1.File_audience_v1_membership_service_proto,
 		audiencev1.File_audience_v1_audience_service_proto, audiencev1.File_audience_v1_run_service_proto,
+		audiencev1.File_audience_v1_privacy_service_proto,
 	} {
 		out = append(out, file.Services().Get(0))
 	}

@@ -26,7 +26,7 @@ func (s *ingestService) StreamEvents(stream grpc.BidiStreamingServer[audiencev1.
 	ctx, cancel := context.WithCancel(stream.Context())
 	defer cancel()
 	reader := &eventReader{
-		stream: stream, currency: s.currency,
+		stream: stream, currency: s.currency, erased: s.erased,
 		window:  semaphore.NewWeighted(maxUnacknowledgedRows),
 		batches: make(chan eventBatch, maxWaitingRequests),
 	}
@@ -62,6 +62,7 @@ func (s *ingestService) StreamEvents(stream grpc.BidiStreamingServer[audiencev1.
 type eventReader struct {
 	stream   grpc.BidiStreamingServer[audiencev1.StreamEventsRequest, audiencev1.StreamEventsResponse]
 	currency string
+	erased   func(audience.UserID) bool
 	window   *semaphore.Weighted // rows that may still be read
 	batches  chan eventBatch     // closed when no more come
 	err      error               // why, before the channel is closed; nil at the caller's own end
@@ -76,7 +77,7 @@ func (r *eventReader) read(ctx context.Context) {
 		}
 		var batch eventBatch
 		if err == nil {
-			batch, err = readEvents(request.GetEvents(), r.currency)
+			batch, err = readEvents(request.GetEvents(), r.currency, r.erased)
 		}
 		if err == nil {
 			err = r.window.Acquire(ctx, int64(batch.size))

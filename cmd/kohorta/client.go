@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"fmt"
+	"os"
+	"os/user"
 	"regexp"
 	"strings"
 	"time"
@@ -12,6 +14,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/connectivity"
 	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
 	audiencev1 "github.com/kohorta/kohorta/proto/audience/v1"
@@ -27,11 +30,12 @@ type client struct {
 	audiences   audiencev1.AudienceServiceClient
 	runs        audiencev1.RunServiceClient
 	webhooks    audiencev1.WebhookServiceClient
+	privacy     audiencev1.PrivacyServiceClient
 }
 
 // dial connects; the service is asked only by the first call.
 func dial(address string) (*client, error) {
-	conn, err := grpc.NewClient(address, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	conn, err := grpc.NewClient(address, grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithUnaryInterceptor(asActor(actor())))
 	if err != nil {
 		return nil, fmt.Errorf("--server %s: %w", address, err)
 	}
@@ -44,7 +48,26 @@ func dial(address string) (*client, error) {
 		audiences:   audiencev1.NewAudienceServiceClient(conn),
 		runs:        audiencev1.NewRunServiceClient(conn),
 		webhooks:    audiencev1.NewWebhookServiceClient(conn),
+		privacy:     audiencev1.NewPrivacyServiceClient(conn),
 	}, nil
+}
+
+// actor is who acts, for the audit: what the environment says, else the user at this machine.
+func actor() string {
+	if name := os.Getenv("KOHORTA_ACTOR"); name != "" {
+		return name
+	}
+	if u, err := user.Current(); err == nil {
+		return u.Username
+	}
+	return ""
+}
+
+// asActor names the actor with each call.
+func asActor(name string) grpc.UnaryClientInterceptor {
+	return func(ctx context.Context, method string, request, reply any, conn *grpc.ClientConn, invoke grpc.UnaryInvoker, options ...grpc.CallOption) error {
+		return invoke(metadata.AppendToOutgoingContext(ctx, "x-kohorta-actor", name), method, request, reply, conn, options...)
+	}
 }
 
 // ask calls do with a connection to the service of the options.

@@ -15,6 +15,7 @@ import (
 	"github.com/kohorta/kohorta/internal/audience"
 	"github.com/kohorta/kohorta/internal/engine"
 	"github.com/kohorta/kohorta/internal/live"
+	"github.com/kohorta/kohorta/internal/privacy"
 	"github.com/kohorta/kohorta/internal/run"
 	"github.com/kohorta/kohorta/internal/warehouse"
 	"github.com/kohorta/kohorta/segmenter"
@@ -40,6 +41,7 @@ type service struct {
 	deliverer *delivery.Deliverer
 	sender    *webhook.Sender
 	receiver  *webhook.Receiver
+	eraser    *privacy.Eraser
 	server    *server.Server
 	listener  net.Listener
 	moves     net.Listener // of the receiver; nil when it takes none
@@ -85,8 +87,11 @@ func newService(ctx context.Context, config Config, log *slog.Logger) (_ *servic
 		Webhooks: s.store.Webhooks(), Places: s.store, Changes: s.segmenter, Names: segmentNames{s}, SecretPath: s.secretPath, Log: log, Now: s.clock.Now,
 	})
 	s.receiver = webhook.NewReceiver(webhook.ReceiverDeps{
-		Sources: config.Webhooks.Sources, SecretPath: s.secretPath, Mover: s.segmenter, Claims: s.live, Memberships: s.live,
+		Sources: config.Webhooks.Sources, SecretPath: s.secretPath, Mover: mover{s.segmenter, s.deliverer}, Claims: s.live, Memberships: s.live,
 		Names: segmentNames{s}, Log: log, Now: time.Now,
+	})
+	s.eraser = privacy.New(privacy.Deps{
+		Store: s.store, Membership: s.segmenter, Platforms: erasurePlatforms{s.deliverer, s.store}, Runs: s.runner, Log: log,
 	})
 	identify, err := newIdentify(config.PhoneCountry)
 	if err != nil {
@@ -97,8 +102,9 @@ func newService(ctx context.Context, config Config, log *slog.Logger) (_ *servic
 		Segments: s.store.Segments(), Models: s.store.Models(), Destinations: s.store.Destinations(), Audiences: s.store.Audiences(),
 		Webhooks: s.store.Webhooks(), Receivers: s.sender,
 		Events: store, Profiles: profiles{store, s.deliverer}, Answers: s.store, Identify: identify, Segmenter: s.segmenter,
-		Memberships: s.live, Members: s.store, History: s.store, Live: s.segmenter, Explainer: s.segmenter, Scores: s.store,
+		Memberships: s.live, Members: s.store, History: s.store, Live: mover{s.segmenter, s.deliverer}, Explainer: s.segmenter, Scores: s.store,
 		Check: s.checkDestination, Platforms: s.deliverer, Planner: planner{s.deliverer}, Jobs: jobs{s.runner, s.segmenter, s.deliverer}, Runs: s.runner,
+		Privacy: office{s.store, s.eraser, s.deliverer}, Audit: s.store,
 	})
 	return s, nil
 }
@@ -159,6 +165,7 @@ func (s *service) run(ctx context.Context) error {
 	group.Go(func() error { return s.sender.Run(serving) })
 	group.Go(func() error { return s.segmenter.Run(working) })
 	group.Go(func() error { return s.deliverer.Run(working) })
+	group.Go(func() error { return s.eraser.Run(working) })
 	if s.engines != nil {
 		group.Go(func() error { return s.engines.Run(working) })
 	}

@@ -49,6 +49,11 @@ func newUser(o *options) *cobra.Command {
 		newUserConsent(o),
 		newUserMove(o),
 		newUserExplain(o),
+		newUserStop(o),
+		newUserResume(o),
+		newUserExport(o),
+		newUserErase(o),
+		newUserReadmit(o),
 	)
 	return command
 }
