@@ -8,7 +8,7 @@ SOAK     ?= 10m
 # The race detector needs a C compiler; without one, tests run without it.
 RACE     := $(if $(shell command -v $${CC:-gcc}),-race)
 
-.PHONY: all help setup build demo test bench soak check generate lint vet clean
+.PHONY: all help setup build demo test bench soak peers check generate lint vet clean
 
 all: check test ## generated code up to date, lint, tests
 
@@ -37,6 +37,9 @@ bench: setup ## the benchmarks of docs/benchmarks.md, as ratios
 
 soak: setup ## the laws for SOAK (10m): random cases in the thousands
 	@KOHORTA_SOAK=$(SOAK) REQUIRE_SERVERS=1 go test -count=1 -timeout 24h -run 'Law|Soak|Property' ./...
+
+peers: setup build ## docs/peers.md anew: published connectors and this one against the same platforms (about 5 minutes)
+	@cd internal/tools/peers && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error && node peers.js $(CASE)
 
 check: generate lint vet ## generated code up to date, linters, vet
 	@git diff --exit-code -- proto || { echo "generated code is out of date: commit what 'make generate' wrote"; exit 1; }
