@@ -110,7 +110,7 @@ func (w *world) requireTrue(t *testing.T, u *truth, when string) (held int) {
 	}
 	if got := w.segmentsOf(t, u.User); !slices.Equal(want, got) {
 		w.tell(t, u)
-		require.Failf(t, "what is read is not true", "%s: %s at %s is in %v, not in %v", when, u.User, w.clock.Now().Format(time.RFC3339Nano), want, got)
+		require.Failf(t, "what is read is not true", "%s: %s at %s is read to be in %v, is in %v", when, u.User, w.clock.Now().Format(time.RFC3339Nano), got, want)
 	}
 	return len(want)
 }
