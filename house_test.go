@@ -32,6 +32,8 @@ func TestImports(t *testing.T) {
 		{"internal/lease", clickhouse, "leases are kept by whoever keeps them"},
 		{"internal/run", clickhouse, "runs are kept by whoever keeps them"},
 		{"internal/run", grpc, "long work knows no transport"},
+		{"internal/privacy", clickhouse, "who forgets knows no driver"},
+		{"internal/privacy", grpc, "who forgets knows no transport"},
 		{"segmenter", module + "proto", "scores know no wire format"},
 		{"segmenter", module + "sync", "segments know no destination"},
 		{"segmenter", module + "server", "segments know no transport"},

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -39,6 +40,13 @@ func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }
 // startService runs a service on engines shared with other tests, in a database and a Redis of its own, until t ends.
 func startService(t *testing.T) *service {
 	t.Helper()
+	s, _ := startConfigured(t, testConfig(t))
+	return s
+}
+
+// testConfig has a database and a Redis of its own, in engines shared with other tests.
+func testConfig(t *testing.T) Config {
+	t.Helper()
 	address, err := url.Parse(enginetest.Redis(t))
 	require.NoError(t, err)
 	password, _ := address.User.Password()
@@ -49,24 +57,31 @@ func startService(t *testing.T) *service {
 	}
 	config.setDefaults()
 	require.NoError(t, config.Validate())
-	started, stop, ended := make(chan *service, 1), make(chan struct{}), make(chan error, 1)
+	return config
+}
+
+// startConfigured runs a service until stop is called, or t ends.
+func startConfigured(t *testing.T, config Config) (_ *service, stop func()) {
+	t.Helper()
+	started, stopping, ended := make(chan *service, 1), make(chan struct{}), make(chan error, 1)
 	go func() {
 		ended <- withService(context.Background(), config, quiet(), func(_ context.Context, s *service) error {
 			started <- s
-			<-stop
+			<-stopping
 			return nil
 		})
 	}()
 	select {
 	case s := <-started:
-		t.Cleanup(func() {
-			close(stop)
+		stop = sync.OnceFunc(func() {
+			close(stopping)
 			require.NoError(t, <-ended)
 		})
-		return s
+		t.Cleanup(stop)
+		return s, stop
 	case err := <-ended:
 		require.NoError(t, err)
-		return nil
+		return nil, nil
 	}
 }
 

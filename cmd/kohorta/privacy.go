@@ -45,12 +45,9 @@ func (p erasurePlatforms) Erase(ctx context.Context, at audience.Destination, us
 	if err != nil {
 		return "", err
 	}
-	words := "no audience held the user"
-	if done.Audiences > 0 {
-		words = fmt.Sprintf("removed from %s, confirmed by %s", countOf(int64(done.Audiences), "audience"), at.Platform)
-	}
+	words := fmt.Sprintf("by the word of %s none of %s holds the user", at.Platform, countOf(int64(done.Audiences), "audience"))
 	if done.Everywhere {
-		words += ", and from all others of the account"
+		words += ", nor any other of the account"
 	}
 	return words, nil
 }

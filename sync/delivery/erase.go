@@ -19,7 +19,7 @@ const lookAgain = 200 * time.Millisecond
 
 // Erased is what a platform has confirmed of an erased user.
 type Erased struct {
-	Audiences  int  // that held her, or may have, and do no more
+	Audiences  int  // of the destination, none of which holds her
 	Everywhere bool // she was removed from all audiences of the account, those made elsewhere included
 }
 
@@ -45,13 +45,10 @@ func (d *Deliverer) Erase(ctx context.Context, of audience.Destination, user aud
 		if a.Destination != of.ID {
 			continue
 		}
-		held, err := e.from(ctx, a)
-		if err != nil {
+		if err := e.from(ctx, a); err != nil {
 			return done, fmt.Errorf("erase from audience %s: %w", a.ID, err)
 		}
-		if held {
-			done.Audiences++
-		}
+		done.Audiences++
 	}
 	if e.eraser == nil {
 		return done, nil
@@ -82,32 +79,29 @@ type erasing struct {
 	blocked []audience.Audience // that take no removal now; she leaves them with all others of the account
 }
 
-// from removes the user from one audience, and waits for that; held says whether she may have been in it.
-func (e *erasing) from(ctx context.Context, a audience.Audience) (held bool, err error) {
+// from removes the user from one audience, and waits for that.
+func (e *erasing) from(ctx context.Context, a audience.Audience) error {
 	l := e.lineOf(a.ID)
 	for {
 		row, holds, err := e.row(ctx, a)
 		if err != nil || !holds {
-			return held, err
+			return err
 		}
-		if !held {
-			held = true
-			e.known = append(e.known, row.Identifiers...)
-		}
+		e.known = append(e.known, row.Identifiers...)
 		select {
 		case l.sends <- struct{}{}:
 			err := e.stop(ctx, a, row)
 			e.leave(l)
 			if busy(err) && e.eraser != nil {
 				e.blocked = append(e.blocked, a)
-				return held, nil
+				return nil
 			}
 			if err != nil {
-				return held, err
+				return err
 			}
 		case <-time.After(lookAgain): // a sync is under way: it stops her before its next request
 		case <-ctx.Done():
-			return held, ctx.Err()
+			return ctx.Err()
 		}
 	}
 }

@@ -62,7 +62,7 @@ func TestErase(t *testing.T) {
 		require.False(t, w.holds("u000003"))
 		done, err = erase(t, d, "u000003")
 		require.NoError(t, err)
-		require.Equal(t, delivery.Erased{}, done)
+		require.Equal(t, delivery.Erased{Audiences: 1}, done)
 	})
 }
 
