@@ -12,6 +12,7 @@ import (
 
 // TestMovedOutIsAStop: a person's word that a user is out of a segment takes her off its audiences as a stop does, while it stands.
 func TestMovedOutIsAStop(t *testing.T) {
+	s := open(t)
 	for name, test := range map[string]struct {
 		moves []audience.Move
 		stop  bool
@@ -25,15 +26,14 @@ func TestMovedOutIsAStop(t *testing.T) {
 		"never moved":               {nil, false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := open(t)
-			ctx := t.Context()
-			require.NoError(t, s.RecordDeliveries(ctx, scope.Audience, []audience.Delivery{{User: "ann", State: audience.DeliveryDelivered, Identifiers: []audience.Identifier{email}, Time: noon}}))
+			user := audience.UserID(name)
+			require.NoError(t, s.RecordDeliveries(t.Context(), scope.Audience, []audience.Delivery{{User: user, State: audience.DeliveryDelivered, Identifiers: []audience.Identifier{email}, Time: noon}}))
 			for i, move := range test.moves {
-				move.User, move.RequestID = "ann", strconv.Itoa(i)
-				_, err := s.WriteMove(ctx, move, map[audience.SegmentID]audience.Number{"vip": scope.Segment, "other": scope.Segment + 1}, noon)
+				move.User, move.RequestID = user, strconv.Itoa(i)
+				_, err := s.WriteMove(t.Context(), move, map[audience.SegmentID]audience.Number{"vip": scope.Segment, "other": scope.Segment + 1}, noon)
 				require.NoError(t, err)
 			}
-			rows, err := all(s.SyncRows(ctx, scope, audience.SyncRange{}))
+			rows, err := all(s.SyncRows(t.Context(), scope, audience.SyncRange{Users: []audience.UserID{user}}))
 			require.NoError(t, err)
 			require.Len(t, rows, 1, "held, and no member")
 			require.Equal(t, test.stop, rows[0].Stop)
