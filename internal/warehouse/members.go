@@ -25,19 +25,6 @@ func (s *Store) MembersAfter(ctx context.Context, after audience.UserID) iter.Se
 	}, scanMembership)
 }
 
-// MembersOf yields up to limit members (0: all) of a segment whose id is after the given one, by UserID.
-func (s *Store) MembersOf(ctx context.Context, segment audience.Number, after audience.UserID, limit int) iter.Seq2[audience.UserID, error] {
-	return stream(ctx, s, audience.Query{
-		SQL: `SELECT user_id FROM members FINAL
-			WHERE user_id > {after:String} AND has(segments, {segment:UInt32}) ORDER BY user_id` + limited(limit),
-		Params: map[string]any{"after": string(after), "segment": uint32(segment)},
-	}, func(rows driver.Rows) (audience.UserID, error) {
-		var user string
-		err := rows.Scan(&user)
-		return audience.UserID(user), err
-	})
-}
-
 // MembershipOf is a user's membership on record: without segments and version for a user who never was in any.
 func (s *Store) MembershipOf(ctx context.Context, user audience.UserID) (audience.Membership, error) {
 	membership, found, err := first(ctx, s, audience.Query{
