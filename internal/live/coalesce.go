@@ -7,8 +7,9 @@ import (
 	"github.com/kohorta/kohorta/internal/audience"
 )
 
-// coalescer sends reads that wait together to Redis together. Nobody waits for company: a read that finds fewer than
-// inFlight batches under way leaves at once, and what comes while all are under way is the next batch.
+// coalescer sends reads that wait together to Redis together. Nobody waits for company: a read that finds no batch under
+// way leaves at once, and what comes meanwhile is the next batch. The way to Redis and back is what a lookup costs beyond an
+// empty call, so a second batch leaves beside the first only when it is full.
 type coalescer struct {
 	mu       sync.Mutex
 	waiting  []*waiter
@@ -17,7 +18,7 @@ type coalescer struct {
 }
 
 const (
-	mostInFlight = 4   // batches under way: enough to keep Redis and its connections busy
+	mostInFlight = 4   // batches under way
 	mostTogether = 256 // users in a batch: about 10 kB each way
 )
 
@@ -33,7 +34,7 @@ func (c *coalescer) get(ctx context.Context, s *Store, user audience.UserID) (au
 	w := &waiter{user: user, answer: make(chan struct{})}
 	c.mu.Lock()
 	c.waiting = append(c.waiting, w)
-	if c.inFlight < mostInFlight {
+	if c.inFlight == 0 || len(c.waiting) >= mostTogether && c.inFlight < mostInFlight {
 		c.inFlight++
 		c.done.Go(func() { c.run(s) })
 	}

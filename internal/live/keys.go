@@ -28,7 +28,7 @@ func (k keys) members() string { return k.prefix + ":m:" }
 func (k keys) generation(g generation) string { return k.members() + g.id + ":" }
 
 func (k keys) bucket(g generation, bucket uint32) string {
-	return k.generation(g) + strconv.FormatUint(uint64(bucket), 36)
+	return k.prefix + ":m:" + g.id + ":" + strconv.FormatUint(uint64(bucket), 36)
 }
 
 // Fields of the meta key.

@@ -25,10 +25,9 @@ func unpack(packed string) ([]audience.Number, error) {
 	if packed == "" {
 		return nil, nil
 	}
-	b := []byte(packed)
-	segments := make([]audience.Number, 0, len(b))
+	segments := make([]audience.Number, 0, len(packed))
 	var last uint64
-	for len(b) > 0 {
+	for b := []byte(packed); len(b) > 0; {
 		step, n := binary.Uvarint(b)
 		if n <= 0 || step == 0 || step > math.MaxUint32-last {
 			return nil, errors.New("a packed membership is damaged")

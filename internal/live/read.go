@@ -1,8 +1,11 @@
 package live
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"iter"
+	"slices"
 	"strconv"
 	"time"
 
@@ -39,51 +42,70 @@ func (s *Store) Batch(ctx context.Context, users []audience.UserID) ([]audience.
 	return out, nil
 }
 
+// asked is a user of a batch, by her place in it and the bucket she is looked for in.
+type asked struct {
+	bucket uint32
+	at     int
+}
+
 // read asks for every bucket once, its marker and all of its users in one command, and for all buckets in one round trip
 // a server.
 func (s *Store) read(ctx context.Context, g generation, users []audience.UserID, out []audience.Membership) error {
-	type ask struct {
-		fields []string
-		at     []int // where in out the answers belong
-		answer *redis.SliceCmd
-	}
-	asks := make(map[uint32]*ask, len(users))
+	order := make([]asked, len(users))
 	for i, user := range users {
-		b := g.bucketOf(user)
-		a := asks[b]
-		if a == nil {
-			a = &ask{fields: []string{marker}}
-			asks[b] = a
-		}
-		a.fields = append(a.fields, string(user))
-		a.at = append(a.at, i)
+		order[i] = asked{g.bucketOf(user), i}
 	}
+	slices.SortFunc(order, func(a, b asked) int { return cmp.Compare(a.bucket, b.bucket) })
 	pipe := s.redis.Pipeline()
-	for b, a := range asks {
-		a.answer = pipe.HMGet(ctx, s.keys.bucket(g, b), a.fields...)
+	args := make([]any, 0, 4*len(users)) // of all commands: texts by pointers, which need no memory of their own
+	answers := make([]*redis.StringSliceCmd, 0, len(users))
+	for together := range sameBucket(order) {
+		from := len(args)
+		args = append(args, "hmget", s.keys.bucket(g, together[0].bucket), marker)
+		for _, a := range together {
+			args = append(args, (*string)(&users[a.at]))
+		}
+		answer := redis.NewStringSliceCmd(ctx, args[from:len(args):len(args)]...) // what is not there is ""
+		answers = append(answers, answer)
+		_ = pipe.Process(ctx, answer) // merely adds it
 	}
 	if _, err := pipe.Exec(ctx); err != nil {
 		return err
 	}
-	for _, a := range asks {
-		values := a.answer.Val()
-		held, ok := values[0].(string)
-		if !ok {
+	next := 0
+	for together := range sameBucket(order) {
+		values := answers[next].Val()
+		next++
+		if values[0] == "" {
 			return errHole
 		}
-		version, err := strconv.ParseUint(held, 10, 64)
+		version, err := strconv.ParseUint(values[0], 10, 64)
 		if err != nil {
 			return fmt.Errorf("read the marker of a bucket: %w", err)
 		}
-		for i, at := range a.at {
-			m := audience.Membership{User: users[at], Version: version}
-			if packed, ok := values[i+1].(string); ok {
-				if m.Segments, err = unpack(packed); err != nil {
-					return err
-				}
+		for i, a := range together {
+			segments, err := unpack(values[i+1])
+			if err != nil {
+				return err
 			}
-			out[at] = m
+			out[a.at] = audience.Membership{User: users[a.at], Version: version, Segments: segments}
 		}
 	}
 	return nil
+}
+
+// sameBucket yields the users of one bucket after the other.
+func sameBucket(order []asked) iter.Seq[[]asked] {
+	return func(yield func([]asked) bool) {
+		for len(order) > 0 {
+			n := 1
+			for n < len(order) && order[n].bucket == order[0].bucket {
+				n++
+			}
+			if !yield(order[:n]) {
+				return
+			}
+			order = order[n:]
+		}
+	}
 }
