@@ -170,7 +170,7 @@ func BenchmarkEvaluateQuery(b *testing.B) {
 		}
 		program, err := expr.Compile(segments, scores)
 		require.NoError(b, err)
-		q := program.Query(benchNow, nil)
+		q := program.Query(benchNow)
 		q.SQL = "SELECT count(), sum(length(segments)) FROM (" + q.SQL + ")"
 		return q
 	}

@@ -112,7 +112,7 @@ func (s *Segmenter) evaluateEverybody(ctx context.Context, at time.Time, cause s
 		s.overtaken = nil
 	}()
 
-	staged, err := s.Log.Stage(ctx, d.program.Query(at, nil))
+	staged, err := s.Log.Stage(ctx, d.program.Query(at))
 	if err != nil {
 		return Evaluation{}, fmt.Errorf("evaluate %d segments: %w", len(d.segments), err)
 	}

@@ -12,12 +12,14 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/kohorta/kohorta/internal/audience"
+	"github.com/kohorta/kohorta/segmenter"
 )
 
 // BenchmarkLive sends 2,000 events a second for each second of the benchmark, in calls of 20 as callers would, with 50
-// segments over the usual history, and reports the time from the acknowledgement of events to their membership in Redis.
+// segments over the usual history, and reports the time from the acknowledgement of events to their membership in Redis
+// and, of those that change a membership, to the change on a watcher's stream.
 //
-//	KOHORTA_BENCH=1 go test ./segmenter -run - -bench Live -benchtime 30x
+//	KOHORTA_BENCH=1 go test ./segmenter -run '^$' -bench Live$ -benchtime 30x
 func BenchmarkLive(b *testing.B) {
 	const perSecond, perCall = 2000, 20
 	h := &liveHouse{house: newHouse(b), clock: &settableClock{now: benchNow}}
@@ -33,6 +35,7 @@ func BenchmarkLive(b *testing.B) {
 	h.settle(b)
 	b.ReportMetric(time.Since(began).Seconds(), "start-s")
 
+	stream := watchArrivals(b, h)
 	var mu sync.Mutex
 	var took []float64
 	var waiting sync.WaitGroup
@@ -53,6 +56,7 @@ func BenchmarkLive(b *testing.B) {
 			waiting.Go(func() {
 				token := h.ingest(b, events...)
 				acknowledged := time.Now()
+				stream.expect(events, acknowledged)
 				if err := h.Wait(b.Context(), token); err != nil {
 					b.Error(err)
 				}
@@ -65,17 +69,69 @@ func BenchmarkLive(b *testing.B) {
 		}
 	}
 	waiting.Wait()
-	slices.Sort(took)
-	b.ReportMetric(1000*took[len(took)/2], "p50-ms")
-	b.ReportMetric(1000*took[len(took)*99/100], "p99-ms")
-	b.ReportMetric(1000*took[len(took)-1], "max-ms")
+	reportMillis(b, took, "redis")
+	reportMillis(b, stream.end(), "stream")
 	b.ReportMetric(float64(mostUsers), "most-waiting")
+}
+
+// reportMillis reports how long things took, in seconds, as milliseconds.
+func reportMillis(b *testing.B, took []float64, of string) {
+	b.Helper()
+	require.NotEmpty(b, took)
+	slices.Sort(took)
+	b.ReportMetric(1000*took[len(took)/2], of+"-p50-ms")
+	b.ReportMetric(1000*took[len(took)*99/100], of+"-p99-ms")
+	b.ReportMetric(1000*took[len(took)-1], of+"-max-ms")
+}
+
+// arrivals is a watcher who knows when the events were acknowledged that may have led to a change.
+type arrivals struct {
+	mu           sync.Mutex
+	acknowledged map[audience.UserID]time.Time
+	took         []float64
+	stop         func()
+	stopped      chan struct{}
+}
+
+func watchArrivals(b *testing.B, h *liveHouse) *arrivals {
+	b.Helper()
+	ctx, stop := context.WithCancel(b.Context())
+	a := &arrivals{acknowledged: map[audience.UserID]time.Time{}, stop: stop, stopped: make(chan struct{})}
+	go func() {
+		defer close(a.stopped)
+		for change, err := range h.Watch(ctx, "", nil) {
+			if err != nil {
+				return
+			}
+			a.mu.Lock()
+			if acknowledged, expected := a.acknowledged[change.User]; expected && change.Cause == segmenter.CauseEvent {
+				a.took = append(a.took, time.Since(acknowledged).Seconds())
+			}
+			a.mu.Unlock()
+		}
+	}()
+	return a
+}
+
+func (a *arrivals) expect(events []audience.Event, acknowledged time.Time) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, e := range events {
+		a.acknowledged[e.User] = acknowledged
+	}
+}
+
+// end is what the changes took to arrive, in seconds.
+func (a *arrivals) end() []float64 {
+	a.stop()
+	<-a.stopped
+	return a.took
 }
 
 // BenchmarkTimers has a timer for everybody, the visits of all being spread over the last hour and the segment holding
 // for an hour after them, and reports how long after its instant each change of the benchmark's seconds is seen by a watcher.
 //
-//	KOHORTA_BENCH=1 go test ./segmenter -run - -bench Timers -benchtime 30x
+//	KOHORTA_BENCH=1 go test ./segmenter -run '^$' -bench Timers -benchtime 30x
 func BenchmarkTimers(b *testing.B) {
 	users := benchUsers()
 	h := &liveHouse{house: newHouse(b)}
@@ -119,9 +175,6 @@ func BenchmarkTimers(b *testing.B) {
 	<-done
 	cancel()
 	require.NoError(b, <-ended)
-	slices.Sort(late)
-	require.NotEmpty(b, late)
 	b.ReportMetric(float64(len(late))/b.Elapsed().Seconds(), "changes/s")
-	b.ReportMetric(1000*late[len(late)/2], "p50-ms")
-	b.ReportMetric(1000*late[len(late)*99/100], "p99-ms")
+	reportMillis(b, late, "late")
 }

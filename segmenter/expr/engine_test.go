@@ -173,7 +173,7 @@ func compileAs(t require.TestingT, scores []Scores, shape func(*Segment), expres
 // It counts the memberships.
 func (w *world) agree(p *Program, at time.Time, histories []History, ids, asked []audience.UserID, instants ...time.Duration) (memberships int, err error) {
 	w.t.Helper()
-	everybody, given := w.evaluate(p.Query(at, nil)), w.compute(p, at, asked)
+	everybody, given := w.evaluate(p.Query(at)), w.compute(p, at, asked)
 	if len(everybody) != len(ids) || !slices.Equal(slices.Sorted(maps.Keys(given)), asked) {
 		return 0, fmt.Errorf("%d of %d users evaluated, %d of %d asked for", len(everybody), len(ids), len(given), len(asked))
 	}
@@ -182,7 +182,7 @@ func (w *world) agree(p *Program, at time.Time, histories []History, ids, asked 
 		computed, isGiven := given[id]
 		if !slices.Equal(got.segments, want) || isGiven && (!slices.Equal(computed.segments, want) || computed.due != got.due) {
 			return 0, fmt.Errorf("at %s: reference %v, query %v, in Go %v\n%s\n%+v\n%s",
-				at.Format(time.RFC3339Nano), want, got, computed, sources(p), histories[i], p.Query(at, nil).SQL)
+				at.Format(time.RFC3339Nano), want, got, computed, sources(p), histories[i], p.Query(at).SQL)
 		}
 		if !isGiven {
 			memberships += len(want)
@@ -191,7 +191,7 @@ func (w *world) agree(p *Program, at time.Time, histories []History, ids, asked 
 		for _, instant := range undue(histories[i], at, got.due, instants) {
 			if later := p.Eval(histories[i], instant); !slices.Equal(later, want) {
 				return 0, fmt.Errorf("%v at %s, %v at %s, though nothing is due before %s\n%s\n%+v\n%s",
-					want, at.Format(time.RFC3339Nano), later, instant.Format(time.RFC3339Nano), got.due.Format(time.RFC3339Nano), sources(p), histories[i], p.Query(at, nil).SQL)
+					want, at.Format(time.RFC3339Nano), later, instant.Format(time.RFC3339Nano), got.due.Format(time.RFC3339Nano), sources(p), histories[i], p.Query(at).SQL)
 			}
 		}
 		memberships += len(want)

@@ -18,7 +18,7 @@ import (
 // The segment must be one of those compiled.
 func (p *Program) Preview(id audience.SegmentID, at time.Time, sample int) audience.Query {
 	target := p.byID[id]
-	c := newComposer(p, at, nil)
+	c := newComposer(p, at)
 	levels := c.levels(p.closure(target))
 	level := p.units[target].level
 

@@ -12,7 +12,7 @@ import (
 // The query has one shape, whatever the segments are:
 //
 //	events, every distinct aggregate once a user; only the types, times and columns needed
-//	  FULL JOIN everybody, or the given users
+//	  FULL JOIN everybody
 //	  LEFT JOIN profiles, each needed attribute
 //	  LEFT JOIN scores of each needed model
 //	  LEFT JOIN pins
@@ -23,15 +23,15 @@ import (
 //
 // A user without a row in a table gets zeros and empty texts, which is what no events, no profile and no score mean here.
 
-// Query evaluates all segments at a time, to the millisecond, for the given users or, when users is nil, for everybody. Its rows are
+// Query evaluates all segments at a time, to the millisecond, for everybody. Its rows are
 //
 //	user_id  String
 //	segments Array(UInt32)  ascending
 //	due      Int64          the next instant, in milliseconds since 1970, at which time alone may change the segments; 0 is never
 //
-// Everybody evaluated has a row, users that are not known have none. Until due the segments stay what they are unless something new is known.
-func (p *Program) Query(at time.Time, users []audience.UserID) audience.Query {
-	c := newComposer(p, at, users)
+// Until due the segments stay what they are unless something new is known. What it says of a user an Evaluator says, too.
+func (p *Program) Query(at time.Time) audience.Query {
+	c := newComposer(p, at)
 	units := make([]int, len(p.units))
 	for i := range units {
 		units[i] = i
@@ -43,11 +43,10 @@ func (p *Program) Query(at time.Time, users []audience.UserID) audience.Query {
 // composer collects what the conditions of one query need, then writes it. Texts become parameters; numbers and times are written out: ClickHouse
 // folds every constant expression anew wherever it stands, which for hundreds of segments takes longer than to evaluate a user.
 type composer struct {
-	program    *Program
-	atMillis   int64
-	restricted bool // to the parameter users
-	params     map[string]any
-	texts      map[string]string // parameter of each text
+	program  *Program
+	atMillis int64
+	params   map[string]any
+	texts    map[string]string // parameter of each text
 
 	types   []string           // of events, in the order of their numbers, from 1
 	reach   map[string]int64   // the instant after which each of them is read, in milliseconds
@@ -67,16 +66,10 @@ type joined struct {
 // column is an expression under an alias.
 type column struct{ alias, sql string }
 
-func newComposer(p *Program, at time.Time, users []audience.UserID) *composer {
-	c := &composer{program: p, atMillis: at.UnixMilli(), params: map[string]any{}, texts: map[string]string{}, reach: map[string]int64{}, windows: map[string][]int64{}}
-	if users != nil {
-		ids := make([]string, len(users))
-		for i, u := range users {
-			ids[i] = string(u)
-		}
-		c.restricted, c.params["users"] = true, ids
+func newComposer(p *Program, at time.Time) *composer {
+	return &composer{
+		program: p, atMillis: at.UnixMilli(), params: map[string]any{}, texts: map[string]string{}, reach: map[string]int64{}, windows: map[string][]int64{},
 	}
-	return c
 }
 
 // computed is the column that says whether a segment's expression holds of a user, alias the one that says whether the user is in it.

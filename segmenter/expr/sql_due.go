@@ -79,8 +79,9 @@ func (d *deadlines) meets(a, b value) {
 	w := d.ofUser()
 	meet := fmt.Sprintf("t%d", len(d.columns))
 	d.columns = append(d.columns, column{meet, fmt.Sprintf("%s - (%s - %s) / (%s - %s)", float(float64(d.atMillis)), w.number(a), w.number(b), w.slope(a), w.slope(b))})
-	// NaN is not greater than anything. A fraction is rounded down: early is harmless.
-	d.instants = append(d.instants, fmt.Sprintf("if(%s > %d AND %s < %g, greatest(%d, toInt64(floor(%s))), 0)", meet, d.atMillis-1, meet, endOfTime, d.atMillis+1, meet))
+	// NaN is not greater than anything, and no whole number. A fraction is rounded down: early is harmless.
+	d.instants = append(d.instants, fmt.Sprintf("toInt64(if(%[1]s > %[2]d AND %[1]s < %[3]g, greatest(%[4]s, floor(%[1]s)), 0))",
+		meet, d.atMillis-1, endOfTime, float(float64(d.atMillis+1))))
 }
 
 // slope writes how many milliseconds a time or span gains in one: times and spans are only added and subtracted.

@@ -19,11 +19,7 @@ func (c *composer) events() string {
 		{"millis", "toUnixTimestamp64Milli(time)"},
 		{"type_number", fmt.Sprintf("if(millis > %d, 0, transform(type, %s, [%s], 0))", c.atMillis, c.textList(c.types), strings.Join(numbers, ", "))},
 	}, c.ofEach...)
-	table := "events"
-	if c.restricted {
-		table = "events_by_user" // the same events, one user's beside one another
-	}
-	return fmt.Sprintf("(\nSELECT user_id, value_micros, %s\nFROM %s%s\n)", list(columns), table, c.where(eventRows))
+	return fmt.Sprintf("(\nSELECT user_id, value_micros, %s\nFROM events%s\n)", list(columns), c.where(eventRows))
 }
 
 // eventRange holds for events of the needed types as far back as anything reads each; type and time lead key and partitions.

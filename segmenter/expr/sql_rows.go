@@ -17,8 +17,7 @@ const (
 // users writes the users with every column the conditions need. The events' columns are many: they stand on the left of their join, where rows
 // pass through while the right side, here the narrow list of users, is held in memory.
 func (c *composer) users() string {
-	from := fmt.Sprintf("(SELECT DISTINCT user_id FROM (SELECT user_id FROM users%s UNION ALL SELECT user_id FROM pins%s)) AS everybody",
-		c.where("users"), c.where("pins"))
+	from := "(SELECT DISTINCT user_id FROM (SELECT user_id FROM users UNION ALL SELECT user_id FROM pins)) AS everybody"
 	names := []string{"user_id"}
 	for _, table := range c.tables {
 		for _, column := range table.columns {
@@ -50,23 +49,16 @@ func (c *composer) rows(table *joined) string {
 
 // where restricts a table to what the query needs of it.
 func (c *composer) where(table string) string {
-	var conditions []string
 	switch table {
 	case eventRows:
-		conditions = append(conditions, c.eventRange())
+		return "\nWHERE " + c.eventRange()
 	case pinRows:
-		conditions = append(conditions, c.pinsInForce())
+		return "\nWHERE " + c.pinsInForce()
 	}
 	if model, isScores := c.modelOf(table); isScores {
-		conditions = append(conditions, fmt.Sprintf("model = %d AND version = %d", model.Number, model.Version))
+		return fmt.Sprintf("\nWHERE model = %d AND version = %d", model.Number, model.Version)
 	}
-	if c.restricted {
-		conditions = append(conditions, "user_id IN {users:Array(String)}")
-	}
-	if len(conditions) == 0 {
-		return ""
-	}
-	return "\nWHERE " + strings.Join(conditions, " AND ")
+	return ""
 }
 
 // profile is a column of the user's profile.
