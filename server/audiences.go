@@ -38,10 +38,17 @@ func newAudienceService(deps Deps, repeats *repeats, writing *sync.Mutex) *audie
 func audienceKind(deps Deps, writing *sync.Mutex) kind[audience.Audience, *audiencev1.Audience] {
 	return kind[audience.Audience, *audiencev1.Audience]{
 		collection: audiencesCollection, field: "audience", idField: "audience_id", store: deps.Audiences, writing: writing,
-		id:    func(a audience.Audience) string { return string(a.ID) },
-		meta:  func(a *audience.Audience) *audience.Meta { return &a.Meta },
-		make:  func(id string) audience.Audience { return audience.Audience{ID: audience.AudienceID(id)} },
-		write: writeAudience, read: readAudience,
+		id:   func(a audience.Audience) string { return string(a.ID) },
+		meta: func(a *audience.Audience) *audience.Meta { return &a.Meta },
+		make: func(id string) audience.Audience { return audience.Audience{ID: audience.AudienceID(id)} },
+		write: func(a audience.Audience) *audiencev1.Audience {
+			message := writeAudience(a)
+			if !a.Disabled {
+				message.NextSyncTime = nextOf(deps.Schedules, a.Schedule, message.GetName())
+			}
+			return message
+		},
+		read: readAudience,
 		check: func(ctx context.Context, after audience.Audience, before *audience.Audience) error {
 			return checkAudience(ctx, deps, after, before)
 		},
@@ -54,7 +61,7 @@ func audienceKind(deps Deps, writing *sync.Mutex) kind[audience.Audience, *audie
 			}
 			return []string{nameOf(runsCollection, syncs[0].ID)}, nil
 		},
-		fixed: map[string]bool{"name": true, "etag": true, "platform_id": true, "create_time": true, "update_time": true},
+		fixed: map[string]bool{"name": true, "etag": true, "platform_id": true, "next_sync_time": true, "create_time": true, "update_time": true},
 	}
 }
 
@@ -68,6 +75,9 @@ func checkAudience(ctx context.Context, deps Deps, after audience.Audience, befo
 		return err
 	}
 	if _, err := deps.Destinations.Get(ctx, string(after.Destination)); !v.Merge("", missing("destination", err)) {
+		return err
+	}
+	if err := deps.Schedules.Check(after.Schedule); !v.Merge("schedule", err) {
 		return err
 	}
 	return v.Err()
@@ -193,6 +203,7 @@ func readAudience(into *audience.Audience, message *audiencev1.Audience) error {
 	into.Segment, into.Destination = audience.SegmentID(segment), audience.DestinationID(destination)
 	into.PlatformName, into.Purpose = message.GetPlatformName(), message.GetPurpose()
 	into.MaxRemovalShare, into.Disabled = message.GetMaxRemovalShare(), message.GetDisabled()
+	into.Schedule = readSchedule(&v, message.GetSchedule())
 	checkText(&v, "platform_name", into.PlatformName, maxPlatformName)
 	checkText(&v, "purpose", into.Purpose, audience.MaxPurposeBytes)
 	if share := into.MaxRemovalShare; math.IsNaN(share) || share < 0 || share > 1 {
@@ -211,6 +222,7 @@ func writeAudience(a audience.Audience) *audiencev1.Audience {
 		Purpose:         a.Purpose,
 		MaxRemovalShare: a.MaxRemovalShare,
 		Disabled:        a.Disabled,
+		Schedule:        writeSchedule(a.Schedule),
 		CreateTime:      timestampOf(a.CreateTime),
 		UpdateTime:      timestampOf(a.UpdateTime),
 		Etag:            a.Etag,

@@ -102,7 +102,7 @@ func (w *world) deps() server.Deps {
 	return server.Deps{
 		Segments: w.segments, Models: w.models, Destinations: w.destinations, Audiences: w.audiences, Webhooks: w.webhooks,
 		Events: w, Profiles: w, Answers: w, Identify: identify, Segmenter: segmenter{w}, Memberships: memberships{w},
-		Members: w, History: w, Live: w, Explainer: w, Scores: w, Check: checkDestination, Platforms: w, Planner: w, Jobs: w, Runs: runs{w}, Receivers: &w.receivers,
+		Members: w, History: w, Live: w, Explainer: w, Scores: w, Check: checkDestination, Platforms: w, Planner: w, Jobs: w, Runs: runs{w}, Schedules: schedules{}, Receivers: &w.receivers,
 		Privacy: &w.office, Audit: &w.office,
 	}
 }
@@ -418,6 +418,24 @@ func (w *world) Sync(_ context.Context, target audience.Audience, order audience
 		what += " recreate"
 	}
 	return w.start(audience.RunSync, "audiences/"+string(target.ID), what)
+}
+
+func (w *world) Resume(_ context.Context, run audience.Run) (audience.Run, error) {
+	return w.start(run.Kind, run.Subject, "resumes "+string(run.State))
+}
+
+// schedules know one cron.
+type schedules struct{}
+
+func (schedules) Check(s audience.Schedule) error {
+	if s.Cron != "" && s.Cron != "@daily" {
+		return audience.Invalid("cron", "is not @daily")
+	}
+	return nil
+}
+
+func (schedules) Next(audience.Schedule, string) time.Time {
+	return time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)
 }
 
 func (w *world) endRun(name string, state audience.RunState) {

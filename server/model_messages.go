@@ -14,6 +14,7 @@ func readModel(into *audience.Model, message *audiencev1.Model) error {
 	var v audience.Violations
 	into.Title = message.GetTitle()
 	checkText(&v, "title", into.Title, maxTitleBytes)
+	into.Schedule = readSchedule(&v, message.GetSchedule())
 	switch config := message.GetConfig().(type) {
 	case *audiencev1.Model_Rfm:
 		into.Kind, into.RFM, into.KMeans = audience.ModelRFM, readRFM(&v, config.Rfm), nil
@@ -30,6 +31,7 @@ func writeModel(model audience.Model) *audiencev1.Model {
 		Name:       nameOf(modelsCollection, model.ID),
 		Title:      model.Title,
 		Version:    model.Version,
+		Schedule:   writeSchedule(model.Schedule),
 		CreateTime: timestampOf(model.CreateTime),
 		UpdateTime: timestampOf(model.UpdateTime),
 		Etag:       model.Etag,

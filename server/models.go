@@ -28,17 +28,22 @@ func newModelService(deps Deps, repeats *repeats, writing *sync.Mutex) *modelSer
 	s := &modelService{scores: deps.Scores, jobs: deps.Jobs, repeats: repeats, currency: deps.Config.Currency}
 	s.kind = kind[audience.Model, *audiencev1.Model]{
 		collection: modelsCollection, field: "model", idField: "model_id", store: deps.Models, writing: writing,
-		id:    func(model audience.Model) string { return string(model.ID) },
-		meta:  func(model *audience.Model) *audience.Meta { return &model.Meta },
-		make:  func(id string) audience.Model { return audience.Model{ID: audience.ModelID(id)} },
-		write: writeModel, read: readModel,
+		id:   func(model audience.Model) string { return string(model.ID) },
+		meta: func(model *audience.Model) *audience.Meta { return &model.Meta },
+		make: func(id string) audience.Model { return audience.Model{ID: audience.ModelID(id)} },
+		write: func(model audience.Model) *audiencev1.Model {
+			message := writeModel(model)
+			message.NextTrainTime = nextOf(deps.Schedules, model.Schedule, message.GetName())
+			return message
+		},
+		read: readModel,
 		check: func(ctx context.Context, after audience.Model, before *audience.Model) error {
 			return checkModel(ctx, deps, after, before)
 		},
 		users: func(ctx context.Context, model audience.Model) ([]string, error) {
 			return usersOfModel(ctx, deps, model.ID)
 		},
-		fixed: map[string]bool{"name": true, "etag": true, "version": true, "create_time": true, "update_time": true},
+		fixed: map[string]bool{"name": true, "etag": true, "version": true, "next_train_time": true, "create_time": true, "update_time": true},
 	}
 	return s
 }
@@ -56,6 +61,12 @@ func checkModel(ctx context.Context, deps Deps, after audience.Model, before *au
 		if !slices.ContainsFunc(models, func(m audience.Model) bool { return m.ID == after.KMeans.Source && m.Kind == audience.ModelRFM }) {
 			return audience.Invalid("k_means.source", "%s is no RFM model there is; create it first", nameOf(modelsCollection, after.KMeans.Source))
 		}
+	}
+	if err := deps.Schedules.Check(after.Schedule); err != nil {
+		return audience.Within("schedule", err)
+	}
+	if after.Schedule.OnChange != 0 {
+		return audience.Invalid("schedule.on_change", "is for audiences; a model is trained at set times: leave it out")
 	}
 	return deps.Segmenter.CheckModel(ctx, after)
 }

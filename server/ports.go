@@ -169,6 +169,16 @@ type Jobs interface {
 	// Evaluate works on the given users, ascending and each once, or on everybody for nil.
 	Evaluate(ctx context.Context, users []audience.UserID) (audience.Run, error)
 	Sync(ctx context.Context, target audience.Audience, order audience.SyncOrder) (audience.Run, error)
+	// Resume goes on with a run that has ended without success; ErrPrecondition for a kind that cannot be gone on with.
+	Resume(ctx context.Context, run audience.Run) (audience.Run, error)
+}
+
+// Schedules know when work begins by itself.
+type Schedules interface {
+	// Check says what is wrong with a schedule: an InvalidError of its fields.
+	Check(schedule audience.Schedule) error
+	// Next is when a schedule of a resource is due next; the zero time for never.
+	Next(schedule audience.Schedule, subject string) time.Time
 }
 
 // Runs shows the long work.

@@ -12,7 +12,9 @@ import (
 // runService shows the long work.
 type runService struct {
 	audiencev1.UnsafeRunServiceServer
-	runs Runs
+	runs    Runs
+	jobs    Jobs
+	repeats *repeats
 }
 
 func (s *runService) GetRun(ctx context.Context, req *audiencev1.GetRunRequest) (*audiencev1.GetRunResponse, error) {
@@ -63,6 +65,28 @@ func (s *runService) CancelRun(ctx context.Context, req *audiencev1.CancelRunReq
 	return &audiencev1.CancelRunResponse{Run: writeRun(run)}, nil
 }
 
+func (s *runService) ResumeRun(ctx context.Context, req *audiencev1.ResumeRunRequest) (*audiencev1.ResumeRunResponse, error) {
+	return once(ctx, s.repeats, req, func() (*audiencev1.ResumeRunResponse, error) {
+		id, err := runIDOf("name", req.GetName())
+		if err != nil {
+			return nil, err
+		}
+		ended, err := s.runs.Get(ctx, id)
+		if err != nil {
+			return nil, err
+		}
+		switch ended.State {
+		case audience.RunFailed, audience.RunCancelled, audience.RunInterrupted:
+		default:
+			return nil, &preconditionError{
+				kind: "NOT_RESUMABLE", message: "only a run that failed, was cancelled or was interrupted can be gone on with; a held one is approved", in: []string{req.GetName()},
+			}
+		}
+		run, err := s.jobs.Resume(ctx, ended)
+		return &audiencev1.ResumeRunResponse{Run: writeRun(run)}, err
+	})
+}
+
 func (s *runService) WatchRun(req *audiencev1.WatchRunRequest, stream grpc.ServerStreamingServer[audiencev1.WatchRunResponse]) error {
 	id, err := runIDOf("name", req.GetName())
 	if err != nil {
@@ -93,5 +117,17 @@ func writeRun(run audience.Run) *audiencev1.Run {
 		Error:      run.Error,
 		CreateTime: timestampOf(run.CreateTime),
 		EndTime:    timestampOf(run.EndTime),
+		Occasion:   valueOf[audiencev1.Run_Occasion](run.Occasion),
+		DueTime:    timestampOf(run.Due),
+		Resumes:    resumed(run.Resumes),
+		Holder:     run.Holder,
 	}
+}
+
+// resumed is the name of the run that another goes on with; "" for none.
+func resumed(id audience.RunID) string {
+	if id == "" {
+		return ""
+	}
+	return nameOf(runsCollection, id)
 }

@@ -45,6 +45,7 @@ type Deps struct {
 	Planner     Planner
 	Jobs        Jobs
 	Runs        Runs
+	Schedules   Schedules
 	Receivers   Receivers
 	Privacy     Privacy
 	Audit       Audit
@@ -78,7 +79,7 @@ func New(deps Deps) *Server {
 	calls.register(s.grpc, &audiencev1.MembershipService_ServiceDesc, newMembershipService(deps, s.directory))
 	calls.register(s.grpc, &audiencev1.AudienceService_ServiceDesc, newAudienceService(deps, repeats, writing))
 	calls.register(s.grpc, &audiencev1.WebhookService_ServiceDesc, newWebhookService(deps, repeats, writing))
-	calls.register(s.grpc, &audiencev1.RunService_ServiceDesc, &runService{runs: deps.Runs})
+	calls.register(s.grpc, &audiencev1.RunService_ServiceDesc, &runService{runs: deps.Runs, jobs: deps.Jobs, repeats: repeats})
 	calls.register(s.grpc, &audiencev1.PrivacyService_ServiceDesc, newPrivacyService(deps, repeats, s.directory))
 	alive := health.NewServer()
 	for service := range s.grpc.GetServiceInfo() {

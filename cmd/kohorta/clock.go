@@ -14,3 +14,6 @@ func (c *clock) set(now time.Time) { c.ahead.Store(int64(time.Until(now))) }
 
 // Now is the present instant.
 func (c *clock) Now() time.Time { return time.Now().Add(time.Duration(c.ahead.Load())).UTC() }
+
+// at is what this clock showed when the system's showed a time.
+func (c *clock) at(system time.Time) time.Time { return system.Add(time.Duration(c.ahead.Load())) }

@@ -38,6 +38,10 @@ type Config struct {
 	Now time.Time `yaml:"now"`
 	// ShutdownGrace is how long calls and runs under way may go on when the service is told to stop. 0 means 10 s.
 	ShutdownGrace time.Duration `yaml:"shutdown_grace"`
+	// LeaseTerm is how long a process keeps its part, and the audiences it syncs, when it gives no sign of life; half as long
+	// again, and another takes over. It matters only where clickhouse names a server, which several processes may share. 0
+	// means 10 s.
+	LeaseTerm time.Duration `yaml:"lease_term"`
 	// Engines configures the embedded engines, for those that clickhouse and redis do not replace.
 	Engines engine.Config `yaml:"engines"`
 	// ClickHouse names a server to use instead of the embedded one.
@@ -80,6 +84,9 @@ func (c *Config) setDefaults() {
 	if c.ShutdownGrace == 0 {
 		c.ShutdownGrace = 10 * time.Second
 	}
+	if c.LeaseTerm == 0 {
+		c.LeaseTerm = 10 * time.Second
+	}
 	if c.Engines.Dir == "" {
 		c.Engines.Dir = c.DataDir
 	}
@@ -97,6 +104,9 @@ func (c *Config) Validate() error {
 	}
 	if c.ShutdownGrace < 0 {
 		v.Add("shutdown_grace", "is negative; write a duration such as 10s")
+	}
+	if c.LeaseTerm < time.Second {
+		v.Add("lease_term", "is %s; write a duration of at least 1s", c.LeaseTerm)
 	}
 	if err := c.Engines.Validate(); err != nil {
 		for fault := range strings.Lines(err.Error()) {
@@ -139,3 +149,6 @@ func embeddedRedis(address string) (live.Config, error) {
 	password, _ := u.User.Password()
 	return live.Config{Addresses: []string{u.Host}, Password: password}, nil
 }
+
+// shared reports whether other processes may use the same database.
+func (c *Config) shared() bool { return c.ClickHouse.DSN != "" }

@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"fmt"
+	"strings"
 
 	"github.com/kohorta/kohorta/internal/audience"
 	"github.com/kohorta/kohorta/internal/run"
@@ -13,13 +15,20 @@ import (
 // jobs starts long work as runs.
 type jobs struct {
 	runner    *run.Runner
+	store     *warehouse.Store
 	segmenter *segmenter.Segmenter
 	deliverer *delivery.Deliverer
 }
 
 // Train starts a training.
 func (j jobs) Train(ctx context.Context, model audience.Model) (audience.Run, error) {
-	return j.runner.Start(ctx, audience.RunTrain, "models/"+string(model.ID), func(ctx context.Context, task *run.Task) error {
+	return j.train(ctx, audience.Run{Occasion: audience.OccasionRequest}, model)
+}
+
+// train starts a training as a run of some occasion. A scheduled one brings its scores into force as well.
+func (j jobs) train(ctx context.Context, what audience.Run, model audience.Model) (audience.Run, error) {
+	what.Kind, what.Subject = audience.RunTrain, "models/"+string(model.ID)
+	return j.runner.Begin(ctx, what, func(ctx context.Context, task *run.Task) error {
 		trained, err := j.segmenter.Train(ctx, model, task.ID(), task.Progress)
 		if err != nil {
 			return err
@@ -28,7 +37,12 @@ func (j jobs) Train(ctx context.Context, model audience.Model) (audience.Run, er
 			task.Note("%s", note)
 		}
 		task.Counts(map[string]int64{"users": trained.Version.Users, "version": int64(trained.Version.Version)})
-		return nil
+		if what.Occasion != audience.OccasionSchedule {
+			return nil
+		}
+		evaluation, err := j.segmenter.Evaluate(ctx, nil, j.segmenter.Now(), "runs/"+string(task.ID()), task.Progress)
+		task.Counts(evaluation.Summary())
+		return err
 	})
 }
 
@@ -43,7 +57,18 @@ func (j jobs) Evaluate(ctx context.Context, users []audience.UserID) (audience.R
 
 // Sync starts a sync of an audience.
 func (j jobs) Sync(ctx context.Context, target audience.Audience, order audience.SyncOrder) (audience.Run, error) {
-	return j.runner.Start(ctx, audience.RunSync, "audiences/"+string(target.ID), func(ctx context.Context, task *run.Task) error {
+	return j.sync(ctx, audience.Run{Occasion: audience.OccasionRequest}, target, order)
+}
+
+// sync starts a sync as a run of some occasion. The audience is taken first: whether another process has it is known at once.
+func (j jobs) sync(ctx context.Context, what audience.Run, target audience.Audience, order audience.SyncOrder) (audience.Run, error) {
+	release, err := j.deliverer.Reserve(ctx, target)
+	if err != nil {
+		return audience.Run{}, err
+	}
+	what.Kind, what.Subject = audience.RunSync, "audiences/"+string(target.ID)
+	begun, err := j.runner.Begin(ctx, what, func(ctx context.Context, task *run.Task) error {
+		defer release()
 		if order.Recreate {
 			if err := j.deliverer.Recreate(ctx, target.ID, task.ID()); err != nil {
 				return err
@@ -62,6 +87,34 @@ func (j jobs) Sync(ctx context.Context, target audience.Audience, order audience
 		}
 		return err
 	})
+	if err != nil {
+		release()
+	}
+	return begun, err
+}
+
+// Resume goes on with a run that has ended without success: a sync by what the ledger says is left, a training anew.
+func (j jobs) Resume(ctx context.Context, ended audience.Run) (audience.Run, error) {
+	what := audience.Run{Occasion: ended.Occasion, Due: ended.Due, Resumes: ended.ID}
+	_, id, _ := strings.Cut(ended.Subject, "/")
+	switch ended.Kind {
+	case audience.RunTrain:
+		model, err := j.store.Models().Get(ctx, id)
+		if err != nil {
+			return audience.Run{}, err
+		}
+		return j.train(ctx, what, model)
+	case audience.RunSync:
+		target, err := j.store.Audiences().Get(ctx, id)
+		if err != nil {
+			return audience.Run{}, err
+		}
+		if target.Disabled {
+			return audience.Run{}, fmt.Errorf("%s is disabled; enable it first: %w", ended.Subject, audience.ErrPrecondition)
+		}
+		return j.sync(ctx, what, target, audience.SyncOrder{})
+	}
+	return audience.Run{}, fmt.Errorf("runs/%s is no sync and no training; start the same again instead: %w", ended.ID, audience.ErrPrecondition)
 }
 
 // planner says what a sync would do, in the nouns all rooms share.

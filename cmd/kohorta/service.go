@@ -14,9 +14,11 @@ import (
 
 	"github.com/kohorta/kohorta/internal/audience"
 	"github.com/kohorta/kohorta/internal/engine"
+	"github.com/kohorta/kohorta/internal/lease"
 	"github.com/kohorta/kohorta/internal/live"
 	"github.com/kohorta/kohorta/internal/privacy"
 	"github.com/kohorta/kohorta/internal/run"
+	"github.com/kohorta/kohorta/internal/schedule"
 	"github.com/kohorta/kohorta/internal/warehouse"
 	"github.com/kohorta/kohorta/segmenter"
 	"github.com/kohorta/kohorta/server"
@@ -39,6 +41,8 @@ type service struct {
 	segmenter *segmenter.Segmenter
 	runner    *run.Runner
 	deliverer *delivery.Deliverer
+	scheduler *schedule.Scheduler
+	leases    *lease.Leases // nil where no other process can share the database
 	sender    *webhook.Sender
 	receiver  *webhook.Receiver
 	eraser    *privacy.Eraser
@@ -71,8 +75,12 @@ func newService(ctx context.Context, config Config, log *slog.Logger) (_ *servic
 	if err = s.openStores(ctx); err != nil {
 		return nil, err
 	}
-	s.runner = run.New(s.store, log, config.ShutdownGrace)
-	if err = s.runner.Recover(ctx); err != nil {
+	deps := run.Deps{Store: s.store, Log: log, Grace: config.ShutdownGrace, Holder: s.name()}
+	if config.shared() {
+		s.leases, deps.Cancels = lease.New(s.store, deps.Holder, config.LeaseTerm, log), s.store
+	}
+	s.runner = run.New(deps)
+	if err = s.runner.Recover(ctx, s.alive); err != nil {
 		return nil, err
 	}
 	s.segmenter = segmenter.New(segmenter.Deps{
@@ -80,8 +88,13 @@ func newService(ctx context.Context, config Config, log *slog.Logger) (_ *servic
 		Logger: log, Now: s.clock.Now,
 	})
 	store := liveStore{s.store, s.segmenter}
-	s.deliverer = delivery.New(delivery.Deps{
-		Ledger: s.store, Catalogue: syncCatalogue{s.store}, Connect: s.connect, Log: log,
+	syncing := delivery.Deps{Ledger: s.store, Catalogue: syncCatalogue{s.store}, Connect: s.connect, Log: log}
+	if s.leases != nil {
+		syncing.Leases = audienceLeases{s.leases}
+	}
+	s.deliverer = delivery.New(syncing)
+	s.scheduler = schedule.New(schedule.Deps{
+		Jobs: s.scheduled, LastRuns: s.lastRuns, Changes: s.store.ChangedSegments, Begin: s.begin, Now: s.clock.Now, Log: log,
 	})
 	s.sender = webhook.NewSender(webhook.SenderDeps{
 		Webhooks: s.store.Webhooks(), Places: s.store, Changes: s.segmenter, Names: segmentNames{s}, SecretPath: s.secretPath, Log: log, Now: s.clock.Now,
@@ -103,11 +116,13 @@ func newService(ctx context.Context, config Config, log *slog.Logger) (_ *servic
 		Webhooks: s.store.Webhooks(), Receivers: s.sender,
 		Events: store, Profiles: profiles{store, s.deliverer}, Answers: s.store, Identify: identify, Segmenter: s.segmenter,
 		Memberships: s.live, Members: s.store, History: s.store, Live: mover{s.segmenter, s.deliverer}, Explainer: s.segmenter, Scores: s.store,
-		Check: s.checkDestination, Platforms: s.deliverer, Planner: planner{s.deliverer}, Jobs: jobs{s.runner, s.segmenter, s.deliverer}, Runs: s.runner,
+		Check: s.checkDestination, Platforms: s.deliverer, Planner: planner{s.deliverer}, Jobs: s.jobs(), Runs: s.runner, Schedules: schedules{&s.clock},
 		Privacy: office{s.store, s.eraser, s.deliverer}, Audit: s.store,
 	})
 	return s, nil
 }
+
+func (s *service) jobs() jobs { return jobs{s.runner, s.store, s.segmenter, s.deliverer} }
 
 // openStores starts what must be started and opens both stores.
 func (s *service) openStores(ctx context.Context) error {
@@ -162,6 +177,7 @@ func (s *service) run(ctx context.Context) error {
 	if s.moves != nil {
 		group.Go(func() error { return s.receiver.Serve(serving, s.moves, s.config.ShutdownGrace) })
 	}
+	group.Go(func() error { return s.scheduler.Run(serving) })
 	group.Go(func() error { return s.sender.Run(serving) })
 	group.Go(func() error { return s.segmenter.Run(working) })
 	group.Go(func() error { return s.deliverer.Run(working) })

@@ -33,14 +33,15 @@ type Audience struct {
 	ID              AudienceID
 	Segment         SegmentID
 	Destination     DestinationID
-	PlatformName    string  // name on the platform; default: the audience's id. Never the segment's title: platforms flag telling names
-	PlatformID      string  // set by the first sync
-	PlatformFiles   bool    // set with PlatformID: the platform's audience is made of files, for life
-	Purpose         string  // consent purpose a member must have granted; default "advertising"
-	MaxRemovalShare float64 // a plan removing more than this share of what is held waits for approval; default 0.3
-	MaxSourceHours  float64 // a plan waits for approval when membership was last computed longer ago; default 48
-	ExclusiveGroup  string  // of the audiences of one group, on whatever platforms, at most one holds a user at any instant; "": none
-	Static          bool    // nobody has to be able to leave at once: the platform may take it as files, each change of which locks it for days
+	PlatformName    string   // name on the platform; default: the audience's id. Never the segment's title: platforms flag telling names
+	PlatformID      string   // set by the first sync
+	PlatformFiles   bool     // set with PlatformID: the platform's audience is made of files, for life
+	Purpose         string   // consent purpose a member must have granted; default "advertising"
+	MaxRemovalShare float64  // a plan removing more than this share of what is held waits for approval; default 0.3
+	MaxSourceHours  float64  // a plan waits for approval when membership was last computed longer ago; default 48
+	ExclusiveGroup  string   // of the audiences of one group, on whatever platforms, at most one holds a user at any instant; "": none
+	Static          bool     // nobody has to be able to leave at once: the platform may take it as files, each change of which locks it for days
+	Schedule        Schedule // when it is synced by itself
 	Disabled        bool
 }
 

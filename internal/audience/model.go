@@ -13,13 +13,14 @@ const (
 
 // Model is a trained scorer. Its spec is the one of its kind; the other is nil.
 type Model struct {
-	Meta    `json:"-"`
-	ID      ModelID // expressions reach the RFM model named "rfm" as rfm.r, and clusters as cluster("id")
-	Title   string
-	Kind    ModelKind
-	RFM     *RFMSpec    `json:",omitempty"`
-	KMeans  *KMeansSpec `json:",omitempty"`
-	Version uint32      // the complete version that reads see; 0 before the first training
+	Meta     `json:"-"`
+	ID       ModelID // expressions reach the RFM model named "rfm" as rfm.r, and clusters as cluster("id")
+	Title    string
+	Kind     ModelKind
+	RFM      *RFMSpec    `json:",omitempty"`
+	KMeans   *KMeansSpec `json:",omitempty"`
+	Version  uint32      // the complete version that reads see; 0 before the first training
+	Schedule Schedule    // when it is trained by itself; OnChange is zero
 }
 
 // RFMSpec says which events an RFM model reads and how it scores them (segmenter/rfm has the meaning of each word). The

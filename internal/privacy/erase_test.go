@@ -31,7 +31,7 @@ type house struct {
 
 func newHouse() *house {
 	h := &house{pending: map[audience.UserID]audience.Erasure{}, runs: map[audience.RunID]audience.Run{}, faults: map[string]int{}, away: map[audience.DestinationID]error{}}
-	h.Runner = run.New(h, slog.New(slog.DiscardHandler), time.Second)
+	h.Runner = run.New(run.Deps{Store: h, Log: slog.New(slog.DiscardHandler), Grace: time.Second})
 	return h
 }
 

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"time"
 
@@ -22,6 +24,22 @@ type Store interface {
 	ListRuns(ctx context.Context, filter audience.RunFilter, before audience.RunID, limit int) ([]audience.Run, error)
 }
 
+// Cancels pass the order to stop a run on to the process that works on it.
+type Cancels interface {
+	OrderCancel(ctx context.Context, id audience.RunID) error
+	// OrderedCancels are those of the runs that were ordered to stop.
+	OrderedCancels(ctx context.Context, of []audience.RunID) ([]audience.RunID, error)
+}
+
+// Deps are what a Runner works with. All but Cancels are required.
+type Deps struct {
+	Store   Store
+	Cancels Cancels // nil: no other process shares the store
+	Log     *slog.Logger
+	Grace   time.Duration // how long Run lets runs under way go on once the service stops
+	Holder  string        // this process
+}
+
 // Work is what a run does. It stops soon after ctx ends and then returns ctx's error. What it tells the task is kept also
 // when it fails.
 type Work func(ctx context.Context, task *Task) error
@@ -36,17 +54,18 @@ const (
 	storeAgain   = time.Second      // between attempts
 )
 
+// cancelsEvery is how often the orders of other processes are read while runs are under way.
+const cancelsEvery = time.Second
+
 // errCancelled and errStopped are why the context of a run has ended.
 var (
 	errCancelled = errors.New("cancelled on request")
-	errStopped   = errors.New("the service stopped before the run had ended; start it again")
+	errStopped   = errors.New("the service stopped before the run had ended")
 )
 
 // Runner starts runs and knows those under way. It is safe for concurrent use.
 type Runner struct {
-	store Store
-	log   *slog.Logger
-	grace time.Duration
+	Deps
 
 	mu       sync.Mutex
 	active   map[audience.RunID]*Task
@@ -54,39 +73,44 @@ type Runner struct {
 	stopping chan struct{}  // closed when no run starts any more
 }
 
-// New makes a Runner. Grace is how long [Runner.Run] lets runs under way go on once the service stops.
-func New(store Store, log *slog.Logger, grace time.Duration) *Runner {
-	return &Runner{store: store, log: log, grace: grace, active: map[audience.RunID]*Task{}, stopping: make(chan struct{})}
+// New makes a Runner.
+func New(deps Deps) *Runner {
+	return &Runner{Deps: deps, active: map[audience.RunID]*Task{}, stopping: make(chan struct{})}
 }
 
-// Recover marks runs that a stopped service left unfinished as failed. Call it before the first Start.
-func (r *Runner) Recover(ctx context.Context) error {
+// Recover marks the unfinished runs of other processes that are not alive any more as interrupted.
+func (r *Runner) Recover(ctx context.Context, alive func(ctx context.Context, holder string) (bool, error)) error {
+	known := map[string]bool{r.Holder: true}
 	for _, state := range []audience.RunState{audience.RunQueued, audience.RunRunning} {
-		for {
-			const page = 100
-			left, err := r.store.ListRuns(ctx, audience.RunFilter{State: state}, "", page)
-			if err != nil {
-				return fmt.Errorf("find interrupted runs: %w", err)
-			}
-			for _, run := range left {
-				run.State, run.Error, run.EndTime = audience.RunFailed, errStopped.Error(), time.Now().UTC()
-				if err := r.store.PutRun(ctx, run); err != nil {
-					return fmt.Errorf("mark runs/%s as interrupted: %w", run.ID, err)
+		left, err := r.Store.ListRuns(ctx, audience.RunFilter{State: state}, "", 0)
+		if err != nil {
+			return fmt.Errorf("find interrupted runs: %w", err)
+		}
+		for _, run := range left {
+			lives, asked := known[run.Holder]
+			if !asked {
+				if lives, err = alive(ctx, run.Holder); err != nil {
+					return fmt.Errorf("find out whether the process of runs/%s is alive: %w", run.ID, err)
 				}
-				r.log.Warn("run was interrupted", "run", run.ID, "kind", run.Kind, "subject", run.Subject)
+				known[run.Holder] = lives
 			}
-			if len(left) < page {
-				break
+			if lives {
+				continue
 			}
+			run.State, run.Error, run.EndTime = audience.RunInterrupted, errStopped.Error(), time.Now().UTC()
+			if err := r.Store.PutRun(ctx, run); err != nil {
+				return fmt.Errorf("mark runs/%s as interrupted: %w", run.ID, err)
+			}
+			r.Log.Warn("run was interrupted", "run", run.ID, "kind", run.Kind, "subject", run.Subject)
 		}
 	}
 	return nil
 }
 
 // Run waits for ctx to end, then starts nothing more, gives the runs under way their grace, stops those that go on, and
-// returns once all have ended and are stored.
+// returns once all have ended and are stored. Until then it carries out what other processes order.
 func (r *Runner) Run(ctx context.Context) error {
-	<-ctx.Done()
+	r.hearCancels(ctx)
 	r.mu.Lock()
 	close(r.stopping)
 	r.mu.Unlock()
@@ -98,7 +122,7 @@ func (r *Runner) Run(ctx context.Context) error {
 	}()
 	select {
 	case <-ended:
-	case <-time.After(r.grace):
+	case <-time.After(r.Grace):
 		r.mu.Lock()
 		for _, task := range r.active {
 			task.stop(errStopped)
@@ -109,28 +133,32 @@ func (r *Runner) Run(ctx context.Context) error {
 	return nil
 }
 
-// Start begins work and answers with the run while it goes on; the end of ctx does not end it. The error is an
-// ErrConflict while a run of the same kind and subject is under way.
+// Start is Begin for whoever asks for a run.
 func (r *Runner) Start(ctx context.Context, kind audience.RunKind, subject string, work Work) (audience.Run, error) {
+	return r.Begin(ctx, audience.Run{Kind: kind, Subject: subject, Occasion: audience.OccasionRequest}, work)
+}
+
+// Begin begins work and answers with the run while it goes on; the end of ctx does not end it. What the run is, and why it
+// begins, is the caller's to say. The error is an ErrConflict while a run of the same kind and subject is under way.
+func (r *Runner) Begin(ctx context.Context, what audience.Run, work Work) (audience.Run, error) {
 	id, err := uuid.NewV7() // in order of time
 	if err != nil {
 		return audience.Run{}, fmt.Errorf("make the id of a run: %w", err)
 	}
 	workCtx, stop := context.WithCancelCause(context.WithoutCancel(ctx))
-	task := newTask(audience.Run{
-		ID: audience.RunID(id.String()), Kind: kind, Subject: subject, State: audience.RunRunning, CreateTime: time.Now().UTC(),
-	}, stop)
+	what.ID, what.State, what.Holder, what.CreateTime = audience.RunID(id.String()), audience.RunRunning, r.Holder, time.Now().UTC()
+	task := newTask(what, stop)
 	if err := r.admit(task); err != nil {
 		stop(err)
 		return audience.Run{}, err
 	}
 	run := task.snapshot()
-	if err := r.store.PutRun(ctx, run); err != nil {
+	if err := r.Store.PutRun(ctx, run); err != nil {
 		r.leave(task)
 		stop(err)
 		return audience.Run{}, fmt.Errorf("store the start of a run: %w", err)
 	}
-	r.log.Info("run started", "run", run.ID, "kind", run.Kind, "subject", run.Subject)
+	r.Log.Info("run started", "run", run.ID, "kind", run.Kind, "subject", run.Subject, "occasion", run.Occasion)
 	go func() {
 		defer r.leave(task)
 		r.do(workCtx, task, work)
@@ -183,20 +211,48 @@ func (r *Runner) do(ctx context.Context, task *Task, work Work) {
 	if run.State == audience.RunFailed {
 		level = slog.LevelError
 	}
-	r.log.Log(ctx, level, "run ended", "run", run.ID, "kind", run.Kind, "subject", run.Subject, "state", run.State,
+	r.Log.Log(ctx, level, "run ended", "run", run.ID, "kind", run.Kind, "subject", run.Subject, "state", run.State,
 		"took", run.EndTime.Sub(run.CreateTime), "error", run.Error)
+}
+
+// hearCancels stops runs that other processes order to stop, until ctx ends.
+func (r *Runner) hearCancels(ctx context.Context) {
+	tick := time.NewTicker(cancelsEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		r.mu.Lock()
+		active := slices.Collect(maps.Keys(r.active))
+		r.mu.Unlock()
+		if len(active) == 0 || r.Cancels == nil {
+			continue
+		}
+		ordered, err := r.Cancels.OrderedCancels(ctx, active)
+		if err != nil && ctx.Err() == nil {
+			r.Log.Warn("orders to cancel not read", "error", err)
+		}
+		for _, id := range ordered {
+			if task := r.task(id); task != nil {
+				task.stop(errCancelled)
+			}
+		}
+	}
 }
 
 // settle stores the end of a run.
 func (r *Runner) settle(ctx context.Context, run audience.Run) {
 	for {
 		storing, cancel := context.WithTimeout(ctx, storeTimeout)
-		err := r.store.PutRun(storing, run)
+		err := r.Store.PutRun(storing, run)
 		cancel()
 		if err == nil {
 			return
 		}
-		r.log.Error("end of a run not stored", "run", run.ID, "state", run.State, "error", err)
+		r.Log.Error("end of a run not stored", "run", run.ID, "state", run.State, "error", err)
 		select {
 		case <-time.After(storeAgain):
 		case <-r.stopping:
@@ -209,7 +265,7 @@ func (r *Runner) settle(ctx context.Context, run audience.Run) {
 func (r *Runner) attempt(ctx context.Context, task *Task, work Work) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			r.log.Error("run panicked", "run", task.ID(), "panic", p, "stack", string(debug.Stack()))
+			r.Log.Error("run panicked", "run", task.ID(), "panic", p, "stack", string(debug.Stack()))
 			err = errors.New("a fault of the service; its log has the cause")
 		}
 	}()
@@ -227,7 +283,9 @@ func outcome(ctx context.Context, err error) (audience.RunState, string) {
 	case errors.Is(cause, errCancelled):
 		return audience.RunCancelled, ""
 	case errors.Is(cause, errStopped):
-		return audience.RunFailed, errStopped.Error()
+		return audience.RunInterrupted, errStopped.Error()
+	case errors.Is(err, audience.ErrFenced):
+		return audience.RunInterrupted, err.Error()
 	}
 	return audience.RunFailed, err.Error()
 }
@@ -246,8 +304,8 @@ func (r *Runner) keep(ctx context.Context, task *Task) {
 		if !changed {
 			continue
 		}
-		if err := r.store.PutRun(ctx, run); err != nil && ctx.Err() == nil {
-			r.log.Warn("progress of a run not stored", "run", run.ID, "error", err)
+		if err := r.Store.PutRun(ctx, run); err != nil && ctx.Err() == nil {
+			r.Log.Warn("progress of a run not stored", "run", run.ID, "error", err)
 		}
 	}
 }

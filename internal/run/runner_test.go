@@ -1,9 +1,9 @@
 package run_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"slices"
 	"strings"
@@ -65,7 +65,10 @@ func (s *shelf) ListRuns(_ context.Context, f audience.RunFilter, before audienc
 		}
 	}
 	slices.SortFunc(out, func(a, b audience.Run) int { return strings.Compare(string(b.ID), string(a.ID)) })
-	return out[:min(limit, len(out))], nil
+	if limit > 0 {
+		out = out[:min(limit, len(out))]
+	}
+	return out, nil
 }
 
 func (s *shelf) get(t *testing.T, id audience.RunID) audience.Run {
@@ -75,11 +78,28 @@ func (s *shelf) get(t *testing.T, id audience.RunID) audience.Run {
 	return r
 }
 
+// cancels are orders to stop.
+type cancels map[audience.RunID]bool
+
+func (c cancels) OrderCancel(_ context.Context, id audience.RunID) error {
+	c[id] = true
+	return nil
+}
+
+func (c cancels) OrderedCancels(_ context.Context, of []audience.RunID) ([]audience.RunID, error) {
+	return slices.DeleteFunc(slices.Clone(of), func(id audience.RunID) bool { return !c[id] }), nil
+}
+
+func newRunner(s *shelf, holder string, orders run.Cancels) *run.Runner {
+	return run.New(run.Deps{Store: s, Cancels: orders, Log: slog.New(slog.DiscardHandler), Grace: 10 * time.Second,
+		Holder: holder})
+}
+
 // bubble runs f in a synctest bubble with a Runner that is stopped at its end.
 func bubble(t *testing.T, s *shelf, f func(t *testing.T, r *run.Runner, stop func())) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		runner := run.New(s, slog.New(slog.DiscardHandler), 10*time.Second)
+		runner := newRunner(s, "a", nil)
 		ctx, cancel := context.WithCancel(t.Context())
 		var serving sync.WaitGroup
 		serving.Go(func() { _ = runner.Run(ctx) })
@@ -104,6 +124,7 @@ func TestRunEnds(t *testing.T) {
 		{"fault", func(context.Context, *run.Task) error { return errors.New("read scores: gone") }, false, audience.RunFailed, "read scores: gone"},
 		{"panic", func(context.Context, *run.Task) error { panic("ada@example.org") }, false, audience.RunFailed, "a fault of the service; its log has the cause"},
 		{"held", func(_ context.Context, task *run.Task) error { task.Note("removes 40 %%"); return run.ErrHeld }, false, audience.RunHeld, ""},
+		{"fenced off", func(context.Context, *run.Task) error { return fmt.Errorf("sync vip: %w", audience.ErrFenced) }, false, audience.RunInterrupted, "sync vip: fenced off"},
 		{"cancelled", func(ctx context.Context, _ *run.Task) error { <-ctx.Done(); return ctx.Err() }, true, audience.RunCancelled, ""},
 		{"cancelled too late", func(ctx context.Context, _ *run.Task) error { <-ctx.Done(); return nil }, true, audience.RunSucceeded, ""},
 	}
@@ -263,8 +284,8 @@ func TestStopWaitsForGraceThenInterrupts(t *testing.T) {
 		stop()
 		require.Equal(t, 10*time.Second, time.Since(began), "the grace, not the hour")
 		require.Equal(t, audience.RunSucceeded, s.get(t, short.ID).State)
-		require.Equal(t, audience.RunFailed, s.get(t, long.ID).State)
-		require.Contains(t, s.get(t, long.ID).Error, "start it again")
+		require.Equal(t, audience.RunInterrupted, s.get(t, long.ID).State)
+		require.Contains(t, s.get(t, long.ID).Error, "the service stopped")
 
 		_, err = r.Start(t.Context(), audience.RunTrain, "models/c", sleep(0))
 		require.ErrorIs(t, err, audience.ErrUnavailable)
@@ -305,16 +326,52 @@ func TestStartFailsWhereTheStoreIsAway(t *testing.T) {
 
 func TestRecoverMarksInterruptedRuns(t *testing.T) {
 	s := newShelf(
-		audience.Run{ID: "1", State: audience.RunSucceeded},
-		audience.Run{ID: "2", State: audience.RunRunning},
-		audience.Run{ID: "3", State: audience.RunQueued},
+		audience.Run{ID: "1", State: audience.RunSucceeded, Holder: "dead"},
+		audience.Run{ID: "2", State: audience.RunRunning, Holder: "dead"},
+		audience.Run{ID: "3", State: audience.RunQueued, Holder: "dead"},
+		audience.Run{ID: "4", State: audience.RunRunning, Holder: "alive"},
+		audience.Run{ID: "5", State: audience.RunRunning, Holder: "mine"},
 	)
-	var log bytes.Buffer
-	require.NoError(t, run.New(s, slog.New(slog.NewTextHandler(&log, nil)), 0).Recover(t.Context()))
+	require.NoError(t, newRunner(s, "mine", nil).Recover(t.Context(), func(_ context.Context, holder string) (bool, error) {
+		require.NotEqual(t, "mine", holder)
+		return holder == "alive", nil
+	}))
 	require.Equal(t, audience.RunSucceeded, s.get(t, "1").State)
 	for _, id := range []audience.RunID{"2", "3"} {
-		require.Equal(t, audience.RunFailed, s.get(t, id).State)
+		require.Equal(t, audience.RunInterrupted, s.get(t, id).State)
 		require.Contains(t, s.get(t, id).Error, "the service stopped before the run had ended")
+		require.False(t, s.get(t, id).EndTime.IsZero())
 	}
-	require.Equal(t, 2, strings.Count(log.String(), "run was interrupted"))
+	for _, id := range []audience.RunID{"4", "5"} {
+		require.Equal(t, audience.RunRunning, s.get(t, id).State)
+	}
+}
+
+// TestCancelOfAnotherProcessRun: whichever process is asked, the one that works on the run stops it.
+func TestCancelOfAnotherProcessRun(t *testing.T) {
+	s, orders := newShelf(), cancels{}
+	synctest.Test(t, func(t *testing.T) {
+		worker, other := newRunner(s, "a", orders), newRunner(s, "b", orders)
+		ctx, stop := context.WithCancel(t.Context())
+		var serving sync.WaitGroup
+		serving.Go(func() { _ = worker.Run(ctx) })
+		defer serving.Wait()
+		defer stop()
+		started, err := worker.Start(t.Context(), audience.RunSync, "audiences/vip", func(ctx context.Context, _ *run.Task) error {
+			<-ctx.Done()
+			return ctx.Err()
+		})
+		require.NoError(t, err)
+		require.Equal(t, audience.OccasionRequest, started.Occasion)
+		require.Equal(t, "a", started.Holder)
+		seen, err := other.Cancel(t.Context(), started.ID)
+		require.NoError(t, err)
+		require.Equal(t, audience.RunRunning, seen.State)
+		time.Sleep(3 * time.Second)
+		synctest.Wait()
+		require.Equal(t, audience.RunCancelled, s.get(t, started.ID).State)
+
+		_, err = newRunner(newShelf(audience.Run{ID: "9", State: audience.RunRunning}), "c", nil).Cancel(t.Context(), "9")
+		require.ErrorIs(t, err, audience.ErrPrecondition)
+	})
 }

@@ -18,26 +18,30 @@ func (r *Runner) Get(ctx context.Context, id audience.RunID) (audience.Run, erro
 		run, _ := task.look()
 		return run, nil
 	}
-	return r.store.GetRun(ctx, id)
+	return r.Store.GetRun(ctx, id)
 }
 
 // List lists runs older than before (all for ""), newest first, at most limit.
 func (r *Runner) List(ctx context.Context, filter audience.RunFilter, before audience.RunID, limit int) ([]audience.Run, error) {
-	return r.store.ListRuns(ctx, filter, before, limit)
+	return r.Store.ListRuns(ctx, filter, before, limit)
 }
 
-// Cancel asks a run to stop and answers at once, with the run as it was then. A run that has ended stays as it is.
+// Cancel asks a run to stop, whatever process works on it, and answers at once, with the run as it was then. A run that has
+// ended stays as it is.
 func (r *Runner) Cancel(ctx context.Context, id audience.RunID) (audience.Run, error) {
 	if task := r.task(id); task != nil {
 		task.stop(errCancelled)
 		run, _ := task.look()
 		return run, nil
 	}
-	run, err := r.store.GetRun(ctx, id)
-	if err == nil && !run.State.Done() {
+	run, err := r.Store.GetRun(ctx, id)
+	if err != nil || run.State.Done() {
+		return run, err
+	}
+	if r.Cancels == nil {
 		return run, fmt.Errorf("runs/%s is not of this process: %w", id, audience.ErrPrecondition)
 	}
-	return run, err
+	return run, r.Cancels.OrderCancel(ctx, id)
 }
 
 // Watch yields the run as it is, then on each change, and ends after its last state. Whoever is slow misses steps in
@@ -67,7 +71,7 @@ func (r *Runner) Watch(ctx context.Context, id audience.RunID) iter.Seq2[audienc
 // poll watches a run that is not active here: one that has ended, or that another process works on.
 func (r *Runner) poll(ctx context.Context, id audience.RunID, yield func(audience.Run, error) bool) {
 	for {
-		run, err := r.store.GetRun(ctx, id)
+		run, err := r.Store.GetRun(ctx, id)
 		if !yield(run, err) || err != nil || run.State.Done() {
 			return
 		}

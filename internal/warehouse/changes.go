@@ -157,3 +157,28 @@ func numbers(stored []uint32) []audience.Number {
 	}
 	return out
 }
+
+// ChangedSegments are the segments whose members changed after a version of the log and after a time, when they did last,
+// and the log's newest version.
+func (s *Store) ChangedSegments(ctx context.Context, version uint64, since time.Time) (map[audience.Number]time.Time, uint64, error) {
+	newest, err := s.LastVersion(ctx) // before what it covers
+	if err != nil || newest <= version {
+		return nil, max(newest, version), err
+	}
+	changed := map[audience.Number]time.Time{}
+	err = s.Select(ctx, audience.Query{
+		SQL: `SELECT segment, max(time) FROM membership_changes ARRAY JOIN arrayConcat(entered, left) AS segment
+			WHERE version > {version:UInt64} AND time > fromUnixTimestamp64Milli({since:Int64}, 'UTC') GROUP BY segment`,
+		Params: map[string]any{"version": version, "since": millis(since)},
+	}, func(scan func(...any) error) error {
+		var segment uint32
+		var at time.Time
+		err := scan(&segment, &at)
+		changed[audience.Number(segment)] = at.UTC()
+		return err
+	})
+	if err != nil {
+		return nil, version, fmt.Errorf("find segments that have changed: %w", err)
+	}
+	return changed, newest, nil
+}

@@ -3,6 +3,7 @@ package warehouse
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
 
@@ -85,3 +86,28 @@ func (s *Store) SettleDoubts(ctx context.Context, ledger audience.Number, versio
 
 // sharing is the ledger's reason of a member who has to be sent again because of another's removal.
 const sharing = "shares an identifier with a removed user"
+
+// DoubtfulAudiences are those with doubts that are not settled.
+func (s *Store) DoubtfulAudiences(ctx context.Context) (map[audience.Number]bool, error) {
+	return s.audiencesWhere(ctx, "doubts FINAL WHERE NOT settled", nil)
+}
+
+// WaitingPlans are the audiences with a held plan that waits for a person at a time.
+func (s *Store) WaitingPlans(ctx context.Context, at time.Time) (map[audience.Number]bool, error) {
+	return s.audiencesWhere(ctx, "held_plans FINAL WHERE state = {waiting:String} AND expires > {at:DateTime64(3)}",
+		map[string]any{"waiting": string(audience.HeldWaiting), "at": at.UTC()})
+}
+
+func (s *Store) audiencesWhere(ctx context.Context, rows string, params map[string]any) (map[audience.Number]bool, error) {
+	audiences := map[audience.Number]bool{}
+	err := s.Select(ctx, audience.Query{SQL: "SELECT DISTINCT audience FROM " + rows, Params: params}, func(scan func(...any) error) error {
+		var number uint32
+		err := scan(&number)
+		audiences[audience.Number(number)] = true
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("find audiences: %w", err)
+	}
+	return audiences, nil
+}

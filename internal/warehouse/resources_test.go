@@ -80,6 +80,7 @@ func TestRuns(t *testing.T) {
 	run := audience.Run{
 		ID: "0192-2", Kind: audience.RunSync, Subject: "audiences/vip", State: audience.RunRunning, Stage: "sending", DoneUnits: 3, TotalUnits: 9,
 		Counts: map[string]int64{"added": 3}, Notes: []string{"first", "second"}, CreateTime: noon,
+		Occasion: audience.OccasionSchedule, Due: noon.Add(-time.Minute), Resumes: "0192-0", Holder: "here",
 	}
 	require.NoError(t, store.PutRun(ctx, run))
 	got, err := store.GetRun(ctx, run.ID)
@@ -121,6 +122,48 @@ func TestRuns(t *testing.T) {
 			require.Equal(t, c.want, ids)
 		})
 	}
+}
+
+func TestLastRuns(t *testing.T) {
+	store, ctx := open(t), t.Context()
+	put := func(id audience.RunID, subject string, state audience.RunState, due time.Time) {
+		t.Helper()
+		require.NoError(t, store.PutRun(ctx, audience.Run{ID: id, Kind: audience.RunSync, Subject: subject, State: state, Due: due, CreateTime: noon}))
+	}
+	put("0192-1", "audiences/a", audience.RunRunning, noon)
+	put("0192-1", "audiences/a", audience.RunSucceeded, noon)
+	put("0192-2", "audiences/a", audience.RunHeld, time.Time{})
+	put("0192-3", "audiences/b", audience.RunRunning, time.Time{})
+	type row struct {
+		subject string
+		id      audience.RunID
+		state   audience.RunState
+		done    time.Time
+	}
+	read := func(from audience.RunID) (rows []row) {
+		last, err := store.LastRuns(ctx, from)
+		require.NoError(t, err)
+		for _, l := range last {
+			require.Equal(t, noon, l.CreateTime)
+			rows = append(rows, row{l.Subject, l.ID, l.State, l.DueDone})
+		}
+		return rows
+	}
+	a, b := row{"audiences/a", "0192-2", audience.RunHeld, noon}, row{"audiences/b", "0192-3", audience.RunRunning, time.Time{}}
+	require.ElementsMatch(t, []row{a, b}, read(""))
+	a.done = time.Time{}
+	require.ElementsMatch(t, []row{a, b}, read("0192-2"))
+	require.ElementsMatch(t, []row{b}, read("0192-3"))
+}
+
+func TestOrdersToStopRuns(t *testing.T) {
+	store, ctx := open(t), t.Context()
+	for range 2 {
+		require.NoError(t, store.OrderCancel(ctx, "0192-1"))
+	}
+	ordered, err := store.OrderedCancels(ctx, []audience.RunID{"0192-0", "0192-1"})
+	require.NoError(t, err)
+	require.Equal(t, []audience.RunID{"0192-1"}, ordered)
 }
 
 func TestAnswersAreRemembered(t *testing.T) {

@@ -33,6 +33,12 @@ type tenure struct {
 	lease   Lease
 }
 
+// Reserve takes an audience for a sync to come, which shares the lease, so that a conflict with another process is known
+// before. Release must follow.
+func (d *Deliverer) Reserve(ctx context.Context, a audience.Audience) (release func(), err error) {
+	return d.hold(ctx, &target{audience: a, line: d.lineOf(a.ID)})
+}
+
 // hold takes the audience of a target, unless this process has it already, and settles what earlier holders left in doubt.
 func (d *Deliverer) hold(ctx context.Context, t *target) (release func(), err error) {
 	if d.Leases == nil {

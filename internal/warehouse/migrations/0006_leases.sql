@@ -51,3 +51,9 @@ ALTER TABLE runs ADD COLUMN IF NOT EXISTS due DateTime64(3, 'UTC');
 ALTER TABLE runs ADD COLUMN IF NOT EXISTS resumes String;
 
 ALTER TABLE runs ADD COLUMN IF NOT EXISTS holder String;
+
+-- Runs that one process has ordered another to stop.
+CREATE TABLE IF NOT EXISTS run_cancels (id String, time DateTime DEFAULT now())
+ENGINE = MergeTree
+ORDER BY id
+TTL time + INTERVAL 1 DAY;

@@ -313,7 +313,11 @@ type Audience struct {
 	// When it was last changed. Output only.
 	UpdateTime *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
 	// Changes with every write. Sent along with a change, the change is refused if the audience has changed since.
-	Etag          string `protobuf:"bytes,11,opt,name=etag,proto3" json:"etag,omitempty"`
+	Etag string `protobuf:"bytes,11,opt,name=etag,proto3" json:"etag,omitempty"`
+	// When it is synced by itself. Not set: only when asked for.
+	Schedule *Schedule `protobuf:"bytes,20,opt,name=schedule,proto3" json:"schedule,omitempty"`
+	// When its schedule is due next, changes aside. Output only.
+	NextSyncTime  *timestamppb.Timestamp `protobuf:"bytes,21,opt,name=next_sync_time,json=nextSyncTime,proto3" json:"next_sync_time,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -423,6 +427,20 @@ func (x *Audience) GetEtag() string {
 		return x.Etag
 	}
 	return ""
+}
+
+func (x *Audience) GetSchedule() *Schedule {
+	if x != nil {
+		return x.Schedule
+	}
+	return nil
+}
+
+func (x *Audience) GetNextSyncTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.NextSyncTime
+	}
+	return nil
 }
 
 // SyncPlan is what a sync would do. Counts are of users.
@@ -1897,7 +1915,7 @@ var File_audience_v1_audience_service_proto protoreflect.FileDescriptor
 
 const file_audience_v1_audience_service_proto_rawDesc = "" +
 	"\n" +
-	"\"audience/v1/audience_service.proto\x12\vaudience.v1\x1a\x1daudience/v1/run_service.proto\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xcc\x05\n" +
+	"\"audience/v1/audience_service.proto\x12\vaudience.v1\x1a\x1daudience/v1/run_service.proto\x1a\x1aaudience/v1/schedule.proto\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xcc\x05\n" +
 	"\vDestination\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05title\x18\x02 \x01(\tR\x05title\x12=\n" +
@@ -1926,7 +1944,7 @@ const file_audience_v1_audience_service_proto_rawDesc = "" +
 	"\x16EMAIL_MODE_UNSPECIFIED\x10\x00\x12\x14\n" +
 	"\x10EMAIL_MODE_BASIC\x10\x01\x12\x19\n" +
 	"\x15EMAIL_MODE_STRIP_PLUS\x10\x02\x12\x15\n" +
-	"\x11EMAIL_MODE_LEGACY\x10\x03\"\x90\x03\n" +
+	"\x11EMAIL_MODE_LEGACY\x10\x03\"\x85\x04\n" +
 	"\bAudience\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\asegment\x18\x02 \x01(\tR\asegment\x12 \n" +
@@ -1942,7 +1960,9 @@ const file_audience_v1_audience_service_proto_rawDesc = "" +
 	"\vupdate_time\x18\n" +
 	" \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"updateTime\x12\x12\n" +
-	"\x04etag\x18\v \x01(\tR\x04etag\"\xec\x03\n" +
+	"\x04etag\x18\v \x01(\tR\x04etag\x121\n" +
+	"\bschedule\x18\x14 \x01(\v2\x15.audience.v1.ScheduleR\bschedule\x12@\n" +
+	"\x0enext_sync_time\x18\x15 \x01(\v2\x1a.google.protobuf.TimestampR\fnextSyncTime\"\xec\x03\n" +
 	"\bSyncPlan\x12!\n" +
 	"\fmember_count\x18\x01 \x01(\x03R\vmemberCount\x12'\n" +
 	"\x0funchanged_count\x18\x02 \x01(\x03R\x0eunchangedCount\x12%\n" +
@@ -2101,9 +2121,10 @@ var file_audience_v1_audience_service_proto_goTypes = []any{
 	(*ApproveSyncResponse)(nil),       // 30: audience.v1.ApproveSyncResponse
 	nil,                               // 31: audience.v1.SyncPlan.SuppressedCountsEntry
 	(*timestamppb.Timestamp)(nil),     // 32: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),       // 33: google.protobuf.Duration
-	(*fieldmaskpb.FieldMask)(nil),     // 34: google.protobuf.FieldMask
-	(*Run)(nil),                       // 35: audience.v1.Run
+	(*Schedule)(nil),                  // 33: audience.v1.Schedule
+	(*durationpb.Duration)(nil),       // 34: google.protobuf.Duration
+	(*fieldmaskpb.FieldMask)(nil),     // 35: google.protobuf.FieldMask
+	(*Run)(nil),                       // 36: audience.v1.Run
 }
 var file_audience_v1_audience_service_proto_depIdxs = []int32{
 	0,  // 0: audience.v1.Destination.platform:type_name -> audience.v1.Destination.Platform
@@ -2112,56 +2133,58 @@ var file_audience_v1_audience_service_proto_depIdxs = []int32{
 	32, // 3: audience.v1.Destination.update_time:type_name -> google.protobuf.Timestamp
 	32, // 4: audience.v1.Audience.create_time:type_name -> google.protobuf.Timestamp
 	32, // 5: audience.v1.Audience.update_time:type_name -> google.protobuf.Timestamp
-	31, // 6: audience.v1.SyncPlan.suppressed_counts:type_name -> audience.v1.SyncPlan.SuppressedCountsEntry
-	33, // 7: audience.v1.SyncPlan.send_duration:type_name -> google.protobuf.Duration
-	2,  // 8: audience.v1.CreateDestinationRequest.destination:type_name -> audience.v1.Destination
-	2,  // 9: audience.v1.CreateDestinationResponse.destination:type_name -> audience.v1.Destination
-	2,  // 10: audience.v1.GetDestinationResponse.destination:type_name -> audience.v1.Destination
-	2,  // 11: audience.v1.ListDestinationsResponse.destinations:type_name -> audience.v1.Destination
-	2,  // 12: audience.v1.UpdateDestinationRequest.destination:type_name -> audience.v1.Destination
-	34, // 13: audience.v1.UpdateDestinationRequest.update_mask:type_name -> google.protobuf.FieldMask
-	2,  // 14: audience.v1.UpdateDestinationResponse.destination:type_name -> audience.v1.Destination
-	3,  // 15: audience.v1.CreateAudienceRequest.audience:type_name -> audience.v1.Audience
-	3,  // 16: audience.v1.CreateAudienceResponse.audience:type_name -> audience.v1.Audience
-	3,  // 17: audience.v1.GetAudienceResponse.audience:type_name -> audience.v1.Audience
-	3,  // 18: audience.v1.ListAudiencesResponse.audiences:type_name -> audience.v1.Audience
-	3,  // 19: audience.v1.UpdateAudienceRequest.audience:type_name -> audience.v1.Audience
-	34, // 20: audience.v1.UpdateAudienceRequest.update_mask:type_name -> google.protobuf.FieldMask
-	3,  // 21: audience.v1.UpdateAudienceResponse.audience:type_name -> audience.v1.Audience
-	4,  // 22: audience.v1.PlanSyncResponse.plan:type_name -> audience.v1.SyncPlan
-	35, // 23: audience.v1.StartSyncResponse.run:type_name -> audience.v1.Run
-	35, // 24: audience.v1.ApproveSyncResponse.run:type_name -> audience.v1.Run
-	5,  // 25: audience.v1.AudienceService.CreateDestination:input_type -> audience.v1.CreateDestinationRequest
-	7,  // 26: audience.v1.AudienceService.GetDestination:input_type -> audience.v1.GetDestinationRequest
-	9,  // 27: audience.v1.AudienceService.ListDestinations:input_type -> audience.v1.ListDestinationsRequest
-	11, // 28: audience.v1.AudienceService.UpdateDestination:input_type -> audience.v1.UpdateDestinationRequest
-	13, // 29: audience.v1.AudienceService.DeleteDestination:input_type -> audience.v1.DeleteDestinationRequest
-	15, // 30: audience.v1.AudienceService.CreateAudience:input_type -> audience.v1.CreateAudienceRequest
-	17, // 31: audience.v1.AudienceService.GetAudience:input_type -> audience.v1.GetAudienceRequest
-	19, // 32: audience.v1.AudienceService.ListAudiences:input_type -> audience.v1.ListAudiencesRequest
-	21, // 33: audience.v1.AudienceService.UpdateAudience:input_type -> audience.v1.UpdateAudienceRequest
-	23, // 34: audience.v1.AudienceService.DeleteAudience:input_type -> audience.v1.DeleteAudienceRequest
-	25, // 35: audience.v1.AudienceService.PlanSync:input_type -> audience.v1.PlanSyncRequest
-	27, // 36: audience.v1.AudienceService.StartSync:input_type -> audience.v1.StartSyncRequest
-	29, // 37: audience.v1.AudienceService.ApproveSync:input_type -> audience.v1.ApproveSyncRequest
-	6,  // 38: audience.v1.AudienceService.CreateDestination:output_type -> audience.v1.CreateDestinationResponse
-	8,  // 39: audience.v1.AudienceService.GetDestination:output_type -> audience.v1.GetDestinationResponse
-	10, // 40: audience.v1.AudienceService.ListDestinations:output_type -> audience.v1.ListDestinationsResponse
-	12, // 41: audience.v1.AudienceService.UpdateDestination:output_type -> audience.v1.UpdateDestinationResponse
-	14, // 42: audience.v1.AudienceService.DeleteDestination:output_type -> audience.v1.DeleteDestinationResponse
-	16, // 43: audience.v1.AudienceService.CreateAudience:output_type -> audience.v1.CreateAudienceResponse
-	18, // 44: audience.v1.AudienceService.GetAudience:output_type -> audience.v1.GetAudienceResponse
-	20, // 45: audience.v1.AudienceService.ListAudiences:output_type -> audience.v1.ListAudiencesResponse
-	22, // 46: audience.v1.AudienceService.UpdateAudience:output_type -> audience.v1.UpdateAudienceResponse
-	24, // 47: audience.v1.AudienceService.DeleteAudience:output_type -> audience.v1.DeleteAudienceResponse
-	26, // 48: audience.v1.AudienceService.PlanSync:output_type -> audience.v1.PlanSyncResponse
-	28, // 49: audience.v1.AudienceService.StartSync:output_type -> audience.v1.StartSyncResponse
-	30, // 50: audience.v1.AudienceService.ApproveSync:output_type -> audience.v1.ApproveSyncResponse
-	38, // [38:51] is the sub-list for method output_type
-	25, // [25:38] is the sub-list for method input_type
-	25, // [25:25] is the sub-list for extension type_name
-	25, // [25:25] is the sub-list for extension extendee
-	0,  // [0:25] is the sub-list for field type_name
+	33, // 6: audience.v1.Audience.schedule:type_name -> audience.v1.Schedule
+	32, // 7: audience.v1.Audience.next_sync_time:type_name -> google.protobuf.Timestamp
+	31, // 8: audience.v1.SyncPlan.suppressed_counts:type_name -> audience.v1.SyncPlan.SuppressedCountsEntry
+	34, // 9: audience.v1.SyncPlan.send_duration:type_name -> google.protobuf.Duration
+	2,  // 10: audience.v1.CreateDestinationRequest.destination:type_name -> audience.v1.Destination
+	2,  // 11: audience.v1.CreateDestinationResponse.destination:type_name -> audience.v1.Destination
+	2,  // 12: audience.v1.GetDestinationResponse.destination:type_name -> audience.v1.Destination
+	2,  // 13: audience.v1.ListDestinationsResponse.destinations:type_name -> audience.v1.Destination
+	2,  // 14: audience.v1.UpdateDestinationRequest.destination:type_name -> audience.v1.Destination
+	35, // 15: audience.v1.UpdateDestinationRequest.update_mask:type_name -> google.protobuf.FieldMask
+	2,  // 16: audience.v1.UpdateDestinationResponse.destination:type_name -> audience.v1.Destination
+	3,  // 17: audience.v1.CreateAudienceRequest.audience:type_name -> audience.v1.Audience
+	3,  // 18: audience.v1.CreateAudienceResponse.audience:type_name -> audience.v1.Audience
+	3,  // 19: audience.v1.GetAudienceResponse.audience:type_name -> audience.v1.Audience
+	3,  // 20: audience.v1.ListAudiencesResponse.audiences:type_name -> audience.v1.Audience
+	3,  // 21: audience.v1.UpdateAudienceRequest.audience:type_name -> audience.v1.Audience
+	35, // 22: audience.v1.UpdateAudienceRequest.update_mask:type_name -> google.protobuf.FieldMask
+	3,  // 23: audience.v1.UpdateAudienceResponse.audience:type_name -> audience.v1.Audience
+	4,  // 24: audience.v1.PlanSyncResponse.plan:type_name -> audience.v1.SyncPlan
+	36, // 25: audience.v1.StartSyncResponse.run:type_name -> audience.v1.Run
+	36, // 26: audience.v1.ApproveSyncResponse.run:type_name -> audience.v1.Run
+	5,  // 27: audience.v1.AudienceService.CreateDestination:input_type -> audience.v1.CreateDestinationRequest
+	7,  // 28: audience.v1.AudienceService.GetDestination:input_type -> audience.v1.GetDestinationRequest
+	9,  // 29: audience.v1.AudienceService.ListDestinations:input_type -> audience.v1.ListDestinationsRequest
+	11, // 30: audience.v1.AudienceService.UpdateDestination:input_type -> audience.v1.UpdateDestinationRequest
+	13, // 31: audience.v1.AudienceService.DeleteDestination:input_type -> audience.v1.DeleteDestinationRequest
+	15, // 32: audience.v1.AudienceService.CreateAudience:input_type -> audience.v1.CreateAudienceRequest
+	17, // 33: audience.v1.AudienceService.GetAudience:input_type -> audience.v1.GetAudienceRequest
+	19, // 34: audience.v1.AudienceService.ListAudiences:input_type -> audience.v1.ListAudiencesRequest
+	21, // 35: audience.v1.AudienceService.UpdateAudience:input_type -> audience.v1.UpdateAudienceRequest
+	23, // 36: audience.v1.AudienceService.DeleteAudience:input_type -> audience.v1.DeleteAudienceRequest
+	25, // 37: audience.v1.AudienceService.PlanSync:input_type -> audience.v1.PlanSyncRequest
+	27, // 38: audience.v1.AudienceService.StartSync:input_type -> audience.v1.StartSyncRequest
+	29, // 39: audience.v1.AudienceService.ApproveSync:input_type -> audience.v1.ApproveSyncRequest
+	6,  // 40: audience.v1.AudienceService.CreateDestination:output_type -> audience.v1.CreateDestinationResponse
+	8,  // 41: audience.v1.AudienceService.GetDestination:output_type -> audience.v1.GetDestinationResponse
+	10, // 42: audience.v1.AudienceService.ListDestinations:output_type -> audience.v1.ListDestinationsResponse
+	12, // 43: audience.v1.AudienceService.UpdateDestination:output_type -> audience.v1.UpdateDestinationResponse
+	14, // 44: audience.v1.AudienceService.DeleteDestination:output_type -> audience.v1.DeleteDestinationResponse
+	16, // 45: audience.v1.AudienceService.CreateAudience:output_type -> audience.v1.CreateAudienceResponse
+	18, // 46: audience.v1.AudienceService.GetAudience:output_type -> audience.v1.GetAudienceResponse
+	20, // 47: audience.v1.AudienceService.ListAudiences:output_type -> audience.v1.ListAudiencesResponse
+	22, // 48: audience.v1.AudienceService.UpdateAudience:output_type -> audience.v1.UpdateAudienceResponse
+	24, // 49: audience.v1.AudienceService.DeleteAudience:output_type -> audience.v1.DeleteAudienceResponse
+	26, // 50: audience.v1.AudienceService.PlanSync:output_type -> audience.v1.PlanSyncResponse
+	28, // 51: audience.v1.AudienceService.StartSync:output_type -> audience.v1.StartSyncResponse
+	30, // 52: audience.v1.AudienceService.ApproveSync:output_type -> audience.v1.ApproveSyncResponse
+	40, // [40:53] is the sub-list for method output_type
+	27, // [27:40] is the sub-list for method input_type
+	27, // [27:27] is the sub-list for extension type_name
+	27, // [27:27] is the sub-list for extension extendee
+	0,  // [0:27] is the sub-list for field type_name
 }
 
 func init() { file_audience_v1_audience_service_proto_init() }
@@ -2170,6 +2193,7 @@ func file_audience_v1_audience_service_proto_init() {
 		return
 	}
 	file_audience_v1_run_service_proto_init()
+	file_audience_v1_schedule_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{

@@ -375,7 +375,11 @@ type Model struct {
 	// When it was last changed. Output only.
 	UpdateTime *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
 	// Changes with every write. Sent along with a change, the change is refused if the model has changed since.
-	Etag          string `protobuf:"bytes,8,opt,name=etag,proto3" json:"etag,omitempty"`
+	Etag string `protobuf:"bytes,8,opt,name=etag,proto3" json:"etag,omitempty"`
+	// When it is trained by itself, and everybody evaluated by its new scores. Not set: only when asked for.
+	Schedule *Schedule `protobuf:"bytes,20,opt,name=schedule,proto3" json:"schedule,omitempty"`
+	// When its schedule is due next. Output only.
+	NextTrainTime *timestamppb.Timestamp `protobuf:"bytes,21,opt,name=next_train_time,json=nextTrainTime,proto3" json:"next_train_time,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -475,6 +479,20 @@ func (x *Model) GetEtag() string {
 		return x.Etag
 	}
 	return ""
+}
+
+func (x *Model) GetSchedule() *Schedule {
+	if x != nil {
+		return x.Schedule
+	}
+	return nil
+}
+
+func (x *Model) GetNextTrainTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.NextTrainTime
+	}
+	return nil
 }
 
 type isModel_Config interface {
@@ -2240,7 +2258,7 @@ var File_audience_v1_model_service_proto protoreflect.FileDescriptor
 
 const file_audience_v1_model_service_proto_rawDesc = "" +
 	"\n" +
-	"\x1faudience/v1/model_service.proto\x12\vaudience.v1\x1a\x1daudience/v1/run_service.proto\x1a google/protobuf/field_mask.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc5\x02\n" +
+	"\x1faudience/v1/model_service.proto\x12\vaudience.v1\x1a\x1daudience/v1/run_service.proto\x1a\x1aaudience/v1/schedule.proto\x1a google/protobuf/field_mask.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xbc\x03\n" +
 	"\x05Model\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05title\x18\x02 \x01(\tR\x05title\x12*\n" +
@@ -2251,7 +2269,9 @@ const file_audience_v1_model_service_proto_rawDesc = "" +
 	"createTime\x12;\n" +
 	"\vupdate_time\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"updateTime\x12\x12\n" +
-	"\x04etag\x18\b \x01(\tR\x04etagB\b\n" +
+	"\x04etag\x18\b \x01(\tR\x04etag\x121\n" +
+	"\bschedule\x18\x14 \x01(\v2\x15.audience.v1.ScheduleR\bschedule\x12B\n" +
+	"\x0fnext_train_time\x18\x15 \x01(\v2\x1a.google.protobuf.TimestampR\rnextTrainTimeB\b\n" +
 	"\x06config\"\xd2\t\n" +
 	"\tRfmConfig\x12%\n" +
 	"\x0epurchase_types\x18\x01 \x03(\tR\rpurchaseTypes\x12!\n" +
@@ -2469,65 +2489,68 @@ var file_audience_v1_model_service_proto_goTypes = []any{
 	(*ListScoresRequest)(nil),         // 31: audience.v1.ListScoresRequest
 	(*ListScoresResponse)(nil),        // 32: audience.v1.ListScoresResponse
 	(*timestamppb.Timestamp)(nil),     // 33: google.protobuf.Timestamp
-	(*structpb.Struct)(nil),           // 34: google.protobuf.Struct
-	(*fieldmaskpb.FieldMask)(nil),     // 35: google.protobuf.FieldMask
-	(*Run)(nil),                       // 36: audience.v1.Run
+	(*Schedule)(nil),                  // 34: audience.v1.Schedule
+	(*structpb.Struct)(nil),           // 35: google.protobuf.Struct
+	(*fieldmaskpb.FieldMask)(nil),     // 36: google.protobuf.FieldMask
+	(*Run)(nil),                       // 37: audience.v1.Run
 }
 var file_audience_v1_model_service_proto_depIdxs = []int32{
 	7,  // 0: audience.v1.Model.rfm:type_name -> audience.v1.RfmConfig
 	10, // 1: audience.v1.Model.k_means:type_name -> audience.v1.KMeansConfig
 	33, // 2: audience.v1.Model.create_time:type_name -> google.protobuf.Timestamp
 	33, // 3: audience.v1.Model.update_time:type_name -> google.protobuf.Timestamp
-	33, // 4: audience.v1.RfmConfig.as_of:type_name -> google.protobuf.Timestamp
-	0,  // 5: audience.v1.RfmConfig.recency:type_name -> audience.v1.RfmConfig.Recency
-	1,  // 6: audience.v1.RfmConfig.frequency:type_name -> audience.v1.RfmConfig.Frequency
-	2,  // 7: audience.v1.RfmConfig.monetary:type_name -> audience.v1.RfmConfig.Monetary
-	3,  // 8: audience.v1.RfmConfig.convention:type_name -> audience.v1.RfmConfig.Convention
-	4,  // 9: audience.v1.RfmConfig.segment_preset:type_name -> audience.v1.RfmConfig.SegmentPreset
-	8,  // 10: audience.v1.RfmConfig.segments:type_name -> audience.v1.RfmSegmentRule
-	9,  // 11: audience.v1.RfmSegmentRule.recency:type_name -> audience.v1.ScoreRange
-	9,  // 12: audience.v1.RfmSegmentRule.frequency:type_name -> audience.v1.ScoreRange
-	9,  // 13: audience.v1.RfmSegmentRule.monetary:type_name -> audience.v1.ScoreRange
-	5,  // 14: audience.v1.KMeansConfig.features:type_name -> audience.v1.KMeansConfig.Feature
-	33, // 15: audience.v1.ModelVersion.train_time:type_name -> google.protobuf.Timestamp
-	33, // 16: audience.v1.ModelVersion.as_of:type_name -> google.protobuf.Timestamp
-	34, // 17: audience.v1.ModelVersion.fitted:type_name -> google.protobuf.Struct
-	13, // 18: audience.v1.Score.rfm:type_name -> audience.v1.RfmScore
-	14, // 19: audience.v1.Score.cluster:type_name -> audience.v1.ClusterScore
-	6,  // 20: audience.v1.CreateModelRequest.model:type_name -> audience.v1.Model
-	6,  // 21: audience.v1.CreateModelResponse.model:type_name -> audience.v1.Model
-	6,  // 22: audience.v1.GetModelResponse.model:type_name -> audience.v1.Model
-	6,  // 23: audience.v1.ListModelsResponse.models:type_name -> audience.v1.Model
-	6,  // 24: audience.v1.UpdateModelRequest.model:type_name -> audience.v1.Model
-	35, // 25: audience.v1.UpdateModelRequest.update_mask:type_name -> google.protobuf.FieldMask
-	6,  // 26: audience.v1.UpdateModelResponse.model:type_name -> audience.v1.Model
-	36, // 27: audience.v1.TrainModelResponse.run:type_name -> audience.v1.Run
-	11, // 28: audience.v1.ListModelVersionsResponse.versions:type_name -> audience.v1.ModelVersion
-	12, // 29: audience.v1.GetScoreResponse.score:type_name -> audience.v1.Score
-	12, // 30: audience.v1.ListScoresResponse.scores:type_name -> audience.v1.Score
-	15, // 31: audience.v1.ModelService.CreateModel:input_type -> audience.v1.CreateModelRequest
-	17, // 32: audience.v1.ModelService.GetModel:input_type -> audience.v1.GetModelRequest
-	19, // 33: audience.v1.ModelService.ListModels:input_type -> audience.v1.ListModelsRequest
-	21, // 34: audience.v1.ModelService.UpdateModel:input_type -> audience.v1.UpdateModelRequest
-	23, // 35: audience.v1.ModelService.DeleteModel:input_type -> audience.v1.DeleteModelRequest
-	25, // 36: audience.v1.ModelService.TrainModel:input_type -> audience.v1.TrainModelRequest
-	27, // 37: audience.v1.ModelService.ListModelVersions:input_type -> audience.v1.ListModelVersionsRequest
-	29, // 38: audience.v1.ModelService.GetScore:input_type -> audience.v1.GetScoreRequest
-	31, // 39: audience.v1.ModelService.ListScores:input_type -> audience.v1.ListScoresRequest
-	16, // 40: audience.v1.ModelService.CreateModel:output_type -> audience.v1.CreateModelResponse
-	18, // 41: audience.v1.ModelService.GetModel:output_type -> audience.v1.GetModelResponse
-	20, // 42: audience.v1.ModelService.ListModels:output_type -> audience.v1.ListModelsResponse
-	22, // 43: audience.v1.ModelService.UpdateModel:output_type -> audience.v1.UpdateModelResponse
-	24, // 44: audience.v1.ModelService.DeleteModel:output_type -> audience.v1.DeleteModelResponse
-	26, // 45: audience.v1.ModelService.TrainModel:output_type -> audience.v1.TrainModelResponse
-	28, // 46: audience.v1.ModelService.ListModelVersions:output_type -> audience.v1.ListModelVersionsResponse
-	30, // 47: audience.v1.ModelService.GetScore:output_type -> audience.v1.GetScoreResponse
-	32, // 48: audience.v1.ModelService.ListScores:output_type -> audience.v1.ListScoresResponse
-	40, // [40:49] is the sub-list for method output_type
-	31, // [31:40] is the sub-list for method input_type
-	31, // [31:31] is the sub-list for extension type_name
-	31, // [31:31] is the sub-list for extension extendee
-	0,  // [0:31] is the sub-list for field type_name
+	34, // 4: audience.v1.Model.schedule:type_name -> audience.v1.Schedule
+	33, // 5: audience.v1.Model.next_train_time:type_name -> google.protobuf.Timestamp
+	33, // 6: audience.v1.RfmConfig.as_of:type_name -> google.protobuf.Timestamp
+	0,  // 7: audience.v1.RfmConfig.recency:type_name -> audience.v1.RfmConfig.Recency
+	1,  // 8: audience.v1.RfmConfig.frequency:type_name -> audience.v1.RfmConfig.Frequency
+	2,  // 9: audience.v1.RfmConfig.monetary:type_name -> audience.v1.RfmConfig.Monetary
+	3,  // 10: audience.v1.RfmConfig.convention:type_name -> audience.v1.RfmConfig.Convention
+	4,  // 11: audience.v1.RfmConfig.segment_preset:type_name -> audience.v1.RfmConfig.SegmentPreset
+	8,  // 12: audience.v1.RfmConfig.segments:type_name -> audience.v1.RfmSegmentRule
+	9,  // 13: audience.v1.RfmSegmentRule.recency:type_name -> audience.v1.ScoreRange
+	9,  // 14: audience.v1.RfmSegmentRule.frequency:type_name -> audience.v1.ScoreRange
+	9,  // 15: audience.v1.RfmSegmentRule.monetary:type_name -> audience.v1.ScoreRange
+	5,  // 16: audience.v1.KMeansConfig.features:type_name -> audience.v1.KMeansConfig.Feature
+	33, // 17: audience.v1.ModelVersion.train_time:type_name -> google.protobuf.Timestamp
+	33, // 18: audience.v1.ModelVersion.as_of:type_name -> google.protobuf.Timestamp
+	35, // 19: audience.v1.ModelVersion.fitted:type_name -> google.protobuf.Struct
+	13, // 20: audience.v1.Score.rfm:type_name -> audience.v1.RfmScore
+	14, // 21: audience.v1.Score.cluster:type_name -> audience.v1.ClusterScore
+	6,  // 22: audience.v1.CreateModelRequest.model:type_name -> audience.v1.Model
+	6,  // 23: audience.v1.CreateModelResponse.model:type_name -> audience.v1.Model
+	6,  // 24: audience.v1.GetModelResponse.model:type_name -> audience.v1.Model
+	6,  // 25: audience.v1.ListModelsResponse.models:type_name -> audience.v1.Model
+	6,  // 26: audience.v1.UpdateModelRequest.model:type_name -> audience.v1.Model
+	36, // 27: audience.v1.UpdateModelRequest.update_mask:type_name -> google.protobuf.FieldMask
+	6,  // 28: audience.v1.UpdateModelResponse.model:type_name -> audience.v1.Model
+	37, // 29: audience.v1.TrainModelResponse.run:type_name -> audience.v1.Run
+	11, // 30: audience.v1.ListModelVersionsResponse.versions:type_name -> audience.v1.ModelVersion
+	12, // 31: audience.v1.GetScoreResponse.score:type_name -> audience.v1.Score
+	12, // 32: audience.v1.ListScoresResponse.scores:type_name -> audience.v1.Score
+	15, // 33: audience.v1.ModelService.CreateModel:input_type -> audience.v1.CreateModelRequest
+	17, // 34: audience.v1.ModelService.GetModel:input_type -> audience.v1.GetModelRequest
+	19, // 35: audience.v1.ModelService.ListModels:input_type -> audience.v1.ListModelsRequest
+	21, // 36: audience.v1.ModelService.UpdateModel:input_type -> audience.v1.UpdateModelRequest
+	23, // 37: audience.v1.ModelService.DeleteModel:input_type -> audience.v1.DeleteModelRequest
+	25, // 38: audience.v1.ModelService.TrainModel:input_type -> audience.v1.TrainModelRequest
+	27, // 39: audience.v1.ModelService.ListModelVersions:input_type -> audience.v1.ListModelVersionsRequest
+	29, // 40: audience.v1.ModelService.GetScore:input_type -> audience.v1.GetScoreRequest
+	31, // 41: audience.v1.ModelService.ListScores:input_type -> audience.v1.ListScoresRequest
+	16, // 42: audience.v1.ModelService.CreateModel:output_type -> audience.v1.CreateModelResponse
+	18, // 43: audience.v1.ModelService.GetModel:output_type -> audience.v1.GetModelResponse
+	20, // 44: audience.v1.ModelService.ListModels:output_type -> audience.v1.ListModelsResponse
+	22, // 45: audience.v1.ModelService.UpdateModel:output_type -> audience.v1.UpdateModelResponse
+	24, // 46: audience.v1.ModelService.DeleteModel:output_type -> audience.v1.DeleteModelResponse
+	26, // 47: audience.v1.ModelService.TrainModel:output_type -> audience.v1.TrainModelResponse
+	28, // 48: audience.v1.ModelService.ListModelVersions:output_type -> audience.v1.ListModelVersionsResponse
+	30, // 49: audience.v1.ModelService.GetScore:output_type -> audience.v1.GetScoreResponse
+	32, // 50: audience.v1.ModelService.ListScores:output_type -> audience.v1.ListScoresResponse
+	42, // [42:51] is the sub-list for method output_type
+	33, // [33:42] is the sub-list for method input_type
+	33, // [33:33] is the sub-list for extension type_name
+	33, // [33:33] is the sub-list for extension extendee
+	0,  // [0:33] is the sub-list for field type_name
 }
 
 func init() { file_audience_v1_model_service_proto_init() }
@@ -2536,6 +2559,7 @@ func file_audience_v1_model_service_proto_init() {
 		return
 	}
 	file_audience_v1_run_service_proto_init()
+	file_audience_v1_schedule_proto_init()
 	file_audience_v1_model_service_proto_msgTypes[0].OneofWrappers = []any{
 		(*Model_Rfm)(nil),
 		(*Model_KMeans)(nil),

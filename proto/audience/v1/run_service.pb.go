@@ -83,7 +83,68 @@ func (Run_Kind) EnumDescriptor() ([]byte, []int) {
 	return file_audience_v1_run_service_proto_rawDescGZIP(), []int{0, 0}
 }
 
-// State is where a run stands. The last four are final.
+// Occasion is why a run began. One that resumes another has the occasion of that.
+type Run_Occasion int32
+
+const (
+	// Begun by an earlier version.
+	Run_OCCASION_UNSPECIFIED Run_Occasion = 0
+	// Somebody asked for it.
+	Run_OCCASION_REQUEST Run_Occasion = 1
+	// Its schedule was due.
+	Run_OCCASION_SCHEDULE Run_Occasion = 2
+	// Members have changed.
+	Run_OCCASION_CHANGE Run_Occasion = 3
+	// A process lost its right to an audience while a request was under way, whose outcome has to be made good.
+	Run_OCCASION_RECOVERY Run_Occasion = 4
+)
+
+// Enum value maps for Run_Occasion.
+var (
+	Run_Occasion_name = map[int32]string{
+		0: "OCCASION_UNSPECIFIED",
+		1: "OCCASION_REQUEST",
+		2: "OCCASION_SCHEDULE",
+		3: "OCCASION_CHANGE",
+		4: "OCCASION_RECOVERY",
+	}
+	Run_Occasion_value = map[string]int32{
+		"OCCASION_UNSPECIFIED": 0,
+		"OCCASION_REQUEST":     1,
+		"OCCASION_SCHEDULE":    2,
+		"OCCASION_CHANGE":      3,
+		"OCCASION_RECOVERY":    4,
+	}
+)
+
+func (x Run_Occasion) Enum() *Run_Occasion {
+	p := new(Run_Occasion)
+	*p = x
+	return p
+}
+
+func (x Run_Occasion) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Run_Occasion) Descriptor() protoreflect.EnumDescriptor {
+	return file_audience_v1_run_service_proto_enumTypes[1].Descriptor()
+}
+
+func (Run_Occasion) Type() protoreflect.EnumType {
+	return &file_audience_v1_run_service_proto_enumTypes[1]
+}
+
+func (x Run_Occasion) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Run_Occasion.Descriptor instead.
+func (Run_Occasion) EnumDescriptor() ([]byte, []int) {
+	return file_audience_v1_run_service_proto_rawDescGZIP(), []int{0, 1}
+}
+
+// State is where a run stands. The last five are final.
 type Run_State int32
 
 const (
@@ -101,6 +162,8 @@ const (
 	Run_STATE_CANCELLED Run_State = 5
 	// A sync that changes more than its audience allows: nothing was sent; ApproveSync starts it again with approval.
 	Run_STATE_HELD Run_State = 6
+	// Its process ended, or lost its right to the audience. A sync or training is gone on with by another run.
+	Run_STATE_INTERRUPTED Run_State = 7
 )
 
 // Enum value maps for Run_State.
@@ -113,6 +176,7 @@ var (
 		4: "STATE_FAILED",
 		5: "STATE_CANCELLED",
 		6: "STATE_HELD",
+		7: "STATE_INTERRUPTED",
 	}
 	Run_State_value = map[string]int32{
 		"STATE_UNSPECIFIED": 0,
@@ -122,6 +186,7 @@ var (
 		"STATE_FAILED":      4,
 		"STATE_CANCELLED":   5,
 		"STATE_HELD":        6,
+		"STATE_INTERRUPTED": 7,
 	}
 )
 
@@ -136,11 +201,11 @@ func (x Run_State) String() string {
 }
 
 func (Run_State) Descriptor() protoreflect.EnumDescriptor {
-	return file_audience_v1_run_service_proto_enumTypes[1].Descriptor()
+	return file_audience_v1_run_service_proto_enumTypes[2].Descriptor()
 }
 
 func (Run_State) Type() protoreflect.EnumType {
-	return &file_audience_v1_run_service_proto_enumTypes[1]
+	return &file_audience_v1_run_service_proto_enumTypes[2]
 }
 
 func (x Run_State) Number() protoreflect.EnumNumber {
@@ -149,7 +214,7 @@ func (x Run_State) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Run_State.Descriptor instead.
 func (Run_State) EnumDescriptor() ([]byte, []int) {
-	return file_audience_v1_run_service_proto_rawDescGZIP(), []int{0, 1}
+	return file_audience_v1_run_service_proto_rawDescGZIP(), []int{0, 2}
 }
 
 // Run is one training, evaluation, sync or erasure.
@@ -178,7 +243,15 @@ type Run struct {
 	// When it was asked for.
 	CreateTime *timestamppb.Timestamp `protobuf:"bytes,11,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
 	// When it ended; not set before.
-	EndTime       *timestamppb.Timestamp `protobuf:"bytes,12,opt,name=end_time,json=endTime,proto3" json:"end_time,omitempty"`
+	EndTime *timestamppb.Timestamp `protobuf:"bytes,12,opt,name=end_time,json=endTime,proto3" json:"end_time,omitempty"`
+	// Why it began.
+	Occasion Run_Occasion `protobuf:"varint,13,opt,name=occasion,proto3,enum=audience.v1.Run_Occasion" json:"occasion,omitempty"`
+	// The newest instant of the schedule that it is for; not set where it was not begun by one.
+	DueTime *timestamppb.Timestamp `protobuf:"bytes,14,opt,name=due_time,json=dueTime,proto3" json:"due_time,omitempty"`
+	// The run that it goes on with; empty for most. Format: runs/{run}
+	Resumes string `protobuf:"bytes,15,opt,name=resumes,proto3" json:"resumes,omitempty"`
+	// The process that works, or worked, on it.
+	Holder        string `protobuf:"bytes,16,opt,name=holder,proto3" json:"holder,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -295,6 +368,34 @@ func (x *Run) GetEndTime() *timestamppb.Timestamp {
 		return x.EndTime
 	}
 	return nil
+}
+
+func (x *Run) GetOccasion() Run_Occasion {
+	if x != nil {
+		return x.Occasion
+	}
+	return Run_OCCASION_UNSPECIFIED
+}
+
+func (x *Run) GetDueTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.DueTime
+	}
+	return nil
+}
+
+func (x *Run) GetResumes() string {
+	if x != nil {
+		return x.Resumes
+	}
+	return ""
+}
+
+func (x *Run) GetHolder() string {
+	if x != nil {
+		return x.Holder
+	}
+	return ""
 }
 
 // GetRunRequest names a run.
@@ -618,6 +719,107 @@ func (x *CancelRunResponse) GetRun() *Run {
 	return nil
 }
 
+// ResumeRunRequest names a run.
+type ResumeRunRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Run to go on with; it must have failed, or have been cancelled or interrupted. Format: runs/{run}
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Optional UUIDv4. A repeat within 24 h gets the first answer and does no work twice.
+	RequestId     string `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ResumeRunRequest) Reset() {
+	*x = ResumeRunRequest{}
+	mi := &file_audience_v1_run_service_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ResumeRunRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ResumeRunRequest) ProtoMessage() {}
+
+func (x *ResumeRunRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_audience_v1_run_service_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ResumeRunRequest.ProtoReflect.Descriptor instead.
+func (*ResumeRunRequest) Descriptor() ([]byte, []int) {
+	return file_audience_v1_run_service_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *ResumeRunRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ResumeRunRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+// ResumeRunResponse is the run to watch.
+type ResumeRunResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The run that was started.
+	Run           *Run `protobuf:"bytes,1,opt,name=run,proto3" json:"run,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ResumeRunResponse) Reset() {
+	*x = ResumeRunResponse{}
+	mi := &file_audience_v1_run_service_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ResumeRunResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ResumeRunResponse) ProtoMessage() {}
+
+func (x *ResumeRunResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_audience_v1_run_service_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ResumeRunResponse.ProtoReflect.Descriptor instead.
+func (*ResumeRunResponse) Descriptor() ([]byte, []int) {
+	return file_audience_v1_run_service_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *ResumeRunResponse) GetRun() *Run {
+	if x != nil {
+		return x.Run
+	}
+	return nil
+}
+
 // WatchRunRequest names a run.
 type WatchRunRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -629,7 +831,7 @@ type WatchRunRequest struct {
 
 func (x *WatchRunRequest) Reset() {
 	*x = WatchRunRequest{}
-	mi := &file_audience_v1_run_service_proto_msgTypes[7]
+	mi := &file_audience_v1_run_service_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -641,7 +843,7 @@ func (x *WatchRunRequest) String() string {
 func (*WatchRunRequest) ProtoMessage() {}
 
 func (x *WatchRunRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_audience_v1_run_service_proto_msgTypes[7]
+	mi := &file_audience_v1_run_service_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -654,7 +856,7 @@ func (x *WatchRunRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRunRequest.ProtoReflect.Descriptor instead.
 func (*WatchRunRequest) Descriptor() ([]byte, []int) {
-	return file_audience_v1_run_service_proto_rawDescGZIP(), []int{7}
+	return file_audience_v1_run_service_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *WatchRunRequest) GetName() string {
@@ -675,7 +877,7 @@ type WatchRunResponse struct {
 
 func (x *WatchRunResponse) Reset() {
 	*x = WatchRunResponse{}
-	mi := &file_audience_v1_run_service_proto_msgTypes[8]
+	mi := &file_audience_v1_run_service_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -687,7 +889,7 @@ func (x *WatchRunResponse) String() string {
 func (*WatchRunResponse) ProtoMessage() {}
 
 func (x *WatchRunResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_audience_v1_run_service_proto_msgTypes[8]
+	mi := &file_audience_v1_run_service_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -700,7 +902,7 @@ func (x *WatchRunResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRunResponse.ProtoReflect.Descriptor instead.
 func (*WatchRunResponse) Descriptor() ([]byte, []int) {
-	return file_audience_v1_run_service_proto_rawDescGZIP(), []int{8}
+	return file_audience_v1_run_service_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *WatchRunResponse) GetRun() *Run {
@@ -714,7 +916,7 @@ var File_audience_v1_run_service_proto protoreflect.FileDescriptor
 
 const file_audience_v1_run_service_proto_rawDesc = "" +
 	"\n" +
-	"\x1daudience/v1/run_service.proto\x12\vaudience.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe5\x05\n" +
+	"\x1daudience/v1/run_service.proto\x12\vaudience.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x9b\b\n" +
 	"\x03Run\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12)\n" +
 	"\x04kind\x18\x02 \x01(\x0e2\x15.audience.v1.Run.KindR\x04kind\x12\x18\n" +
@@ -731,7 +933,11 @@ const file_audience_v1_run_service_proto_rawDesc = "" +
 	" \x01(\tR\x05error\x12;\n" +
 	"\vcreate_time\x18\v \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"createTime\x125\n" +
-	"\bend_time\x18\f \x01(\v2\x1a.google.protobuf.TimestampR\aendTime\x1a9\n" +
+	"\bend_time\x18\f \x01(\v2\x1a.google.protobuf.TimestampR\aendTime\x125\n" +
+	"\boccasion\x18\r \x01(\x0e2\x19.audience.v1.Run.OccasionR\boccasion\x125\n" +
+	"\bdue_time\x18\x0e \x01(\v2\x1a.google.protobuf.TimestampR\adueTime\x12\x18\n" +
+	"\aresumes\x18\x0f \x01(\tR\aresumes\x12\x16\n" +
+	"\x06holder\x18\x10 \x01(\tR\x06holder\x1a9\n" +
 	"\vCountsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\"^\n" +
@@ -742,7 +948,13 @@ const file_audience_v1_run_service_proto_rawDesc = "" +
 	"\rKIND_EVALUATE\x10\x02\x12\r\n" +
 	"\tKIND_SYNC\x10\x03\x12\x0e\n" +
 	"\n" +
-	"KIND_ERASE\x10\x04\"\x8f\x01\n" +
+	"KIND_ERASE\x10\x04\"}\n" +
+	"\bOccasion\x12\x18\n" +
+	"\x14OCCASION_UNSPECIFIED\x10\x00\x12\x14\n" +
+	"\x10OCCASION_REQUEST\x10\x01\x12\x15\n" +
+	"\x11OCCASION_SCHEDULE\x10\x02\x12\x13\n" +
+	"\x0fOCCASION_CHANGE\x10\x03\x12\x15\n" +
+	"\x11OCCASION_RECOVERY\x10\x04\"\xa6\x01\n" +
 	"\x05State\x12\x15\n" +
 	"\x11STATE_UNSPECIFIED\x10\x00\x12\x10\n" +
 	"\fSTATE_QUEUED\x10\x01\x12\x11\n" +
@@ -751,7 +963,8 @@ const file_audience_v1_run_service_proto_rawDesc = "" +
 	"\fSTATE_FAILED\x10\x04\x12\x13\n" +
 	"\x0fSTATE_CANCELLED\x10\x05\x12\x0e\n" +
 	"\n" +
-	"STATE_HELD\x10\x06\"#\n" +
+	"STATE_HELD\x10\x06\x12\x15\n" +
+	"\x11STATE_INTERRUPTED\x10\a\"#\n" +
 	"\rGetRunRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\"4\n" +
 	"\x0eGetRunResponse\x12\"\n" +
@@ -769,16 +982,23 @@ const file_audience_v1_run_service_proto_rawDesc = "" +
 	"\x10CancelRunRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\"7\n" +
 	"\x11CancelRunResponse\x12\"\n" +
+	"\x03run\x18\x01 \x01(\v2\x10.audience.v1.RunR\x03run\"E\n" +
+	"\x10ResumeRunRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x02 \x01(\tR\trequestId\"7\n" +
+	"\x11ResumeRunResponse\x12\"\n" +
 	"\x03run\x18\x01 \x01(\v2\x10.audience.v1.RunR\x03run\"%\n" +
 	"\x0fWatchRunRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\"6\n" +
 	"\x10WatchRunResponse\x12\"\n" +
-	"\x03run\x18\x01 \x01(\v2\x10.audience.v1.RunR\x03run2\xbe\x02\n" +
+	"\x03run\x18\x01 \x01(\v2\x10.audience.v1.RunR\x03run2\x8a\x03\n" +
 	"\n" +
 	"RunService\x12F\n" +
 	"\x06GetRun\x12\x1a.audience.v1.GetRunRequest\x1a\x1b.audience.v1.GetRunResponse\"\x03\x90\x02\x01\x12L\n" +
 	"\bListRuns\x12\x1c.audience.v1.ListRunsRequest\x1a\x1d.audience.v1.ListRunsResponse\"\x03\x90\x02\x01\x12J\n" +
-	"\tCancelRun\x12\x1d.audience.v1.CancelRunRequest\x1a\x1e.audience.v1.CancelRunResponse\x12N\n" +
+	"\tCancelRun\x12\x1d.audience.v1.CancelRunRequest\x1a\x1e.audience.v1.CancelRunResponse\x12J\n" +
+	"\tResumeRun\x12\x1d.audience.v1.ResumeRunRequest\x1a\x1e.audience.v1.ResumeRunResponse\x12N\n" +
 	"\bWatchRun\x12\x1c.audience.v1.WatchRunRequest\x1a\x1d.audience.v1.WatchRunResponse\"\x03\x90\x02\x010\x01B9Z7github.com/kohorta/kohorta/proto/audience/v1;audiencev1b\x06proto3"
 
 var (
@@ -793,48 +1013,56 @@ func file_audience_v1_run_service_proto_rawDescGZIP() []byte {
 	return file_audience_v1_run_service_proto_rawDescData
 }
 
-var file_audience_v1_run_service_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_audience_v1_run_service_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
+var file_audience_v1_run_service_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
+var file_audience_v1_run_service_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
 var file_audience_v1_run_service_proto_goTypes = []any{
 	(Run_Kind)(0),                 // 0: audience.v1.Run.Kind
-	(Run_State)(0),                // 1: audience.v1.Run.State
-	(*Run)(nil),                   // 2: audience.v1.Run
-	(*GetRunRequest)(nil),         // 3: audience.v1.GetRunRequest
-	(*GetRunResponse)(nil),        // 4: audience.v1.GetRunResponse
-	(*ListRunsRequest)(nil),       // 5: audience.v1.ListRunsRequest
-	(*ListRunsResponse)(nil),      // 6: audience.v1.ListRunsResponse
-	(*CancelRunRequest)(nil),      // 7: audience.v1.CancelRunRequest
-	(*CancelRunResponse)(nil),     // 8: audience.v1.CancelRunResponse
-	(*WatchRunRequest)(nil),       // 9: audience.v1.WatchRunRequest
-	(*WatchRunResponse)(nil),      // 10: audience.v1.WatchRunResponse
-	nil,                           // 11: audience.v1.Run.CountsEntry
-	(*timestamppb.Timestamp)(nil), // 12: google.protobuf.Timestamp
+	(Run_Occasion)(0),             // 1: audience.v1.Run.Occasion
+	(Run_State)(0),                // 2: audience.v1.Run.State
+	(*Run)(nil),                   // 3: audience.v1.Run
+	(*GetRunRequest)(nil),         // 4: audience.v1.GetRunRequest
+	(*GetRunResponse)(nil),        // 5: audience.v1.GetRunResponse
+	(*ListRunsRequest)(nil),       // 6: audience.v1.ListRunsRequest
+	(*ListRunsResponse)(nil),      // 7: audience.v1.ListRunsResponse
+	(*CancelRunRequest)(nil),      // 8: audience.v1.CancelRunRequest
+	(*CancelRunResponse)(nil),     // 9: audience.v1.CancelRunResponse
+	(*ResumeRunRequest)(nil),      // 10: audience.v1.ResumeRunRequest
+	(*ResumeRunResponse)(nil),     // 11: audience.v1.ResumeRunResponse
+	(*WatchRunRequest)(nil),       // 12: audience.v1.WatchRunRequest
+	(*WatchRunResponse)(nil),      // 13: audience.v1.WatchRunResponse
+	nil,                           // 14: audience.v1.Run.CountsEntry
+	(*timestamppb.Timestamp)(nil), // 15: google.protobuf.Timestamp
 }
 var file_audience_v1_run_service_proto_depIdxs = []int32{
 	0,  // 0: audience.v1.Run.kind:type_name -> audience.v1.Run.Kind
-	1,  // 1: audience.v1.Run.state:type_name -> audience.v1.Run.State
-	11, // 2: audience.v1.Run.counts:type_name -> audience.v1.Run.CountsEntry
-	12, // 3: audience.v1.Run.create_time:type_name -> google.protobuf.Timestamp
-	12, // 4: audience.v1.Run.end_time:type_name -> google.protobuf.Timestamp
-	2,  // 5: audience.v1.GetRunResponse.run:type_name -> audience.v1.Run
-	0,  // 6: audience.v1.ListRunsRequest.kind:type_name -> audience.v1.Run.Kind
-	1,  // 7: audience.v1.ListRunsRequest.state:type_name -> audience.v1.Run.State
-	2,  // 8: audience.v1.ListRunsResponse.runs:type_name -> audience.v1.Run
-	2,  // 9: audience.v1.CancelRunResponse.run:type_name -> audience.v1.Run
-	2,  // 10: audience.v1.WatchRunResponse.run:type_name -> audience.v1.Run
-	3,  // 11: audience.v1.RunService.GetRun:input_type -> audience.v1.GetRunRequest
-	5,  // 12: audience.v1.RunService.ListRuns:input_type -> audience.v1.ListRunsRequest
-	7,  // 13: audience.v1.RunService.CancelRun:input_type -> audience.v1.CancelRunRequest
-	9,  // 14: audience.v1.RunService.WatchRun:input_type -> audience.v1.WatchRunRequest
-	4,  // 15: audience.v1.RunService.GetRun:output_type -> audience.v1.GetRunResponse
-	6,  // 16: audience.v1.RunService.ListRuns:output_type -> audience.v1.ListRunsResponse
-	8,  // 17: audience.v1.RunService.CancelRun:output_type -> audience.v1.CancelRunResponse
-	10, // 18: audience.v1.RunService.WatchRun:output_type -> audience.v1.WatchRunResponse
-	15, // [15:19] is the sub-list for method output_type
-	11, // [11:15] is the sub-list for method input_type
-	11, // [11:11] is the sub-list for extension type_name
-	11, // [11:11] is the sub-list for extension extendee
-	0,  // [0:11] is the sub-list for field type_name
+	2,  // 1: audience.v1.Run.state:type_name -> audience.v1.Run.State
+	14, // 2: audience.v1.Run.counts:type_name -> audience.v1.Run.CountsEntry
+	15, // 3: audience.v1.Run.create_time:type_name -> google.protobuf.Timestamp
+	15, // 4: audience.v1.Run.end_time:type_name -> google.protobuf.Timestamp
+	1,  // 5: audience.v1.Run.occasion:type_name -> audience.v1.Run.Occasion
+	15, // 6: audience.v1.Run.due_time:type_name -> google.protobuf.Timestamp
+	3,  // 7: audience.v1.GetRunResponse.run:type_name -> audience.v1.Run
+	0,  // 8: audience.v1.ListRunsRequest.kind:type_name -> audience.v1.Run.Kind
+	2,  // 9: audience.v1.ListRunsRequest.state:type_name -> audience.v1.Run.State
+	3,  // 10: audience.v1.ListRunsResponse.runs:type_name -> audience.v1.Run
+	3,  // 11: audience.v1.CancelRunResponse.run:type_name -> audience.v1.Run
+	3,  // 12: audience.v1.ResumeRunResponse.run:type_name -> audience.v1.Run
+	3,  // 13: audience.v1.WatchRunResponse.run:type_name -> audience.v1.Run
+	4,  // 14: audience.v1.RunService.GetRun:input_type -> audience.v1.GetRunRequest
+	6,  // 15: audience.v1.RunService.ListRuns:input_type -> audience.v1.ListRunsRequest
+	8,  // 16: audience.v1.RunService.CancelRun:input_type -> audience.v1.CancelRunRequest
+	10, // 17: audience.v1.RunService.ResumeRun:input_type -> audience.v1.ResumeRunRequest
+	12, // 18: audience.v1.RunService.WatchRun:input_type -> audience.v1.WatchRunRequest
+	5,  // 19: audience.v1.RunService.GetRun:output_type -> audience.v1.GetRunResponse
+	7,  // 20: audience.v1.RunService.ListRuns:output_type -> audience.v1.ListRunsResponse
+	9,  // 21: audience.v1.RunService.CancelRun:output_type -> audience.v1.CancelRunResponse
+	11, // 22: audience.v1.RunService.ResumeRun:output_type -> audience.v1.ResumeRunResponse
+	13, // 23: audience.v1.RunService.WatchRun:output_type -> audience.v1.WatchRunResponse
+	19, // [19:24] is the sub-list for method output_type
+	14, // [14:19] is the sub-list for method input_type
+	14, // [14:14] is the sub-list for extension type_name
+	14, // [14:14] is the sub-list for extension extendee
+	0,  // [0:14] is the sub-list for field type_name
 }
 
 func init() { file_audience_v1_run_service_proto_init() }
@@ -847,8 +1075,8 @@ func file_audience_v1_run_service_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_audience_v1_run_service_proto_rawDesc), len(file_audience_v1_run_service_proto_rawDesc)),
-			NumEnums:      2,
-			NumMessages:   10,
+			NumEnums:      3,
+			NumMessages:   12,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -22,6 +22,7 @@ const (
 	RunService_GetRun_FullMethodName    = "/audience.v1.RunService/GetRun"
 	RunService_ListRuns_FullMethodName  = "/audience.v1.RunService/ListRuns"
 	RunService_CancelRun_FullMethodName = "/audience.v1.RunService/CancelRun"
+	RunService_ResumeRun_FullMethodName = "/audience.v1.RunService/ResumeRun"
 	RunService_WatchRun_FullMethodName  = "/audience.v1.RunService/WatchRun"
 )
 
@@ -38,6 +39,10 @@ type RunServiceClient interface {
 	// CancelRun asks a run to stop. It answers at once; the run ends at the next safe point. A run that has ended already
 	// stays as it is.
 	CancelRun(ctx context.Context, in *CancelRunRequest, opts ...grpc.CallOption) (*CancelRunResponse, error)
+	// ResumeRun goes on with a sync or training that failed, was cancelled or was interrupted. It answers at once, with a new
+	// run to watch: a sync sends what the platform has not confirmed yet, a training begins anew. Interrupted ones are resumed
+	// without being asked.
+	ResumeRun(ctx context.Context, in *ResumeRunRequest, opts ...grpc.CallOption) (*ResumeRunResponse, error)
 	// WatchRun sends the run as it is now, then on each change, and ends when the run has. A slow reader misses steps in
 	// between, never the end.
 	WatchRun(ctx context.Context, in *WatchRunRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchRunResponse], error)
@@ -81,6 +86,16 @@ func (c *runServiceClient) CancelRun(ctx context.Context, in *CancelRunRequest, 
 	return out, nil
 }
 
+func (c *runServiceClient) ResumeRun(ctx context.Context, in *ResumeRunRequest, opts ...grpc.CallOption) (*ResumeRunResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ResumeRunResponse)
+	err := c.cc.Invoke(ctx, RunService_ResumeRun_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *runServiceClient) WatchRun(ctx context.Context, in *WatchRunRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchRunResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	stream, err := c.cc.NewStream(ctx, &RunService_ServiceDesc.Streams[0], RunService_WatchRun_FullMethodName, cOpts...)
@@ -113,6 +128,10 @@ type RunServiceServer interface {
 	// CancelRun asks a run to stop. It answers at once; the run ends at the next safe point. A run that has ended already
 	// stays as it is.
 	CancelRun(context.Context, *CancelRunRequest) (*CancelRunResponse, error)
+	// ResumeRun goes on with a sync or training that failed, was cancelled or was interrupted. It answers at once, with a new
+	// run to watch: a sync sends what the platform has not confirmed yet, a training begins anew. Interrupted ones are resumed
+	// without being asked.
+	ResumeRun(context.Context, *ResumeRunRequest) (*ResumeRunResponse, error)
 	// WatchRun sends the run as it is now, then on each change, and ends when the run has. A slow reader misses steps in
 	// between, never the end.
 	WatchRun(*WatchRunRequest, grpc.ServerStreamingServer[WatchRunResponse]) error
@@ -134,6 +153,9 @@ func (UnimplementedRunServiceServer) ListRuns(context.Context, *ListRunsRequest)
 }
 func (UnimplementedRunServiceServer) CancelRun(context.Context, *CancelRunRequest) (*CancelRunResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method CancelRun not implemented")
+}
+func (UnimplementedRunServiceServer) ResumeRun(context.Context, *ResumeRunRequest) (*ResumeRunResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ResumeRun not implemented")
 }
 func (UnimplementedRunServiceServer) WatchRun(*WatchRunRequest, grpc.ServerStreamingServer[WatchRunResponse]) error {
 	return status.Error(codes.Unimplemented, "method WatchRun not implemented")
@@ -213,6 +235,24 @@ func _RunService_CancelRun_Handler(srv interface{}, ctx context.Context, dec fun
 	return interceptor(ctx, in, info, handler)
 }
 
+func _RunService_ResumeRun_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ResumeRunRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RunServiceServer).ResumeRun(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RunService_ResumeRun_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RunServiceServer).ResumeRun(ctx, req.(*ResumeRunRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _RunService_WatchRun_Handler(srv interface{}, stream grpc.ServerStream) error {
 	m := new(WatchRunRequest)
 	if err := stream.RecvMsg(m); err != nil {
@@ -242,6 +282,10 @@ var RunService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "CancelRun",
 			Handler:    _RunService_CancelRun_Handler,
+		},
+		{
+			MethodName: "ResumeRun",
+			Handler:    _RunService_ResumeRun_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{
