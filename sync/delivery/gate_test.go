@@ -164,6 +164,20 @@ func TestPlatformKnowsWhenABudgetIsBack(t *testing.T) {
 			})
 		})
 	}
+	t.Run("the request after it shows whether the pace can be as before", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			g := newGate()
+			g.setRate(10)
+			var waits []time.Duration
+			for _, said := range []destination.Pace{{Used: 0.1}, {Used: 1, Wait: time.Minute}, {Used: 0.1}, {Used: 0.1}, {Used: 0.1}} {
+				start := time.Now()
+				require.NoError(t, g.turn(t.Context(), adding))
+				waits = append(waits, time.Since(start).Round(time.Second))
+				g.leave(said, nil)
+			}
+			require.Equal(t, []time.Duration{0, 0, time.Minute, 40 * time.Second, 0}, waits)
+		})
+	})
 }
 
 // While a probe is under way nobody else sends.

@@ -186,7 +186,7 @@ func (g *gate) budget(pace destination.Pace) {
 	if used == 0 {
 		return
 	}
-	if rise := used - g.used; g.used > 0 && rise > 0 {
+	if rise := used - g.used; g.used > 0 && rise > 0 && pace.Wait == 0 { // a refusal tells what is used, not what it took
 		g.cost = max(rise, 0.9*g.cost)
 	}
 	g.used = used
