@@ -138,7 +138,7 @@ func TestIsolationIsBounded(t *testing.T) {
 					report, err := w.sync(audience.RunID(fmt.Sprint(version, unknown)))
 					require.NoError(t, err)
 					require.Empty(t, w.platform.violated)
-					requireSums(t, report)
+					requireSums(t, report, true)
 					require.LessOrEqual(t, report.Requests, int64(2*(1+8*2*10)))
 					more = report.Additions.Unknown+report.Changes.Unknown > 0 && version != "b"
 					if report.Additions.Unknown+report.Changes.Unknown > 0 {

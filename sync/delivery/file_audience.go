@@ -23,6 +23,9 @@ type fileAudience struct {
 }
 
 func ofFiles(d destination.Destination) (fileAudience, error) {
+	if made, is := d.(fileAudience); is {
+		return made, nil
+	}
 	bulk, ok := d.(destination.Bulk)
 	if !ok {
 		return fileAudience{}, fmt.Errorf("it is made of files, which its platform does not take: %w", audience.ErrPrecondition)
@@ -46,7 +49,8 @@ func (f fileAudience) Split(rows []destination.Row, op destination.Op) (batches 
 			left = append(left, destination.Rejection{Row: i, Reason: "has no identifier that a file can carry"})
 			continue
 		}
-		if used += len(row.Identifiers); used > most && len(batch.Rows) > 0 {
+		// What is sent of a user goes at once: another request may have to wait for days.
+		if used += len(row.Identifiers); used > most && len(batch.Rows) > 0 && batch.Rows[len(batch.Rows)-1].User != row.User {
 			batches = append(batches, batch)
 			batch.Rows, used = nil, len(row.Identifiers)
 		}

@@ -14,19 +14,24 @@ import (
 // mostUploads is how often the files of a sync are made anew because somebody in them was stopped.
 const mostUploads = 5
 
+// neverMade is the ledger's reason of users whom no audience holds because its making failed.
+const neverMade = "the audience was not made"
+
 // failedFiles is the ledger's reason of users whose files the platform took and could not take in.
 const failedFiles = "the platform could not take in the files of the last sync"
 
 // byFiles rebuilds the audience, or makes it, of files.
 func (s *sending) byFiles(ctx context.Context) (err error) {
-	bulk, ok := s.destination.(destination.Bulk)
-	if made, is := s.destination.(fileAudience); is {
-		bulk, ok = made.bulk, true
+	if !s.audience.PlatformFiles { // before all else, so that an audience whose id gets lost is looked for, see findMade
+		if err := s.madeOfFiles(ctx, ""); err != nil {
+			return err
+		}
 	}
-	if !ok {
-		return fmt.Errorf("%s takes no files", s.platform)
+	made, err := ofFiles(s.destination)
+	if err != nil {
+		return err
 	}
-	r := &filing{rebuild: s.rebuild(), bulk: bulk}
+	r := &filing{rebuild: s.rebuild(), bulk: made.bulk}
 	defer func() { r.end(err) }()
 	if err := r.awaitWritable(ctx); err != nil {
 		return err
@@ -35,14 +40,12 @@ func (s *sending) byFiles(ctx context.Context) (err error) {
 		return fmt.Errorf("write down whom the files will hold: %w", err)
 	}
 	for range mostUploads {
-		// One that an earlier sync has made, though its answer was lost, is of that sync's files.
-		older := s.audience.PlatformID == "" && s.report.Plan.Held > 0
 		r.short = false
 		again, err := r.fill(ctx)
 		if err != nil {
 			return err
 		}
-		if !again && !older {
+		if !again {
 			return r.settle(ctx)
 		}
 		if err := r.awaitWritable(ctx); err != nil {
@@ -145,7 +148,7 @@ func (r *filing) marks(page []audience.SyncRow) (marks []audience.Delivery) {
 // name has the audience hold whom the files name: the first call nobody else, the others those as well.
 func (r *filing) name(ctx context.Context, refs []destination.FileRef) (again bool, err error) {
 	r.show("handing over the files")
-	gone := false
+	known, gone := r.audience.PlatformID != "", false
 	err = r.try(ctx, adding, r.heed, func() (pace destination.Pace, err error) {
 		if r.short {
 			return pace, errNothing
@@ -171,12 +174,47 @@ func (r *filing) name(ctx context.Context, refs []destination.FileRef) (again bo
 		return true, nil
 	}
 	r.calls++
-	if !r.audience.PlatformFiles {
-		r.audience.PlatformFiles = true
-		r.target.destination = fileAudience{r.target.destination, r.bulk}
-		return false, r.Catalogue.SetPlatformID(ctx, r.audience.ID, r.audience.PlatformID, true)
+	if known {
+		return false, nil
 	}
-	return false, nil
+	return false, r.madeOfFiles(ctx, r.audience.PlatformID)
+}
+
+// madeOfFiles keeps the id of an audience that is made of files, "" while it is not known.
+func (s *sending) madeOfFiles(ctx context.Context, id string) error {
+	made, err := ofFiles(s.target.destination)
+	if err != nil {
+		return err
+	}
+	s.target.destination, s.audience.PlatformFiles = made, true
+	return s.Catalogue.SetPlatformID(ctx, s.audience.ID, id, true)
+}
+
+// findMade finds out what became of an audience of files whose making ended without an answer. If there is none, nobody is
+// held.
+func (d *Deliverer) findMade(ctx context.Context, t *target, run audience.RunID) error {
+	if !t.audience.PlatformFiles || t.audience.PlatformID != "" {
+		return nil
+	}
+	made, ok := t.destination.(fileAudience)
+	if !ok {
+		return nil
+	}
+	err := t.try(ctx, d.Log, tellNobody, adding, nil, func() (pace destination.Pace, err error) {
+		t.audience.PlatformID, err = made.bulk.EnsureFileAudience(ctx, specOf(t.audience), nil)
+		return pace, err
+	})
+	var failure *destination.Error
+	switch {
+	case errors.As(err, &failure) && failure.Kind == destination.Gone:
+		if err := d.forget(ctx, *t, run, neverMade); err != nil {
+			return err
+		}
+		t.destination, t.audience.PlatformFiles = made.Destination, false
+	case err != nil:
+		return fmt.Errorf("look for the audience on the platform: %w", err)
+	}
+	return d.Catalogue.SetPlatformID(ctx, t.audience.ID, t.audience.PlatformID, t.audience.PlatformFiles)
 }
 
 // awaitWritable waits until the platform has taken in the change before.

@@ -50,10 +50,15 @@ func (r *round) deliver(ctx context.Context, b destination.Batch) error {
 	})
 	var failure *destination.Error
 	switch {
+	case err == nil && len(b.Rows) == 0 && r.rebuilds != nil: // all of them have been stopped
+		r.rebuilds.over = r.rebuilds.over || r.rebuilds.open
+		return nil
 	case err == nil:
 		return r.hear(ctx, b, result)
 	case !errors.As(err, &failure):
 		return err
+	case failure.Kind == destination.TooLarge && len(b.Rows) == 1 && r.rebuilds != nil: // the adds that follow find out
+		return nil
 	case failure.Kind == destination.TooLarge && len(b.Rows) == 1:
 		r.refuse(r.fates[b.Rows[0].User], "too large for a request of its own")
 		return nil
@@ -92,9 +97,6 @@ func (r *round) hear(ctx context.Context, b destination.Batch, result destinatio
 			r.confirm(row)
 		}
 	case r.rebuilds != nil: // whoever is not confirmed is added when it is over
-		for _, row := range rest {
-			r.unconfirmed = append(r.unconfirmed, r.fates[row.User])
-		}
 	case len(rest) == 1:
 		r.refuse(r.fates[rest[0].User], "refused by count, without a reason")
 	default:

@@ -33,13 +33,15 @@ const changing = "identifiers changed"
 // fate is what is known of one user in one operation.
 type fate struct {
 	kind      kind
-	half      bool // the second half of a change, whose first half was counted
+	counted   bool // with the first half of a change, or when this run tried it before
 	op        destination.Op
 	user      audience.UserID
 	sent      []audience.Identifier
-	because   string // the ledger's reason while the outcome is not known
-	intended  bool   // the intent is in the ledger
-	open      int    // rows the platform has not spoken on yet
+	before    []audience.Identifier // in a rebuild: all that the platform may hold of him until it has begun
+	because   string                // the ledger's reason while the outcome is not known
+	intended  bool                  // the intent is in the ledger
+	asked     bool                  // in a rebuild: the ledger says that a row of his was sent
+	open      int                   // rows the platform has not spoken on yet
 	confirmed int
 	refusals  []string // reasons, each once
 	dropped   bool     // not this round's any more: stopped, or held by a rival
@@ -48,11 +50,11 @@ type fate struct {
 // page sends one page of users.
 func (r *round) page(ctx context.Context, page []audience.SyncRow) error {
 	r.show(stages[r.op])
-	rows := make([]destination.Row, len(page))
+	rows := make([]destination.Row, 0, len(page))
 	r.fates = make(map[audience.UserID]*fate, len(page))
-	for i, row := range page {
-		rows[i] = toSend(row, r.op)
-		r.fates[row.User] = r.fateOf(row, rows[i].Identifiers)
+	for _, row := range page {
+		rows = append(rows, toSend(row, r.op)...)
+		r.fates[row.User] = r.fateOf(row)
 	}
 	if r.op == destination.Remove {
 		if err := r.unsettleSharers(ctx, rows); err != nil {
@@ -94,9 +96,12 @@ func (r *round) split(ctx context.Context, rows []destination.Row) ([]destinatio
 
 // fateOf begins a user's fate. What earlier work of this very run has left of him tells to which outcome he belongs: the
 // second half of a change by the first, whom a removal or a rebuild has unsettled by what it wrote into the ledger.
-func (r *round) fateOf(row audience.SyncRow, sent []audience.Identifier) *fate {
-	f := &fate{kind: addition, op: r.op, user: row.User, sent: sent}
-	mark, marked := markOf(row.Held)
+func (r *round) fateOf(row audience.SyncRow) *fate {
+	f := &fate{kind: addition, op: r.op, user: row.User, sent: row.Wanted}
+	if r.op == destination.Remove {
+		f.sent = row.Held.Identifiers
+	}
+	mark, rebuilt := markOf(row.Held)
 	own := row.Held.Run == r.run
 	switch {
 	case plan.Of(row) == plan.Change:
@@ -104,16 +109,22 @@ func (r *round) fateOf(row audience.SyncRow, sent []audience.Identifier) *fate {
 	case r.op == destination.Remove:
 		f.kind = removal
 	case own && !row.Held.State.MayHold() && strings.HasPrefix(row.Held.Reason, changing):
-		f.kind, f.half = change, true
-	case own && marked && mark.kind != removal:
+		f.kind, f.counted = change, true
+	case own && rebuilt && mark.kind != removal:
 		f.kind = mark.kind
 	case shares(row) && own:
 		f.kind = restoral
 	}
+	f.counted = f.counted || r.op == destination.Remove && r.triedToStop(row)
 	if shares(row) {
 		f.because = row.Held.Reason // until he is restored, so that it is not forgotten
 	}
 	return f
+}
+
+// triedToStop reports whether this very run has sent a user's removal already, and the platform has not confirmed it.
+func (s *sending) triedToStop(row audience.SyncRow) bool {
+	return row.Held.Run == s.run && row.Held.State == audience.DeliveryRemoving && row.Held.Reason == ""
 }
 
 // setUnsendable settles the users no request can carry: they are refused. It cannot happen to a removal, which sends what
@@ -121,6 +132,9 @@ func (r *round) fateOf(row audience.SyncRow, sent []audience.Identifier) *fate {
 func (r *round) setUnsendable(ctx context.Context, rows []destination.Row, unsendable []destination.Rejection) error {
 	for _, refused := range unsendable {
 		f := r.fates[rows[refused.Row].User]
+		if f.open > 0 || len(f.refusals) > 0 { // others of his rows can
+			continue
+		}
 		r.countTried(f)
 		if f.op == destination.Add {
 			f.refusals = []string{refused.Reason}
@@ -185,7 +199,7 @@ func (r *round) dropHeldElsewhere(ctx context.Context, rows []destination.Row) e
 
 // countTried counts a user once, a change with its removal. Those of a rebuild are counted when it is over.
 func (r *round) countTried(f *fate) {
-	if !f.half && r.rebuilds == nil {
+	if !f.counted && r.rebuilds == nil {
 		r.tried[f.kind]++
 	}
 }

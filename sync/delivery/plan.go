@@ -59,7 +59,7 @@ func (s *diffSize) count(row audience.SyncRow, step plan.Step) {
 		if !includes(step, op) {
 			continue
 		}
-		if s.pages[op] = append(s.pages[op], toSend(row, op)); len(s.pages[op]) == s.page {
+		if s.pages[op] = append(s.pages[op], toSend(row, op)...); len(s.pages[op]) >= s.page {
 			s.split(op)
 		}
 	}
@@ -101,10 +101,18 @@ func includes(step plan.Step, op destination.Op) bool {
 	return step == plan.Change || step == plan.Add && op == destination.Add || step == plan.Remove && op == destination.Remove
 }
 
-// toSend is what an operation sends of a user.
-func toSend(row audience.SyncRow, op destination.Op) destination.Row {
-	if op == destination.Remove {
-		return destination.Row{User: row.User, Identifiers: row.Held.Identifiers}
+// toSend is what an operation sends of a user: what was added, or is wanted. If it is not certain which of several identifiers
+// the platform holds, and in which rows, each of them is removed alone: a row that is refused for one would keep another.
+func toSend(row audience.SyncRow, op destination.Op) []destination.Row {
+	switch {
+	case op == destination.Add:
+		return []destination.Row{{User: row.User, Identifiers: row.Wanted}}
+	case row.Held.State == audience.DeliveryDelivered:
+		return []destination.Row{{User: row.User, Identifiers: row.Held.Identifiers}}
 	}
-	return destination.Row{User: row.User, Identifiers: row.Wanted}
+	rows := make([]destination.Row, len(row.Held.Identifiers))
+	for i := range rows {
+		rows[i] = destination.Row{User: row.User, Identifiers: row.Held.Identifiers[i : i+1 : i+1]}
+	}
+	return rows
 }

@@ -21,6 +21,8 @@ type rebuild struct {
 	intended [kinds]int64 // of whom nothing is counted yet
 
 	rows    []destination.Row // on the way now
+	open    bool              // the request sent last was not answered: no other may follow it
+	over    bool              // the platform takes no more of it, or must not be sent more
 	stopped map[audience.UserID]bool
 	late    []audience.UserID // stops that wait for the end
 	every   bool              // anybody's do
@@ -100,6 +102,7 @@ func (r *rebuild) intendPage(ctx context.Context, page []audience.SyncRow) error
 		return err
 	}
 	intents := make([]audience.Delivery, 0, len(page))
+	var intended [kinds]int64
 	for _, row := range page {
 		m, identifiers, some := r.intentOf(row)
 		if !some || slices.Contains(held, row.User) {
@@ -109,10 +112,19 @@ func (r *rebuild) intendPage(ctx context.Context, page []audience.SyncRow) error
 		if m.stage == leaving {
 			state = audience.DeliveryRemoving
 		}
-		r.intended[m.kind]++
+		intended[m.kind]++
+		if r.triedToStop(row) {
+			r.tried[removal]--
+		}
 		intents = append(intents, audience.Delivery{User: row.User, State: state, Identifiers: identifiers, Reason: m.String(), Run: r.run, Time: time.Now().UTC()})
 	}
-	return r.write(ctx, r.target, intents)
+	if err := r.write(ctx, r.target, intents); err != nil {
+		return err
+	}
+	for k, n := range intended {
+		r.intended[k] += n
+	}
+	return nil
 }
 
 // heldElsewhere names whom of a page another audience of the exclusive group may hold. Until unlock no other audience of the
@@ -144,7 +156,11 @@ func (r *rebuild) intentOf(row audience.SyncRow) (m mark, identifiers []audience
 		if mayHold && step == plan.Change {
 			identifiers = union(row.Held.Identifiers, row.Wanted)
 		}
-		return mark{stage: waiting, kind: map[plan.Step]kind{plan.Keep: restoral, plan.Add: addition, plan.Change: change}[step]}, identifiers, true
+		of := map[plan.Step]kind{plan.Keep: restoral, plan.Add: addition, plan.Change: change}[step]
+		if of == addition && shares(row) && row.Held.Run == r.run {
+			of = restoral
+		}
+		return mark{stage: waiting, kind: of}, identifiers, true
 	case !mayHold:
 		return mark{}, nil, false
 	case row.Stop:
@@ -271,6 +287,7 @@ func (r *rebuild) countSettled(entry audience.Delivery) {
 	if m.stage == waiting {
 		return
 	}
+	r.intended[m.kind]--
 	r.tried[m.kind]++
 	r.report.outcomes()[m.kind].Confirmed++
 	if m.refusals != "" {

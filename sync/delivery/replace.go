@@ -43,7 +43,9 @@ func (s *sending) replace(ctx context.Context) (err error) {
 	if err := r.intendAll(ctx); err != nil {
 		return fmt.Errorf("write down whom a replacement concerns: %w", err)
 	}
-	if err := r.sendAll(ctx); err != nil || !r.begun {
+	err = r.sendAll(ctx)
+	r.suspects = nil // the adds that follow find out
+	if err != nil || !r.begun {
 		return err
 	}
 	switch err := r.finish(ctx); {
@@ -64,7 +66,6 @@ type replacing struct {
 
 	last   bool              // the batch being sent is to be the last
 	begun  bool              // the platform has taken a batch: nobody is held but whom it took
-	over   bool              // it takes no more
 	closed bool              // it has taken the last batch
 	known  destination.Batch // taken lately
 }
@@ -117,7 +118,7 @@ func (r *replacing) parcels(ctx context.Context) iter.Seq2[parcel, error] {
 			for i, row := range page {
 				rows[i], _ = r.rowOf(row)
 				m, _ := markOf(row.Held)
-				r.fates[row.User] = &fate{kind: m.kind, op: r.op, user: row.User, sent: rows[i].Identifiers, intended: true}
+				r.fates[row.User] = &fate{kind: m.kind, op: r.op, user: row.User, sent: rows[i].Identifiers, before: row.Held.Identifiers, intended: true}
 			}
 			fates := r.fates
 			batches, err := r.split(ctx, rows)
@@ -145,24 +146,46 @@ func (r *replacing) sendOne(ctx context.Context, p parcel, last bool) error {
 	r.last = last || r.short && r.begun
 	r.rows = p.Rows
 	if len(p.Rows) > 0 {
-		if err := errors.Join(r.batch(ctx, p.Batch), r.record(ctx)); err != nil {
+		err := r.batch(ctx, p.Batch)
+		r.leaveOpen(p.Rows)
+		if err := errors.Join(err, r.record(ctx)); err != nil {
 			return err
 		}
 	}
-	r.suspects = nil // the adds that follow find out
 	if (last || r.short) && r.begun && !r.closed && !r.over {
 		return r.close(ctx)
 	}
 	return nil
 }
 
+// leaveOpen has the ledger say of users that the platform may hold them as they were sent, though it has not spoken on all of
+// their rows; before it has taken a batch, as they were held, too.
+func (r *replacing) leaveOpen(rows []destination.Row) {
+	for _, row := range rows {
+		f := r.fates[row.User]
+		if f.open == 0 || f.asked || !r.begun && !r.open {
+			continue
+		}
+		f.asked = true
+		unsure := *f
+		if !r.begun {
+			unsure.sent = f.before
+		}
+		r.unconfirmed = append(r.unconfirmed, &unsure)
+	}
+}
+
 // send is the request of a batch.
 func (r *replacing) send(ctx context.Context, b destination.Batch) (destination.Result, error) {
+	if r.over {
+		return destination.Result{Unnamed: len(b.Rows)}, nil
+	}
 	result, err := r.replacement.Send(ctx, b, r.last)
 	var failure *destination.Error
+	r.open = errors.As(err, &failure) && passing(failure.Kind)
 	switch {
 	case errors.Is(err, destination.ErrReplaceOver):
-		r.over = true
+		r.over, r.open = true, false
 		result.Rejected, result.Unnamed = nil, len(b.Rows)
 		return result, nil
 	case errors.As(err, &failure) && (failure.Kind == destination.Rejected || failure.Kind == destination.TooLarge):

@@ -21,7 +21,7 @@ const mostHeld = 5 * time.Second
 // delete it nothing changes: the error is an ErrUnavailable, or an ErrPrecondition that says what a person has to do.
 func (d *Deliverer) Retire(ctx context.Context, id audience.AudienceID) error {
 	a, err := d.Catalogue.Audience(ctx, id)
-	if err != nil || a.PlatformID == "" {
+	if err != nil || a.PlatformID == "" && !a.PlatformFiles {
 		return err
 	}
 	l := d.lineOf(id)
@@ -36,7 +36,7 @@ func (d *Deliverer) Retire(ctx context.Context, id audience.AudienceID) error {
 	}
 	defer d.leave(l)
 	t, err := d.target(ctx, id) // anew: a sync may just have ended
-	if err != nil || t.audience.PlatformID == "" {
+	if err != nil {
 		return err
 	}
 	release, err := d.hold(ctx, &t)
@@ -44,6 +44,12 @@ func (d *Deliverer) Retire(ctx context.Context, id audience.AudienceID) error {
 		return err
 	}
 	defer release()
+	if err := d.findMade(ctx, &t, "retire"); err != nil {
+		return stays(t, err)
+	}
+	if t.audience.PlatformID == "" {
+		return nil
+	}
 	if err := d.deleteFrom(ctx, t); err != nil {
 		return stays(t, err)
 	}

@@ -233,7 +233,9 @@ func (s *sending) stopAll(ctx context.Context, users []audience.UserID) error {
 // stopNow is stopAll within a sync. Stops the platform refuses for now wait for the end of the sync; others must not.
 func (s *sending) stopNow(ctx context.Context, users []audience.UserID) error {
 	err := s.stopAll(ctx, users)
-	s.unstopped = s.unstopped || err != nil
+	if err != nil {
+		s.unstopped = err
+	}
 	if busy(err) {
 		return nil
 	}

@@ -1,6 +1,7 @@
 package delivery
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -36,6 +37,9 @@ func (d *Deliverer) Sync(ctx context.Context, id audience.AudienceID, run audien
 		return Report{}, err
 	}
 	defer release()
+	if err := d.findMade(ctx, &t, run); err != nil {
+		return Report{}, fmt.Errorf("sync audience %s: %w", id, err)
+	}
 	progress("planning", 0, 0)
 	p, evidence, err := d.plan(ctx, t)
 	if err != nil {
@@ -45,10 +49,9 @@ func (d *Deliverer) Sync(ctx context.Context, id audience.AudienceID, run audien
 		total: p.Additions + p.Removals + 2*p.Changes}
 	s.report.Plan = p
 	s.report.Additions.Planned, s.report.Removals.Planned, s.report.Changes.Planned = p.Additions, p.Removals, p.Changes
-	if s.report.Held, err = s.holds(ctx, approved); err != nil {
-		return s.report, fmt.Errorf("sync audience %s: %w", id, err)
+	if s.report.Held, err = s.holds(ctx, approved); err == nil {
+		err = s.send(ctx)
 	}
-	err = s.send(ctx)
 	s.close(err == nil && !s.report.Held)
 	d.Log.Info("audience synced", "audience", id, "run", run, "held", s.report.Held, "additions", s.report.Additions.Confirmed,
 		"removals", s.report.Removals.Confirmed, "changes", s.report.Changes.Confirmed, "requests", s.report.Requests, "took", time.Since(s.begun))
@@ -72,7 +75,7 @@ type sending struct {
 	tried       [kinds]int64      // users whose intent is in the ledger
 	gone        int64             // of the planned removals, those a rebuild has done
 	done, total int64             // ledger rows settled, of so many
-	unstopped   bool              // some stops could not be sent
+	unstopped   error             // why some stops could not be sent
 	sharers     []audience.UserID // whom stops may have taken along, to be restored
 	unrestored  []audience.UserID // of them, those who could not be
 }
@@ -132,15 +135,16 @@ func (r *round) urgency() urgency {
 
 // send stops, asks for the audience, then, unless the plan is held, does the plan in the way chosen: all at once, or
 // removals, then adds, which also settle what a rebuild has left.
-func (s *sending) send(ctx context.Context) error {
+func (s *sending) send(ctx context.Context) (err error) {
 	select {
 	case s.line.sends <- struct{}{}:
 	case <-ctx.Done():
 		return ctx.Err()
 	}
 	defer func() {
-		if s.unstopped {
+		if s.unstopped != nil {
 			s.line.put(nil)
+			err = cmp.Or(err, s.unstopped)
 		}
 		if left := append(s.sharers, s.unrestored...); len(left) > 0 {
 			s.line.put(left)

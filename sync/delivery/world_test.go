@@ -41,6 +41,7 @@ type world struct {
 	source    audience.Source
 
 	pageUsers int // of delivery
+	way       destination.Way
 
 	steps   atomic.Int64
 	dieAt   int    // 0: never
@@ -70,6 +71,9 @@ func (w *world) deliverer() *delivery.Deliverer {
 	d := delivery.New(delivery.Deps{Ledger: w, Catalogue: w, Log: slog.New(slog.DiscardHandler),
 		Connect: func(audience.Destination) (destination.Destination, error) { return connection{w.platform, w}, nil }})
 	d.SetPageUsers(w.pageUsers)
+	if w.way != "" {
+		d.SetChoose(by(w.way))
+	}
 	return d
 }
 
@@ -287,6 +291,7 @@ type platform struct {
 	locked   bool    // nothing can be changed now
 	faults   float64 // share of requests that fail
 	fails    func(destination.Batch) error
+	rebuilding
 }
 
 // refusal is how a platform answers to bad identifiers, those whose value begins with "bad".
@@ -308,7 +313,8 @@ type connection struct {
 func (c connection) Schemes() []audience.Scheme { return []audience.Scheme{emails, phones} }
 
 func (c connection) Limits() destination.Limits {
-	return destination.Limits{Rows: c.rows, RequestsPerSecond: c.rate}
+	return destination.Limits{Rows: c.rows, RequestsPerSecond: c.rate,
+		Files: destination.FileLimits{Bytes: 65 * c.rows, PerCall: perCall, Locked: filesLock}}
 }
 
 func (c connection) Split(rows []destination.Row, op destination.Op) (batches []destination.Batch, left []destination.Rejection) {
@@ -325,8 +331,16 @@ func (c connection) Split(rows []destination.Row, op destination.Op) (batches []
 		var packed []destination.Row
 		for _, row := range rows {
 			ids := slices.DeleteFunc(slices.Clone(row.Identifiers), func(id audience.Identifier) bool { return !slices.Contains(schema, id.Scheme) })
-			if len(ids) > 0 && !strings.HasPrefix(string(row.User), "unsendable") {
-				packed = append(packed, destination.Row{User: row.User, Identifiers: ids})
+			for !strings.HasPrefix(string(row.User), "unsendable") && len(ids) > 0 { // two identifiers of a scheme are two rows
+				var part, rest []audience.Identifier
+				for _, id := range ids {
+					if slices.ContainsFunc(part, func(other audience.Identifier) bool { return other.Scheme == id.Scheme }) {
+						rest = append(rest, id)
+					} else {
+						part = append(part, id)
+					}
+				}
+				packed, ids = append(packed, destination.Row{User: row.User, Identifiers: part}), rest
 			}
 		}
 		for chunk := range slices.Chunk(packed, c.rows) {
@@ -342,13 +356,26 @@ func bad(row destination.Row) bool {
 	return slices.ContainsFunc(row.Identifiers, func(id audience.Identifier) bool { return strings.HasPrefix(id.Value, "bad") })
 }
 
-func (c connection) Apply(ctx context.Context, audienceID string, b destination.Batch) (destination.Result, error) {
+func (c connection) Apply(ctx context.Context, id string, b destination.Batch) (destination.Result, error) {
+	return c.takes(ctx, id, b, func() error {
+		if c.ofFiles {
+			c.violated = "an audience that is made of files is changed by requests"
+		}
+		if c.inReplacement() {
+			return busyUntil(c.ends, "the audience is being replaced")
+		}
+		return nil
+	})
+}
+
+// takes is what the platform does with the rows of a request. Begin is called before anything changes, and can refuse.
+func (c connection) takes(ctx context.Context, id string, b destination.Batch, begin func() error) (destination.Result, error) {
 	if err := errors.Join(ctx.Err(), c.world.step()); err != nil {
 		return destination.Result{}, err
 	}
 	c.requests = append(c.requests, b)
 	c.world.check(b)
-	if audienceID != c.id || c.id == "" {
+	if id != c.id || c.id == "" {
 		return destination.Result{}, &destination.Error{Kind: destination.Gone, Err: errors.New("no such audience")}
 	}
 	if c.fails != nil {
@@ -383,6 +410,9 @@ func (c connection) Apply(ctx context.Context, audienceID string, b destination.
 		default:
 			result.Unnamed = 1 // at least
 		}
+	}
+	if err := begin(); err != nil {
+		return destination.Result{}, err
 	}
 	for _, row := range b.Rows {
 		switch {
@@ -438,6 +468,9 @@ func (c connection) EnsureAudience(_ context.Context, spec destination.AudienceS
 	if err := c.world.step(); err != nil {
 		return "", err
 	}
+	if c.ofFiles {
+		c.violated = "an audience is made though one of files may hold members"
+	}
 	if c.id == "" {
 		c.created++
 		c.id = fmt.Sprintf("platform-%s-%d", spec.Key, c.created)
@@ -449,12 +482,16 @@ func (c connection) Audience(_ context.Context, id string) (destination.Status, 
 	if id != c.id {
 		return destination.Status{}, &destination.Error{Kind: destination.Gone, Err: errors.New("no such audience")}
 	}
-	return destination.Status{State: destination.Ready, Writable: !c.locked}, c.world.step()
+	status := destination.Status{State: destination.Ready, Writable: !c.locked && !c.inReplacement() && time.Now().After(c.rebuilding.locked)}
+	if c.blocked {
+		status.State, status.Reason = destination.Blocked, "the last file could not be taken in"
+	}
+	return status, c.world.step()
 }
 
 // vanish is what a person in the platform's own interface can do.
 func (p *platform) vanish() {
-	p.id = ""
+	p.id, p.ofFiles, p.replacing, p.rebuilding.locked = "", false, nil, time.Time{}
 	clear(p.held)
 }
 

@@ -19,7 +19,7 @@ type Bulk interface {
 	// Upload sends one file. What comes back names it for a while.
 	Upload(ctx context.Context, f File) (FileRef, error)
 	// EnsureFileAudience gives the id of the file audience that spec describes and creates it from files when a listing does
-	// not show it.
+	// not show it. Without files it creates none: one that is not listed is Gone.
 	EnsureFileAudience(ctx context.Context, spec AudienceSpec, files []FileRef) (id string, err error)
 	// ChangeByFiles changes a file audience. Repeating it is harmless. It is Busy until the change before is taken in.
 	ChangeByFiles(ctx context.Context, id string, change FileChange, files []FileRef) error

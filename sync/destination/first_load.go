@@ -55,7 +55,7 @@ func FirstLoad(l Load, limits Limits) Choice {
 	var ways []Choice
 	var why []string
 	file, no := byFile(l, limits)
-	if l.Files && limits.Files.Bytes > 0 {
+	if l.Files && l.Rows > 0 && limits.Files.Bytes > 0 {
 		file.Reason = file.figures() + "; the audience is made of files, which nothing but files can change"
 		return file
 	}
@@ -93,6 +93,8 @@ func byFile(l Load, limits Limits) (c Choice, no string) {
 	switch {
 	case limits.Files.Bytes == 0:
 		return Choice{}, "the platform takes no files"
+	case l.Rows == 0:
+		return Choice{}, "files cannot empty an audience"
 	case l.Files:
 	case !l.Static:
 		return Choice{}, fmt.Sprintf("no files, because the audience gets changes and each would lock it for up to %s", inWords(limits.Files.Locked))

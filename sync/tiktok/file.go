@@ -155,16 +155,19 @@ func (c *Client) Upload(ctx context.Context, f destination.File) (destination.Fi
 
 // EnsureFileAudience finds the audience by its name among the advertiser's file audiences, or creates it.
 func (c *Client) EnsureFileAudience(ctx context.Context, spec destination.AudienceSpec, files []destination.FileRef) (string, error) {
-	paths, err := pathsOf(files)
-	if err != nil {
-		return "", err
-	}
 	c.creating.Lock()
 	defer c.creating.Unlock()
 	name := title(spec)
 	id, err := c.find(ctx, name, typeFile)
 	if err != nil || id != "" {
 		return id, err
+	}
+	if len(files) == 0 {
+		return "", &destination.Error{Kind: destination.Gone, Scope: destination.OfAudience, Err: errors.New("TikTok lists no such file audience")}
+	}
+	paths, err := pathsOf(files)
+	if err != nil {
+		return "", err
 	}
 	return c.create(ctx, "dmp/custom_audience/create/", map[string]any{"advertiser_id": c.account, "custom_audience_name": name,
 		"calculate_type": files[0].Kind, "file_paths": paths})

@@ -207,7 +207,7 @@ func TestFileRefusals(t *testing.T) {
 	require.ErrorIs(t, err, destination.ErrFileGone, "expired")
 
 	_, err = c.EnsureFileAudience(t.Context(), destination.AudienceSpec{Key: "x"}, nil)
-	require.Equal(t, destination.Misconfigured, failure(t, err).Kind)
+	require.Equal(t, destination.Gone, failure(t, err).Kind, "nothing to make it of")
 	_, err = c.EnsureFileAudience(t.Context(), destination.AudienceSpec{Key: "x"}, make([]destination.FileRef, 50))
 	require.ErrorContains(t, err, "1 to 49")
 	_, err = c.EnsureFileAudience(t.Context(), destination.AudienceSpec{Key: "x"}, []destination.FileRef{{Kind: "A"}, {Kind: "B"}})
