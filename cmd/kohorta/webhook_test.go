@@ -1,0 +1,136 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/kohorta/kohorta/internal/secret"
+	"github.com/kohorta/kohorta/webhook"
+)
+
+const hookSecret = "0123456789abcdef"
+
+// hookReceiver accepts what is signed, unless it is told to refuse, and keeps it in lines: user, entered, left.
+type hookReceiver struct {
+	mu      sync.Mutex
+	lines   []string
+	refuses bool
+}
+
+func (r *hookReceiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	body, _ := io.ReadAll(req.Body)
+	timestamp := req.Header.Get("Kohorta-Timestamp")
+	var told struct {
+		Changes []struct {
+			User          string
+			Entered, Left []string
+		}
+	}
+	if r.refuses || !webhook.Signed([]secret.Secret{hookSecret}, timestamp, body, req.Header.Get("Kohorta-Signature")) || json.Unmarshal(body, &told) != nil {
+		w.WriteHeader(http.StatusForbidden)
+		return
+	}
+	for _, change := range told.Changes {
+		r.lines = append(r.lines, fmt.Sprint(change.User, change.Entered, change.Left))
+	}
+}
+
+func (r *hookReceiver) refuse(refuses bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.refuses = refuses
+}
+
+func (r *hookReceiver) heard() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return append([]string(nil), r.lines...)
+}
+
+// TestWebhooks: a CRM moves users over HTTP and is told what comes of it, all by the commands and the configuration there are.
+func TestWebhooks(t *testing.T) {
+	secrets := t.TempDir()
+	require.NoError(t, os.WriteFile(filepath.Join(secrets, "crm-secret"), []byte(hookSecret), 0o600))
+	config := testConfig(t)
+	config.SecretsDir = secrets
+	config.Webhooks = webhook.Config{Listen: "127.0.0.1:0", Sources: []webhook.Source{{Name: "crm", Secret: "crm-secret"}}}
+	s, _ := startConfigured(t, config)
+	receiver := &hookReceiver{}
+	server := httptest.NewServer(receiver)
+	t.Cleanup(server.Close)
+	run := func(want string, args ...string) {
+		t.Helper()
+		out, err := kohorta(t, s.address(), args...)
+		if err != nil {
+			out += explain(err)
+		}
+		require.Regexp(t, want, out)
+	}
+	move := func(body string) (status int, answer string) {
+		t.Helper()
+		timestamp := strconv.FormatInt(time.Now().Unix(), 10)
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+s.moves.Addr().String()+"/v1/moves", strings.NewReader(body))
+		require.NoError(t, err)
+		req.Header.Set("Kohorta-Timestamp", timestamp)
+		req.Header.Set("Kohorta-Signature", webhook.Sign([]secret.Secret{hookSecret}, timestamp, []byte(body)))
+		response, err := http.DefaultClient.Do(req)
+		require.NoError(t, err)
+		defer response.Body.Close()
+		text, err := io.ReadAll(response.Body)
+		require.NoError(t, err)
+		return response.StatusCode, string(text)
+	}
+	hears := func(lines ...string) {
+		t.Helper()
+		require.Eventually(t, func() bool { return len(receiver.heard()) >= len(lines) }, time.Minute, 10*time.Millisecond)
+		require.Equal(t, lines, receiver.heard())
+	}
+
+	run(`there are no webhooks yet: kohorta apply -f examples/webhooks.yaml`, "webhook", "list")
+	run(`create +segments/vip\ncreate +webhooks/crm\n2 done`, "apply", "--yes", "-f", write(t, "r.yaml", fmt.Sprintf(
+		"segments: [{id: vip, expression: 'false'}]\nwebhooks: [{id: crm, url: %q, secret: crm-secret, timeout: 5s}]", server.URL)))
+	run(`succeeded`, "segment", "evaluate")
+	run(`nothing to do`, "apply", "--yes", "-f", write(t, "w.yaml", "webhooks: [{id: crm, secret: crm-secret, timeout: 5s}]"))
+	run(`error: .*url: would be called in the clear; use https`, "apply", "--yes", "-f", write(t, "x.yaml", "webhooks: [{id: x, url: 'http://crm.example.com', secret: crm-secret}]"))
+
+	status, answer := move(`{"user": "ann", "into": ["vip"], "request_id": "1"}`)
+	require.Equal(t, http.StatusOK, status, answer)
+	require.Regexp(t, `"segments":\["segments/vip"\],"freshness_token":"\S+"`, answer)
+	hears("ann[segments/vip] []")
+	run(`crm +http://\S+ +false +0s +\d{4}-\S+ \S+ +0`, "webhook", "list")
+	run(`"last_success_time"`, "webhook", "get", "crm")
+	run(`error: .*in use.*webhooks/tells`, "apply", "--yes", "--prune", "-f", write(t, "t.yaml",
+		fmt.Sprintf("segments: [{id: other, expression: 'false'}]\nwebhooks: [{id: tells, url: %q, secret: crm-secret, segments: [segments/vip], disabled: true}, {id: crm}]", server.URL)))
+
+	receiver.refuse(true)
+	status, answer = move(`{"user": "bob", "into": ["vip"], "request_id": "1"}`)
+	require.Equal(t, http.StatusOK, status, answer)
+	require.Eventually(t, func() bool {
+		out, err := kohorta(t, s.address(), "webhook", "dead-letters", "crm")
+		return err == nil && strings.Contains(out, "bob")
+	}, time.Minute, 50*time.Millisecond)
+	run(`answered 403 Forbidden +\{"id":"\w+","user":"bob","entered":\["segments/vip"\],"left":\[\],`, "webhook", "dead-letters", "crm")
+	run(`0 dead letters delivered, 1 left\nerror: the receiver did not accept all: answered 403 Forbidden`, "webhook", "redeliver", "crm")
+	receiver.refuse(false)
+	run(`1 dead letter delivered, 0 left`, "webhook", "redeliver", "crm")
+	hears("ann[segments/vip] []", "bob[segments/vip] []")
+	run(`there are no dead letters`, "webhook", "dead-letters", "crm")
+	run(`error: .*say all`, "webhook", "drop", "crm")
+	run(`0 dead letters dropped`, "webhook", "drop", "crm", "--all")
+	run(`webhooks/crm deleted`, "webhook", "delete", "crm")
+	run(`error: .*webhooks/crm`, "webhook", "get", "crm")
+}
