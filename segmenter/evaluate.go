@@ -3,12 +3,9 @@ package segmenter
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
-
-	"golang.org/x/sync/errgroup"
 
 	"github.com/kohorta/kohorta/internal/audience"
 )
@@ -83,11 +80,9 @@ func (s *Segmenter) evaluateSome(ctx context.Context, users []audience.UserID, a
 		}
 	}
 	slices.SortFunc(w.batch, func(a, b audience.Change) int { return cmp.Compare(a.User, b.User) })
-	// Timers need no order: whoever comes after a crash evaluates everybody anew.
-	var kept errgroup.Group
-	kept.Go(func() error { return s.timers.add(ctx, s.Log, timers) })
+	s.timers.add(timers)
 	err := w.commit(ctx)
-	return w.result, errors.Join(err, kept.Wait())
+	return w.result, err
 }
 
 // evaluateEverybody stages the evaluation of everybody, during which others go on, and then commits the differences some

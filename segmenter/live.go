@@ -17,6 +17,8 @@ const (
 	// mostLag is the lag from which on writers are slowed down, and slowed how long each of their calls waits.
 	mostLag = 30 * time.Second
 	slowed  = time.Second
+	// toldLag is the lag from which on the log hears of it, and how often it does.
+	toldLag = 5 * time.Second
 	// retryPause is how long the loop waits after a failure; it doubles up to retryAtMost.
 	retryPause  = 250 * time.Millisecond
 	retryAtMost = 10 * time.Second
@@ -65,6 +67,16 @@ func (s *Segmenter) Lag() Lag {
 	return lag
 }
 
+// tellLag logs the lag when it is large, now and then.
+func (s *Segmenter) tellLag() {
+	lag := s.Lag()
+	if lag.Oldest < toldLag || time.Since(s.lagTold) < toldLag {
+		return
+	}
+	s.lagTold = time.Now()
+	s.Logger.Warn("membership lags behind what is known", "users", lag.Users, "oldest", lag.Oldest)
+}
+
 // live evaluates everybody, which makes good whatever happened while the service was down, and from then on whoever was
 // touched, and whose time has come, until ctx ends.
 func (s *Segmenter) live(ctx context.Context) {
@@ -97,6 +109,7 @@ func (s *Segmenter) live(ctx context.Context) {
 			}
 		}
 		s.step(ctx, taken)
+		s.tellLag()
 	}
 }
 
@@ -127,12 +140,10 @@ func (s *Segmenter) completeHalfway(ctx context.Context) {
 	})
 }
 
-// due takes the users whose time has come.
+// due takes the users whose time has come. It waits until the timers can be read: a token stands for those due before it, too.
 func (s *Segmenter) due(ctx context.Context) []audience.UserID {
 	now := s.Now()
-	if err := s.timers.look(ctx, s.Log, now); err != nil && ctx.Err() == nil {
-		s.Logger.Warn("timers could not be read; trying again", "error", err)
-	}
+	s.untilDone(ctx, "read timers", func() error { return s.timers.look(ctx, s.Log, now) })
 	return s.timers.take(now)
 }
 

@@ -88,6 +88,7 @@ type Segmenter struct {
 	version   atomic.Uint64               // the log's newest; 0 while unknown
 	epoch     int64                       // of freshness tokens: nanoseconds since 1970 at which this process began
 	started   chan struct{}               // closed once everybody was evaluated
+	lagTold   time.Time                   // by the live loop
 	inForce   atomic.Pointer[definitions] // nil before the first evaluation of everybody; set with evaluating held
 
 	everybody sync.Mutex // one evaluation of everybody at a time

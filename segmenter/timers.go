@@ -13,20 +13,24 @@ const (
 	// timersAhead is how much of the future is in memory once it has been read; what is left of it when it is read on.
 	timersAhead = 30 * time.Second
 	timersLeft  = 20 * time.Second
+	// timersHeld is how many that are new wait for the database at most, or until the next reading.
+	timersHeld = 100_000
 	// timersKept is how long what is past stays in the database: it is removed by the hour.
 	timersKept = time.Hour
 )
 
-// timers are the instants at which time alone may change somebody's membership. All are in the database; those of the
-// next half minute are here, so that their cost does not grow with their number.
+// timers are the instants at which time alone may change somebody's membership. All but the newest are in the database;
+// those of the next half minute are here, so that their cost does not grow with their number. The newest go to the database
+// together when it is read on: one that dies with the process is made anew by the next one's evaluation of everybody.
 //
-// A timer is written before it is looked for here, and the horizon moves before the database is read up to it. So a timer
-// that the reading misses finds the new horizon, and none is lost between the two.
+// The horizon moves before the database is read up to it, and what is new is written before. So a timer that the reading
+// misses finds the new horizon, and none is lost between the two.
 type timers struct {
 	mu      sync.Mutex
 	near    timerHeap
-	horizon time.Time // timers after it are in the database only; zero while nobody follows
-	swept   time.Time // those up to it were removed from the database
+	newest  []audience.Timer // after the horizon, and not in the database yet
+	horizon time.Time        // timers after it are not in near; zero while nobody follows
+	swept   time.Time        // those up to it were removed from the database
 }
 
 // begin follows timers from an instant on; those before it are history.
@@ -37,36 +41,36 @@ func (t *timers) begin(at time.Time) {
 }
 
 // add keeps timers.
-func (t *timers) add(ctx context.Context, log Log, timers []audience.Timer) error {
-	if len(timers) == 0 {
-		return nil
-	}
-	if err := log.AddTimers(ctx, timers); err != nil {
-		return err
-	}
+func (t *timers) add(timers []audience.Timer) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, timer := range timers {
-		if !timer.Due.After(t.horizon) {
+		if timer.Due.After(t.horizon) {
+			t.newest = append(t.newest, timer)
+		} else {
 			heap.Push(&t.near, timer)
 		}
 	}
-	return nil
 }
 
-// look reads on when what is in memory does not reach far enough.
+// look writes what is new and reads on, when what is in memory does not reach far enough or is too much.
 func (t *timers) look(ctx context.Context, log Log, now time.Time) error {
 	t.mu.Lock()
 	from, until := t.horizon, now.Add(timersAhead)
-	if from.IsZero() || from.After(now.Add(timersLeft)) {
+	if from.IsZero() || from.After(now.Add(timersLeft)) && len(t.newest) < timersHeld {
 		t.mu.Unlock()
 		return nil
 	}
-	t.horizon = until
+	newest := t.newest
+	t.newest, t.horizon = nil, until
 	t.mu.Unlock()
-	if err := t.read(ctx, log, from, until); err != nil {
+	err := log.AddTimers(ctx, newest)
+	if err == nil {
+		newest, err = nil, t.read(ctx, log, from, until)
+	}
+	if err != nil {
 		t.mu.Lock()
-		t.horizon = from
+		t.newest, t.horizon = append(t.newest, newest...), from
 		t.mu.Unlock()
 		return err
 	}

@@ -2,6 +2,8 @@ package segmenter_test
 
 import (
 	"context"
+	"iter"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -9,6 +11,7 @@ import (
 
 	"github.com/kohorta/kohorta/internal/audience"
 	"github.com/kohorta/kohorta/internal/warehouse"
+	"github.com/kohorta/kohorta/segmenter"
 )
 
 // swiftSweep removes timers at once, where the store takes its time.
@@ -31,6 +34,41 @@ func TestAMachineThatSleptForDaysLosesNoTimer(t *testing.T) {
 	require.Equal(t, []audience.Number{1}, h.segmentsOf(t, "a"))
 	h.clock.set(noon.AddDate(0, 0, 8))
 	require.Eventually(t, func() bool { return len(h.segmentsOf(t, "a")) == 0 }, 10*time.Second, 20*time.Millisecond)
+}
+
+// mute is a log whose timers cannot be read on demand.
+type mute struct {
+	segmenter.Log
+	away atomic.Bool
+}
+
+func (m *mute) Timers(ctx context.Context, after, until time.Time) iter.Seq2[audience.Timer, error] {
+	if !m.away.Load() {
+		return m.Log.Timers(ctx, after, until)
+	}
+	return func(yield func(audience.Timer, error) bool) {
+		yield(audience.Timer{}, &audience.UnavailableError{What: "clickhouse", RetryAfter: time.Second})
+	}
+}
+
+// TestATokenWaitsForTimersThatCannotBeRead: what fell due before it may be among them.
+func TestATokenWaitsForTimersThatCannotBeRead(t *testing.T) {
+	h := newLiveHouse(t, audience.Segment{Expression: `did("visit", "7d")`})
+	h.stop()
+	log := &mute{Log: h.store}
+	h.Log = log
+	h.start(t)
+	h.ingest(t, visit("a", "1", noon))
+	h.settle(t)
+	log.away.Store(true)
+	h.clock.set(noon.AddDate(0, 0, 8))
+	token := h.Touch(nil, segmenter.CauseEvent)
+	soon, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	require.ErrorIs(t, h.Wait(soon, token), context.DeadlineExceeded)
+	log.away.Store(false)
+	require.NoError(t, h.Wait(t.Context(), token))
+	require.Empty(t, h.segmentsOf(t, "a"))
 }
 
 func TestTimeAloneMovesMembership(t *testing.T) {
