@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"sync"
+	"time"
 
 	"google.golang.org/protobuf/types/known/durationpb"
 
@@ -61,7 +62,7 @@ func audienceKind(deps Deps, writing *sync.Mutex) kind[audience.Audience, *audie
 			}
 			return []string{nameOf(runsCollection, syncs[0].ID)}, nil
 		},
-		fixed: map[string]bool{"name": true, "etag": true, "platform_id": true, "next_sync_time": true, "create_time": true, "update_time": true},
+		fixed: map[string]bool{"name": true, "etag": true, "platform_id": true, "made_of_files": true, "next_sync_time": true, "create_time": true, "update_time": true},
 	}
 }
 
@@ -138,17 +139,26 @@ func (s *audienceService) PlanSync(ctx context.Context, req *audiencev1.PlanSync
 	if err != nil {
 		return nil, fmt.Errorf("plan the sync of %s: %w", req.GetName(), err)
 	}
-	return &audiencev1.PlanSyncResponse{Plan: &audiencev1.SyncPlan{
+	return &audiencev1.PlanSyncResponse{Plan: writePlan(plan, time.Now())}, nil
+}
+
+func writePlan(plan audience.SyncPlan, now time.Time) *audiencev1.SyncPlan {
+	ways := map[string]audiencev1.SyncPlan_Way{"diff": audiencev1.SyncPlan_WAY_DIFF, "replace": audiencev1.SyncPlan_WAY_REPLACE, "file": audiencev1.SyncPlan_WAY_FILE}
+	return &audiencev1.SyncPlan{
 		MemberCount:      plan.Members,
 		UnchangedCount:   plan.Unchanged,
 		AdditionCount:    plan.Additions,
 		RemovalCount:     plan.Removals,
+		StopCount:        plan.Stops,
 		ChangeCount:      plan.Changes,
 		SuppressedCounts: plan.Suppressed,
+		Way:              ways[plan.Way],
+		WayReason:        plan.WayReason,
 		RequestCount:     plan.Requests,
 		SendDuration:     durationpb.New(plan.Duration),
+		FinishTime:       timestampOf(now.Add(plan.Duration)),
 		HoldReasons:      plan.Hold,
-	}}, nil
+	}
 }
 
 func (s *audienceService) StartSync(ctx context.Context, req *audiencev1.StartSyncRequest) (*audiencev1.StartSyncResponse, error) {
@@ -202,7 +212,7 @@ func readAudience(into *audience.Audience, message *audiencev1.Audience) error {
 	v.Merge("", err)
 	into.Segment, into.Destination = audience.SegmentID(segment), audience.DestinationID(destination)
 	into.PlatformName, into.Purpose = message.GetPlatformName(), message.GetPurpose()
-	into.MaxRemovalShare, into.Disabled = message.GetMaxRemovalShare(), message.GetDisabled()
+	into.MaxRemovalShare, into.Static, into.Disabled = message.GetMaxRemovalShare(), message.GetStatic(), message.GetDisabled()
 	into.Schedule = readSchedule(&v, message.GetSchedule())
 	checkText(&v, "platform_name", into.PlatformName, maxPlatformName)
 	checkText(&v, "purpose", into.Purpose, audience.MaxPurposeBytes)
@@ -221,6 +231,8 @@ func writeAudience(a audience.Audience) *audiencev1.Audience {
 		PlatformId:      a.PlatformID,
 		Purpose:         a.Purpose,
 		MaxRemovalShare: a.MaxRemovalShare,
+		Static:          a.Static,
+		MadeOfFiles:     a.PlatformFiles,
 		Disabled:        a.Disabled,
 		Schedule:        writeSchedule(a.Schedule),
 		CreateTime:      timestampOf(a.CreateTime),

@@ -96,10 +96,12 @@ func TestBadDestinationsAndAudiences(t *testing.T) {
 		_, err = h.audiences.Update(t.Context(), stored)
 		require.NoError(t, err)
 		answer, err := h.destination.UpdateAudience(t.Context(), &audiencev1.UpdateAudienceRequest{
-			Audience: &audiencev1.Audience{Name: target.GetName(), MaxRemovalShare: 0.5, PlatformId: "forged"},
+			Audience: &audiencev1.Audience{Name: target.GetName(), MaxRemovalShare: 0.5, Static: true, PlatformId: "forged", MadeOfFiles: true},
 		})
 		require.NoError(t, err)
 		require.Equal(t, "2384", answer.GetAudience().GetPlatformId())
+		require.True(t, answer.GetAudience().GetStatic())
+		require.False(t, answer.GetAudience().GetMadeOfFiles())
 	})
 }
 
@@ -108,12 +110,15 @@ func TestApproval(t *testing.T) {
 	h.createSegment(t, "vip", "x")
 	h.createAudience(t)
 	h.plan = audience.SyncPlan{Members: 9, Unchanged: 1, Additions: 2, Removals: 3, Changes: 4, Suppressed: map[string]int64{"no_consent": 5},
-		Requests: 6, Duration: 7 * time.Second, Hold: []string{"removes 75 % of what is held"}}
+		Stops: 8, Way: "replace", WayReason: "figures", Requests: 6, Duration: 7 * time.Second, Hold: []string{"removes 75 % of what is held"}}
 	plan, err := h.destination.PlanSync(t.Context(), &audiencev1.PlanSyncRequest{Name: "audiences/vip-meta"})
 	require.NoError(t, err)
 	require.Equal(t, []string{"removes 75 % of what is held"}, plan.GetPlan().GetHoldReasons())
-	require.Equal(t, []int64{9, 1, 2, 3, 4, 5, 6, 7}, []int64{
-		plan.GetPlan().GetMemberCount(), plan.GetPlan().GetUnchangedCount(), plan.GetPlan().GetAdditionCount(), plan.GetPlan().GetRemovalCount(),
+	require.Equal(t, audiencev1.SyncPlan_WAY_REPLACE, plan.GetPlan().GetWay())
+	require.Equal(t, "figures", plan.GetPlan().GetWayReason())
+	require.WithinRange(t, plan.GetPlan().GetFinishTime().AsTime(), time.Now(), time.Now().Add(7*time.Second))
+	require.Equal(t, []int64{9, 1, 2, 3, 8, 4, 5, 6, 7}, []int64{
+		plan.GetPlan().GetMemberCount(), plan.GetPlan().GetUnchangedCount(), plan.GetPlan().GetAdditionCount(), plan.GetPlan().GetRemovalCount(), plan.GetPlan().GetStopCount(),
 		plan.GetPlan().GetChangeCount(), plan.GetPlan().GetSuppressedCounts()["no_consent"], plan.GetPlan().GetRequestCount(), plan.GetPlan().GetSendDuration().GetSeconds(),
 	})
 

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -104,9 +105,20 @@ func countOf(n int64, noun string) string {
 
 // planInWords is a plan on a few lines.
 func planInWords(plan *audiencev1.SyncPlan) string {
-	lines := []string{fmt.Sprintf("add %s, remove %s, change %s, leave %s; %s, about %s",
-		thousands(plan.GetAdditionCount()), thousands(plan.GetRemovalCount()), thousands(plan.GetChangeCount()),
-		thousands(plan.GetUnchangedCount()), countOf(plan.GetRequestCount(), "request"), plan.GetSendDuration().AsDuration())}
+	about := fmt.Sprint("about ", plan.GetSendDuration().AsDuration())
+	if plan.GetSendDuration().AsDuration() >= time.Minute {
+		about += plan.GetFinishTime().AsTime().Format(", until 2 January 15:04 UTC")
+	}
+	removals := thousands(plan.GetRemovalCount())
+	if stops := plan.GetStopCount(); stops > 0 {
+		removals += fmt.Sprintf(" (%s at once, for they must not be held)", thousands(stops))
+	}
+	lines := []string{fmt.Sprintf("add %s, remove %s, change %s, leave %s; %s, %s",
+		thousands(plan.GetAdditionCount()), removals, thousands(plan.GetChangeCount()),
+		thousands(plan.GetUnchangedCount()), countOf(plan.GetRequestCount(), "request"), about)}
+	if plan.GetWayReason() != "" {
+		lines = append(lines, "by "+plan.GetWayReason())
+	}
 	for _, reason := range slices.Sorted(maps.Keys(plan.GetSuppressedCounts())) {
 		lines = append(lines, fmt.Sprintf("not sent, %s: %s", strings.ReplaceAll(reason, "_", " "), thousands(plan.GetSuppressedCounts()[reason])))
 	}

@@ -134,6 +134,63 @@ func (Destination_EmailMode) EnumDescriptor() ([]byte, []int) {
 	return file_audience_v1_audience_service_proto_rawDescGZIP(), []int{0, 1}
 }
 
+// Way is how a load reaches an audience.
+type SyncPlan_Way int32
+
+const (
+	// Nothing is to be sent.
+	SyncPlan_WAY_UNSPECIFIED SyncPlan_Way = 0
+	// Removals and adds, batch by batch.
+	SyncPlan_WAY_DIFF SyncPlan_Way = 1
+	// The platform empties the audience and takes all members anew.
+	SyncPlan_WAY_REPLACE SyncPlan_Way = 2
+	// The platform takes all members as files.
+	SyncPlan_WAY_FILE SyncPlan_Way = 3
+)
+
+// Enum value maps for SyncPlan_Way.
+var (
+	SyncPlan_Way_name = map[int32]string{
+		0: "WAY_UNSPECIFIED",
+		1: "WAY_DIFF",
+		2: "WAY_REPLACE",
+		3: "WAY_FILE",
+	}
+	SyncPlan_Way_value = map[string]int32{
+		"WAY_UNSPECIFIED": 0,
+		"WAY_DIFF":        1,
+		"WAY_REPLACE":     2,
+		"WAY_FILE":        3,
+	}
+)
+
+func (x SyncPlan_Way) Enum() *SyncPlan_Way {
+	p := new(SyncPlan_Way)
+	*p = x
+	return p
+}
+
+func (x SyncPlan_Way) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (SyncPlan_Way) Descriptor() protoreflect.EnumDescriptor {
+	return file_audience_v1_audience_service_proto_enumTypes[2].Descriptor()
+}
+
+func (SyncPlan_Way) Type() protoreflect.EnumType {
+	return &file_audience_v1_audience_service_proto_enumTypes[2]
+}
+
+func (x SyncPlan_Way) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use SyncPlan_Way.Descriptor instead.
+func (SyncPlan_Way) EnumDescriptor() ([]byte, []int) {
+	return file_audience_v1_audience_service_proto_rawDescGZIP(), []int{2, 0}
+}
+
 // Destination is one advertising account. It names its secrets, it never holds them: they are files in the service's
 // secrets directory.
 type Destination struct {
@@ -314,6 +371,11 @@ type Audience struct {
 	UpdateTime *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
 	// Changes with every write. Sent along with a change, the change is refused if the audience has changed since.
 	Etag string `protobuf:"bytes,11,opt,name=etag,proto3" json:"etag,omitempty"`
+	// Nobody has to be able to leave it at once. A large one then goes to TikTok as files, which lock it for up to 48 hours after
+	// each change: fit for seeds, not for an audience that people leave. What the first sync has made stays of its kind.
+	Static bool `protobuf:"varint,12,opt,name=static,proto3" json:"static,omitempty"`
+	// The platform's audience is made of files, and is changed by files alone. Output only.
+	MadeOfFiles bool `protobuf:"varint,13,opt,name=made_of_files,json=madeOfFiles,proto3" json:"made_of_files,omitempty"`
 	// When it is synced by itself. Not set: only when asked for.
 	Schedule *Schedule `protobuf:"bytes,20,opt,name=schedule,proto3" json:"schedule,omitempty"`
 	// When its schedule is due next, changes aside. Output only.
@@ -429,6 +491,20 @@ func (x *Audience) GetEtag() string {
 	return ""
 }
 
+func (x *Audience) GetStatic() bool {
+	if x != nil {
+		return x.Static
+	}
+	return false
+}
+
+func (x *Audience) GetMadeOfFiles() bool {
+	if x != nil {
+		return x.MadeOfFiles
+	}
+	return false
+}
+
 func (x *Audience) GetSchedule() *Schedule {
 	if x != nil {
 		return x.Schedule
@@ -463,7 +539,15 @@ type SyncPlan struct {
 	// How long they take at the pace the platform allows.
 	SendDuration *durationpb.Duration `protobuf:"bytes,8,opt,name=send_duration,json=sendDuration,proto3" json:"send_duration,omitempty"`
 	// Why StartSync would hold it, in words; empty when it would not.
-	HoldReasons   []string `protobuf:"bytes,9,rep,name=hold_reasons,json=holdReasons,proto3" json:"hold_reasons,omitempty"`
+	HoldReasons []string `protobuf:"bytes,9,rep,name=hold_reasons,json=holdReasons,proto3" json:"hold_reasons,omitempty"`
+	// Of the users to remove, those who wait for nobody: consent withdrawn, or stopped. They are sent even if the rest is held.
+	StopCount int64 `protobuf:"varint,10,opt,name=stop_count,json=stopCount,proto3" json:"stop_count,omitempty"`
+	// How it would be sent. Not set when there is nothing to send.
+	Way SyncPlan_Way `protobuf:"varint,11,opt,name=way,proto3,enum=audience.v1.SyncPlan_Way" json:"way,omitempty"`
+	// The figures that chose the way, in words.
+	WayReason string `protobuf:"bytes,12,opt,name=way_reason,json=wayReason,proto3" json:"way_reason,omitempty"`
+	// When sending would be over if it began now.
+	FinishTime    *timestamppb.Timestamp `protobuf:"bytes,13,opt,name=finish_time,json=finishTime,proto3" json:"finish_time,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -557,6 +641,34 @@ func (x *SyncPlan) GetSendDuration() *durationpb.Duration {
 func (x *SyncPlan) GetHoldReasons() []string {
 	if x != nil {
 		return x.HoldReasons
+	}
+	return nil
+}
+
+func (x *SyncPlan) GetStopCount() int64 {
+	if x != nil {
+		return x.StopCount
+	}
+	return 0
+}
+
+func (x *SyncPlan) GetWay() SyncPlan_Way {
+	if x != nil {
+		return x.Way
+	}
+	return SyncPlan_WAY_UNSPECIFIED
+}
+
+func (x *SyncPlan) GetWayReason() string {
+	if x != nil {
+		return x.WayReason
+	}
+	return ""
+}
+
+func (x *SyncPlan) GetFinishTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.FinishTime
 	}
 	return nil
 }
@@ -1944,7 +2056,7 @@ const file_audience_v1_audience_service_proto_rawDesc = "" +
 	"\x16EMAIL_MODE_UNSPECIFIED\x10\x00\x12\x14\n" +
 	"\x10EMAIL_MODE_BASIC\x10\x01\x12\x19\n" +
 	"\x15EMAIL_MODE_STRIP_PLUS\x10\x02\x12\x15\n" +
-	"\x11EMAIL_MODE_LEGACY\x10\x03\"\x85\x04\n" +
+	"\x11EMAIL_MODE_LEGACY\x10\x03\"\xc1\x04\n" +
 	"\bAudience\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\asegment\x18\x02 \x01(\tR\asegment\x12 \n" +
@@ -1960,9 +2072,11 @@ const file_audience_v1_audience_service_proto_rawDesc = "" +
 	"\vupdate_time\x18\n" +
 	" \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"updateTime\x12\x12\n" +
-	"\x04etag\x18\v \x01(\tR\x04etag\x121\n" +
+	"\x04etag\x18\v \x01(\tR\x04etag\x12\x16\n" +
+	"\x06static\x18\f \x01(\bR\x06static\x12\"\n" +
+	"\rmade_of_files\x18\r \x01(\bR\vmadeOfFiles\x121\n" +
 	"\bschedule\x18\x14 \x01(\v2\x15.audience.v1.ScheduleR\bschedule\x12@\n" +
-	"\x0enext_sync_time\x18\x15 \x01(\v2\x1a.google.protobuf.TimestampR\fnextSyncTime\"\xec\x03\n" +
+	"\x0enext_sync_time\x18\x15 \x01(\v2\x1a.google.protobuf.TimestampR\fnextSyncTime\"\xdd\x05\n" +
 	"\bSyncPlan\x12!\n" +
 	"\fmember_count\x18\x01 \x01(\x03R\vmemberCount\x12'\n" +
 	"\x0funchanged_count\x18\x02 \x01(\x03R\x0eunchangedCount\x12%\n" +
@@ -1972,10 +2086,23 @@ const file_audience_v1_audience_service_proto_rawDesc = "" +
 	"\x11suppressed_counts\x18\x06 \x03(\v2+.audience.v1.SyncPlan.SuppressedCountsEntryR\x10suppressedCounts\x12#\n" +
 	"\rrequest_count\x18\a \x01(\x03R\frequestCount\x12>\n" +
 	"\rsend_duration\x18\b \x01(\v2\x19.google.protobuf.DurationR\fsendDuration\x12!\n" +
-	"\fhold_reasons\x18\t \x03(\tR\vholdReasons\x1aC\n" +
+	"\fhold_reasons\x18\t \x03(\tR\vholdReasons\x12\x1d\n" +
+	"\n" +
+	"stop_count\x18\n" +
+	" \x01(\x03R\tstopCount\x12+\n" +
+	"\x03way\x18\v \x01(\x0e2\x19.audience.v1.SyncPlan.WayR\x03way\x12\x1d\n" +
+	"\n" +
+	"way_reason\x18\f \x01(\tR\twayReason\x12;\n" +
+	"\vfinish_time\x18\r \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"finishTime\x1aC\n" +
 	"\x15SuppressedCountsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\"\x9c\x01\n" +
+	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\"G\n" +
+	"\x03Way\x12\x13\n" +
+	"\x0fWAY_UNSPECIFIED\x10\x00\x12\f\n" +
+	"\bWAY_DIFF\x10\x01\x12\x0f\n" +
+	"\vWAY_REPLACE\x10\x02\x12\f\n" +
+	"\bWAY_FILE\x10\x03\"\x9c\x01\n" +
 	"\x18CreateDestinationRequest\x12%\n" +
 	"\x0edestination_id\x18\x01 \x01(\tR\rdestinationId\x12:\n" +
 	"\vdestination\x18\x02 \x01(\v2\x18.audience.v1.DestinationR\vdestination\x12\x1d\n" +
@@ -2085,106 +2212,109 @@ func file_audience_v1_audience_service_proto_rawDescGZIP() []byte {
 	return file_audience_v1_audience_service_proto_rawDescData
 }
 
-var file_audience_v1_audience_service_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
+var file_audience_v1_audience_service_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
 var file_audience_v1_audience_service_proto_msgTypes = make([]protoimpl.MessageInfo, 30)
 var file_audience_v1_audience_service_proto_goTypes = []any{
 	(Destination_Platform)(0),         // 0: audience.v1.Destination.Platform
 	(Destination_EmailMode)(0),        // 1: audience.v1.Destination.EmailMode
-	(*Destination)(nil),               // 2: audience.v1.Destination
-	(*Audience)(nil),                  // 3: audience.v1.Audience
-	(*SyncPlan)(nil),                  // 4: audience.v1.SyncPlan
-	(*CreateDestinationRequest)(nil),  // 5: audience.v1.CreateDestinationRequest
-	(*CreateDestinationResponse)(nil), // 6: audience.v1.CreateDestinationResponse
-	(*GetDestinationRequest)(nil),     // 7: audience.v1.GetDestinationRequest
-	(*GetDestinationResponse)(nil),    // 8: audience.v1.GetDestinationResponse
-	(*ListDestinationsRequest)(nil),   // 9: audience.v1.ListDestinationsRequest
-	(*ListDestinationsResponse)(nil),  // 10: audience.v1.ListDestinationsResponse
-	(*UpdateDestinationRequest)(nil),  // 11: audience.v1.UpdateDestinationRequest
-	(*UpdateDestinationResponse)(nil), // 12: audience.v1.UpdateDestinationResponse
-	(*DeleteDestinationRequest)(nil),  // 13: audience.v1.DeleteDestinationRequest
-	(*DeleteDestinationResponse)(nil), // 14: audience.v1.DeleteDestinationResponse
-	(*CreateAudienceRequest)(nil),     // 15: audience.v1.CreateAudienceRequest
-	(*CreateAudienceResponse)(nil),    // 16: audience.v1.CreateAudienceResponse
-	(*GetAudienceRequest)(nil),        // 17: audience.v1.GetAudienceRequest
-	(*GetAudienceResponse)(nil),       // 18: audience.v1.GetAudienceResponse
-	(*ListAudiencesRequest)(nil),      // 19: audience.v1.ListAudiencesRequest
-	(*ListAudiencesResponse)(nil),     // 20: audience.v1.ListAudiencesResponse
-	(*UpdateAudienceRequest)(nil),     // 21: audience.v1.UpdateAudienceRequest
-	(*UpdateAudienceResponse)(nil),    // 22: audience.v1.UpdateAudienceResponse
-	(*DeleteAudienceRequest)(nil),     // 23: audience.v1.DeleteAudienceRequest
-	(*DeleteAudienceResponse)(nil),    // 24: audience.v1.DeleteAudienceResponse
-	(*PlanSyncRequest)(nil),           // 25: audience.v1.PlanSyncRequest
-	(*PlanSyncResponse)(nil),          // 26: audience.v1.PlanSyncResponse
-	(*StartSyncRequest)(nil),          // 27: audience.v1.StartSyncRequest
-	(*StartSyncResponse)(nil),         // 28: audience.v1.StartSyncResponse
-	(*ApproveSyncRequest)(nil),        // 29: audience.v1.ApproveSyncRequest
-	(*ApproveSyncResponse)(nil),       // 30: audience.v1.ApproveSyncResponse
-	nil,                               // 31: audience.v1.SyncPlan.SuppressedCountsEntry
-	(*timestamppb.Timestamp)(nil),     // 32: google.protobuf.Timestamp
-	(*Schedule)(nil),                  // 33: audience.v1.Schedule
-	(*durationpb.Duration)(nil),       // 34: google.protobuf.Duration
-	(*fieldmaskpb.FieldMask)(nil),     // 35: google.protobuf.FieldMask
-	(*Run)(nil),                       // 36: audience.v1.Run
+	(SyncPlan_Way)(0),                 // 2: audience.v1.SyncPlan.Way
+	(*Destination)(nil),               // 3: audience.v1.Destination
+	(*Audience)(nil),                  // 4: audience.v1.Audience
+	(*SyncPlan)(nil),                  // 5: audience.v1.SyncPlan
+	(*CreateDestinationRequest)(nil),  // 6: audience.v1.CreateDestinationRequest
+	(*CreateDestinationResponse)(nil), // 7: audience.v1.CreateDestinationResponse
+	(*GetDestinationRequest)(nil),     // 8: audience.v1.GetDestinationRequest
+	(*GetDestinationResponse)(nil),    // 9: audience.v1.GetDestinationResponse
+	(*ListDestinationsRequest)(nil),   // 10: audience.v1.ListDestinationsRequest
+	(*ListDestinationsResponse)(nil),  // 11: audience.v1.ListDestinationsResponse
+	(*UpdateDestinationRequest)(nil),  // 12: audience.v1.UpdateDestinationRequest
+	(*UpdateDestinationResponse)(nil), // 13: audience.v1.UpdateDestinationResponse
+	(*DeleteDestinationRequest)(nil),  // 14: audience.v1.DeleteDestinationRequest
+	(*DeleteDestinationResponse)(nil), // 15: audience.v1.DeleteDestinationResponse
+	(*CreateAudienceRequest)(nil),     // 16: audience.v1.CreateAudienceRequest
+	(*CreateAudienceResponse)(nil),    // 17: audience.v1.CreateAudienceResponse
+	(*GetAudienceRequest)(nil),        // 18: audience.v1.GetAudienceRequest
+	(*GetAudienceResponse)(nil),       // 19: audience.v1.GetAudienceResponse
+	(*ListAudiencesRequest)(nil),      // 20: audience.v1.ListAudiencesRequest
+	(*ListAudiencesResponse)(nil),     // 21: audience.v1.ListAudiencesResponse
+	(*UpdateAudienceRequest)(nil),     // 22: audience.v1.UpdateAudienceRequest
+	(*UpdateAudienceResponse)(nil),    // 23: audience.v1.UpdateAudienceResponse
+	(*DeleteAudienceRequest)(nil),     // 24: audience.v1.DeleteAudienceRequest
+	(*DeleteAudienceResponse)(nil),    // 25: audience.v1.DeleteAudienceResponse
+	(*PlanSyncRequest)(nil),           // 26: audience.v1.PlanSyncRequest
+	(*PlanSyncResponse)(nil),          // 27: audience.v1.PlanSyncResponse
+	(*StartSyncRequest)(nil),          // 28: audience.v1.StartSyncRequest
+	(*StartSyncResponse)(nil),         // 29: audience.v1.StartSyncResponse
+	(*ApproveSyncRequest)(nil),        // 30: audience.v1.ApproveSyncRequest
+	(*ApproveSyncResponse)(nil),       // 31: audience.v1.ApproveSyncResponse
+	nil,                               // 32: audience.v1.SyncPlan.SuppressedCountsEntry
+	(*timestamppb.Timestamp)(nil),     // 33: google.protobuf.Timestamp
+	(*Schedule)(nil),                  // 34: audience.v1.Schedule
+	(*durationpb.Duration)(nil),       // 35: google.protobuf.Duration
+	(*fieldmaskpb.FieldMask)(nil),     // 36: google.protobuf.FieldMask
+	(*Run)(nil),                       // 37: audience.v1.Run
 }
 var file_audience_v1_audience_service_proto_depIdxs = []int32{
 	0,  // 0: audience.v1.Destination.platform:type_name -> audience.v1.Destination.Platform
 	1,  // 1: audience.v1.Destination.email_mode:type_name -> audience.v1.Destination.EmailMode
-	32, // 2: audience.v1.Destination.create_time:type_name -> google.protobuf.Timestamp
-	32, // 3: audience.v1.Destination.update_time:type_name -> google.protobuf.Timestamp
-	32, // 4: audience.v1.Audience.create_time:type_name -> google.protobuf.Timestamp
-	32, // 5: audience.v1.Audience.update_time:type_name -> google.protobuf.Timestamp
-	33, // 6: audience.v1.Audience.schedule:type_name -> audience.v1.Schedule
-	32, // 7: audience.v1.Audience.next_sync_time:type_name -> google.protobuf.Timestamp
-	31, // 8: audience.v1.SyncPlan.suppressed_counts:type_name -> audience.v1.SyncPlan.SuppressedCountsEntry
-	34, // 9: audience.v1.SyncPlan.send_duration:type_name -> google.protobuf.Duration
-	2,  // 10: audience.v1.CreateDestinationRequest.destination:type_name -> audience.v1.Destination
-	2,  // 11: audience.v1.CreateDestinationResponse.destination:type_name -> audience.v1.Destination
-	2,  // 12: audience.v1.GetDestinationResponse.destination:type_name -> audience.v1.Destination
-	2,  // 13: audience.v1.ListDestinationsResponse.destinations:type_name -> audience.v1.Destination
-	2,  // 14: audience.v1.UpdateDestinationRequest.destination:type_name -> audience.v1.Destination
-	35, // 15: audience.v1.UpdateDestinationRequest.update_mask:type_name -> google.protobuf.FieldMask
-	2,  // 16: audience.v1.UpdateDestinationResponse.destination:type_name -> audience.v1.Destination
-	3,  // 17: audience.v1.CreateAudienceRequest.audience:type_name -> audience.v1.Audience
-	3,  // 18: audience.v1.CreateAudienceResponse.audience:type_name -> audience.v1.Audience
-	3,  // 19: audience.v1.GetAudienceResponse.audience:type_name -> audience.v1.Audience
-	3,  // 20: audience.v1.ListAudiencesResponse.audiences:type_name -> audience.v1.Audience
-	3,  // 21: audience.v1.UpdateAudienceRequest.audience:type_name -> audience.v1.Audience
-	35, // 22: audience.v1.UpdateAudienceRequest.update_mask:type_name -> google.protobuf.FieldMask
-	3,  // 23: audience.v1.UpdateAudienceResponse.audience:type_name -> audience.v1.Audience
-	4,  // 24: audience.v1.PlanSyncResponse.plan:type_name -> audience.v1.SyncPlan
-	36, // 25: audience.v1.StartSyncResponse.run:type_name -> audience.v1.Run
-	36, // 26: audience.v1.ApproveSyncResponse.run:type_name -> audience.v1.Run
-	5,  // 27: audience.v1.AudienceService.CreateDestination:input_type -> audience.v1.CreateDestinationRequest
-	7,  // 28: audience.v1.AudienceService.GetDestination:input_type -> audience.v1.GetDestinationRequest
-	9,  // 29: audience.v1.AudienceService.ListDestinations:input_type -> audience.v1.ListDestinationsRequest
-	11, // 30: audience.v1.AudienceService.UpdateDestination:input_type -> audience.v1.UpdateDestinationRequest
-	13, // 31: audience.v1.AudienceService.DeleteDestination:input_type -> audience.v1.DeleteDestinationRequest
-	15, // 32: audience.v1.AudienceService.CreateAudience:input_type -> audience.v1.CreateAudienceRequest
-	17, // 33: audience.v1.AudienceService.GetAudience:input_type -> audience.v1.GetAudienceRequest
-	19, // 34: audience.v1.AudienceService.ListAudiences:input_type -> audience.v1.ListAudiencesRequest
-	21, // 35: audience.v1.AudienceService.UpdateAudience:input_type -> audience.v1.UpdateAudienceRequest
-	23, // 36: audience.v1.AudienceService.DeleteAudience:input_type -> audience.v1.DeleteAudienceRequest
-	25, // 37: audience.v1.AudienceService.PlanSync:input_type -> audience.v1.PlanSyncRequest
-	27, // 38: audience.v1.AudienceService.StartSync:input_type -> audience.v1.StartSyncRequest
-	29, // 39: audience.v1.AudienceService.ApproveSync:input_type -> audience.v1.ApproveSyncRequest
-	6,  // 40: audience.v1.AudienceService.CreateDestination:output_type -> audience.v1.CreateDestinationResponse
-	8,  // 41: audience.v1.AudienceService.GetDestination:output_type -> audience.v1.GetDestinationResponse
-	10, // 42: audience.v1.AudienceService.ListDestinations:output_type -> audience.v1.ListDestinationsResponse
-	12, // 43: audience.v1.AudienceService.UpdateDestination:output_type -> audience.v1.UpdateDestinationResponse
-	14, // 44: audience.v1.AudienceService.DeleteDestination:output_type -> audience.v1.DeleteDestinationResponse
-	16, // 45: audience.v1.AudienceService.CreateAudience:output_type -> audience.v1.CreateAudienceResponse
-	18, // 46: audience.v1.AudienceService.GetAudience:output_type -> audience.v1.GetAudienceResponse
-	20, // 47: audience.v1.AudienceService.ListAudiences:output_type -> audience.v1.ListAudiencesResponse
-	22, // 48: audience.v1.AudienceService.UpdateAudience:output_type -> audience.v1.UpdateAudienceResponse
-	24, // 49: audience.v1.AudienceService.DeleteAudience:output_type -> audience.v1.DeleteAudienceResponse
-	26, // 50: audience.v1.AudienceService.PlanSync:output_type -> audience.v1.PlanSyncResponse
-	28, // 51: audience.v1.AudienceService.StartSync:output_type -> audience.v1.StartSyncResponse
-	30, // 52: audience.v1.AudienceService.ApproveSync:output_type -> audience.v1.ApproveSyncResponse
-	40, // [40:53] is the sub-list for method output_type
-	27, // [27:40] is the sub-list for method input_type
-	27, // [27:27] is the sub-list for extension type_name
-	27, // [27:27] is the sub-list for extension extendee
-	0,  // [0:27] is the sub-list for field type_name
+	33, // 2: audience.v1.Destination.create_time:type_name -> google.protobuf.Timestamp
+	33, // 3: audience.v1.Destination.update_time:type_name -> google.protobuf.Timestamp
+	33, // 4: audience.v1.Audience.create_time:type_name -> google.protobuf.Timestamp
+	33, // 5: audience.v1.Audience.update_time:type_name -> google.protobuf.Timestamp
+	34, // 6: audience.v1.Audience.schedule:type_name -> audience.v1.Schedule
+	33, // 7: audience.v1.Audience.next_sync_time:type_name -> google.protobuf.Timestamp
+	32, // 8: audience.v1.SyncPlan.suppressed_counts:type_name -> audience.v1.SyncPlan.SuppressedCountsEntry
+	35, // 9: audience.v1.SyncPlan.send_duration:type_name -> google.protobuf.Duration
+	2,  // 10: audience.v1.SyncPlan.way:type_name -> audience.v1.SyncPlan.Way
+	33, // 11: audience.v1.SyncPlan.finish_time:type_name -> google.protobuf.Timestamp
+	3,  // 12: audience.v1.CreateDestinationRequest.destination:type_name -> audience.v1.Destination
+	3,  // 13: audience.v1.CreateDestinationResponse.destination:type_name -> audience.v1.Destination
+	3,  // 14: audience.v1.GetDestinationResponse.destination:type_name -> audience.v1.Destination
+	3,  // 15: audience.v1.ListDestinationsResponse.destinations:type_name -> audience.v1.Destination
+	3,  // 16: audience.v1.UpdateDestinationRequest.destination:type_name -> audience.v1.Destination
+	36, // 17: audience.v1.UpdateDestinationRequest.update_mask:type_name -> google.protobuf.FieldMask
+	3,  // 18: audience.v1.UpdateDestinationResponse.destination:type_name -> audience.v1.Destination
+	4,  // 19: audience.v1.CreateAudienceRequest.audience:type_name -> audience.v1.Audience
+	4,  // 20: audience.v1.CreateAudienceResponse.audience:type_name -> audience.v1.Audience
+	4,  // 21: audience.v1.GetAudienceResponse.audience:type_name -> audience.v1.Audience
+	4,  // 22: audience.v1.ListAudiencesResponse.audiences:type_name -> audience.v1.Audience
+	4,  // 23: audience.v1.UpdateAudienceRequest.audience:type_name -> audience.v1.Audience
+	36, // 24: audience.v1.UpdateAudienceRequest.update_mask:type_name -> google.protobuf.FieldMask
+	4,  // 25: audience.v1.UpdateAudienceResponse.audience:type_name -> audience.v1.Audience
+	5,  // 26: audience.v1.PlanSyncResponse.plan:type_name -> audience.v1.SyncPlan
+	37, // 27: audience.v1.StartSyncResponse.run:type_name -> audience.v1.Run
+	37, // 28: audience.v1.ApproveSyncResponse.run:type_name -> audience.v1.Run
+	6,  // 29: audience.v1.AudienceService.CreateDestination:input_type -> audience.v1.CreateDestinationRequest
+	8,  // 30: audience.v1.AudienceService.GetDestination:input_type -> audience.v1.GetDestinationRequest
+	10, // 31: audience.v1.AudienceService.ListDestinations:input_type -> audience.v1.ListDestinationsRequest
+	12, // 32: audience.v1.AudienceService.UpdateDestination:input_type -> audience.v1.UpdateDestinationRequest
+	14, // 33: audience.v1.AudienceService.DeleteDestination:input_type -> audience.v1.DeleteDestinationRequest
+	16, // 34: audience.v1.AudienceService.CreateAudience:input_type -> audience.v1.CreateAudienceRequest
+	18, // 35: audience.v1.AudienceService.GetAudience:input_type -> audience.v1.GetAudienceRequest
+	20, // 36: audience.v1.AudienceService.ListAudiences:input_type -> audience.v1.ListAudiencesRequest
+	22, // 37: audience.v1.AudienceService.UpdateAudience:input_type -> audience.v1.UpdateAudienceRequest
+	24, // 38: audience.v1.AudienceService.DeleteAudience:input_type -> audience.v1.DeleteAudienceRequest
+	26, // 39: audience.v1.AudienceService.PlanSync:input_type -> audience.v1.PlanSyncRequest
+	28, // 40: audience.v1.AudienceService.StartSync:input_type -> audience.v1.StartSyncRequest
+	30, // 41: audience.v1.AudienceService.ApproveSync:input_type -> audience.v1.ApproveSyncRequest
+	7,  // 42: audience.v1.AudienceService.CreateDestination:output_type -> audience.v1.CreateDestinationResponse
+	9,  // 43: audience.v1.AudienceService.GetDestination:output_type -> audience.v1.GetDestinationResponse
+	11, // 44: audience.v1.AudienceService.ListDestinations:output_type -> audience.v1.ListDestinationsResponse
+	13, // 45: audience.v1.AudienceService.UpdateDestination:output_type -> audience.v1.UpdateDestinationResponse
+	15, // 46: audience.v1.AudienceService.DeleteDestination:output_type -> audience.v1.DeleteDestinationResponse
+	17, // 47: audience.v1.AudienceService.CreateAudience:output_type -> audience.v1.CreateAudienceResponse
+	19, // 48: audience.v1.AudienceService.GetAudience:output_type -> audience.v1.GetAudienceResponse
+	21, // 49: audience.v1.AudienceService.ListAudiences:output_type -> audience.v1.ListAudiencesResponse
+	23, // 50: audience.v1.AudienceService.UpdateAudience:output_type -> audience.v1.UpdateAudienceResponse
+	25, // 51: audience.v1.AudienceService.DeleteAudience:output_type -> audience.v1.DeleteAudienceResponse
+	27, // 52: audience.v1.AudienceService.PlanSync:output_type -> audience.v1.PlanSyncResponse
+	29, // 53: audience.v1.AudienceService.StartSync:output_type -> audience.v1.StartSyncResponse
+	31, // 54: audience.v1.AudienceService.ApproveSync:output_type -> audience.v1.ApproveSyncResponse
+	42, // [42:55] is the sub-list for method output_type
+	29, // [29:42] is the sub-list for method input_type
+	29, // [29:29] is the sub-list for extension type_name
+	29, // [29:29] is the sub-list for extension extendee
+	0,  // [0:29] is the sub-list for field type_name
 }
 
 func init() { file_audience_v1_audience_service_proto_init() }
@@ -2199,7 +2329,7 @@ func file_audience_v1_audience_service_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_audience_v1_audience_service_proto_rawDesc), len(file_audience_v1_audience_service_proto_rawDesc)),
-			NumEnums:      2,
+			NumEnums:      3,
 			NumMessages:   30,
 			NumExtensions: 0,
 			NumServices:   1,
