@@ -112,6 +112,9 @@ func (s *Store) readVersions(ctx context.Context) error {
 			UNION ALL SELECT max(version) FROM runs
 			UNION ALL SELECT max(version) FROM deliveries
 			UNION ALL SELECT max(version) FROM stops
+			UNION ALL SELECT max(version) FROM held_plans
+			UNION ALL SELECT max(version) FROM moves
+			UNION ALL SELECT max(version) FROM webhook_states
 			UNION ALL SELECT max(version) FROM erasures)`,
 	}, scanUint64)
 	s.versions.startAfter(newest)

@@ -32,6 +32,23 @@ func TestWebhookState(t *testing.T) {
 	require.NotContains(t, states(), audience.Number(4))
 }
 
+// TestTheNewestStateStandsWhenTheClockWasSetBack between two processes, of moves and held plans, too.
+func TestTheNewestStateStandsWhenTheClockWasSetBack(t *testing.T) {
+	for table, columns := range map[string]string{"webhook_states": "webhook, cursor", "moves": "user_id, request_id", "held_plans": "audience, run"} {
+		t.Run(table, func(t *testing.T) {
+			dsn := enginetest.ClickHouse(t)
+			store := reopen(t, dsn)
+			future := uint64(time.Now().Add(time.Hour).UnixNano())
+			require.NoError(t, store.Exec(t.Context(), audience.Query{
+				SQL:    "INSERT INTO " + table + " (" + columns + ", version) VALUES ('1', 'before', {version:UInt64})",
+				Params: map[string]any{"version": future},
+			}))
+			require.NoError(t, store.Close())
+			require.Greater(t, reopen(t, dsn).versions.next(), future)
+		})
+	}
+}
+
 func TestDeadLetters(t *testing.T) {
 	store := open(t)
 	letter := func(id, user string, version uint64) audience.DeadLetter {
