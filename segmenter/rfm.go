@@ -101,6 +101,10 @@ func (s *Segmenter) trainRFM(ctx context.Context, spec audience.RFMSpec, version
 		return fittedRFM{}, nil, fmt.Errorf("fit: %w", err)
 	}
 
+	if model.Recency.Quantiles, model.Frequency.Quantiles, model.Monetary.Quantiles, err = s.quantiles(ctx, staging, int(version.Users)); err != nil {
+		return fittedRFM{}, nil, fmt.Errorf("read the distributions: %w", err)
+	}
+
 	progress("scoring users", 0, version.Users)
 	if err := s.Database.Exec(ctx, scoreSQL(model, *version, staging)); err != nil {
 		return fittedRFM{}, nil, fmt.Errorf("score: %w", err)
@@ -130,9 +134,25 @@ func (s *Segmenter) ranked(ctx context.Context, config rfm.Config, staging, colu
 		return bounds, err
 	}
 	var values []int64
-	err := s.Database.Select(ctx, atRanksSQL(staging, column, ranks, n), func(scan func(...any) error) error { return scan(&values) })
+	err := s.Database.Select(ctx, atRanksSQL(staging, ranks, n, column), func(scan func(...any) error) error { return scan(&values) })
 	for _, v := range values {
 		bounds = append(bounds, rfm.Bound{Value: v})
 	}
 	return bounds, err
+}
+
+// quantiles reads the distributions of what is staged of n users.
+func (s *Segmenter) quantiles(ctx context.Context, staging string, n int) (recency, frequency, monetary rfm.Quantiles, err error) {
+	ranks := rfm.QuantileRanks(n)
+	if len(ranks) == 0 {
+		return recency, frequency, monetary, nil
+	}
+	var days, orders, micros []int64
+	err = s.Database.Select(ctx, atRanksSQL(staging, ranks, int64(n), "recency_days", "frequency", "monetary_micros"), func(scan func(...any) error) error {
+		return scan(&days, &orders, &micros)
+	})
+	if err != nil {
+		return recency, frequency, monetary, err
+	}
+	return rfm.NewQuantiles(n, days), rfm.NewQuantiles(n, orders), rfm.NewQuantiles(n, micros), nil
 }

@@ -56,13 +56,17 @@ FROM (SELECT user_id, time, value_micros, order_hash, value_micros >= 0 AS bough
 GROUP BY user_id HAVING countIf(bought) > 0`, staging, recency, frequency, monetary, where)}
 }
 
-// atRanksSQL reads the values at ranks, one array: quantilesExact takes the element at floor(level × n).
-func atRanksSQL(staging, column string, ranks []int, n int64) audience.Query {
+// atRanksSQL reads the values at ranks, an array for each column: quantilesExact takes the element at floor(level × n).
+func atRanksSQL(staging string, ranks []int, n int64, columns ...string) audience.Query {
 	levels := make([]string, len(ranks))
 	for i, rank := range ranks {
 		levels[i] = literal((float64(rank) + 0.5) / float64(n))
 	}
-	return audience.Query{SQL: fmt.Sprintf("SELECT quantilesExact(%s)(toInt64(%s)) FROM %s", strings.Join(levels, ", "), column, staging)}
+	values := make([]string, len(columns))
+	for i, column := range columns {
+		values[i] = fmt.Sprintf("quantilesExact(%s)(toInt64(%s))", strings.Join(levels, ", "), column)
+	}
+	return audience.Query{SQL: fmt.Sprintf("SELECT %s FROM %s", strings.Join(values, ", "), staging)}
 }
 
 // tileStartsSQL reads the value and user at which each tile but the first starts, ties by user id.

@@ -223,6 +223,9 @@ func TestRFMEqualsTheMathematics(t *testing.T) {
 			}
 			model, err := test.config.Fit(users)
 			require.NoError(t, err)
+			var fitted rfm.Model
+			require.NoError(t, json.Unmarshal([]byte(version.Fitted), &fitted))
+			require.Equal(t, model, fitted)
 			scores := h.scores(t, version)
 			require.Len(t, scores, len(users))
 			for _, v := range users {

@@ -70,6 +70,8 @@ type Scale struct {
 	// Descending says that small values are good (recency), so a value passes a bound from above.
 	Descending bool    `json:"descending,omitempty"`
 	Bounds     []Bound `json:"bounds"`
+	// Quantiles say where a value stands among all users. Scoring does not read them; models of earlier versions have none.
+	Quantiles Quantiles `json:"quantiles,omitzero"`
 }
 
 // Bound is the first place, in scoring order, that earns one point more.
@@ -112,14 +114,19 @@ func (c Config) Fit(users []Values) (Model, error) {
 		}
 		return picked
 	}
-	return c.FitRanks(len(users),
-		pick(c.Convention == NTile, func(v Values) int64 { return v.RecencyDays }),
-		pick(false, func(v Values) int64 { return v.Frequency }),
-		pick(false, func(v Values) int64 { return v.MonetaryMicros }))
+	recency := func(v Values) int64 { return v.RecencyDays }
+	frequency := func(v Values) int64 { return v.Frequency }
+	monetary := func(v Values) int64 { return v.MonetaryMicros }
+	m, err := c.FitRanks(len(users), pick(c.Convention == NTile, recency), pick(false, frequency), pick(false, monetary))
+	if err != nil {
+		return Model{}, err
+	}
+	m.Recency.Quantiles, m.Frequency.Quantiles, m.Monetary.Quantiles = quantilesOf(users, recency), quantilesOf(users, frequency), quantilesOf(users, monetary)
+	return m, nil
 }
 
 // FitRanks is Fit for values that stay where they are, such as in a database: of n users it is given, for each dimension, only the
-// values at Ranks(n). Keys are needed by NTile only.
+// values at Ranks(n). Keys are needed by NTile only. The model has no Quantiles: see NewQuantiles.
 func (c Config) FitRanks(n int, recency, frequency, monetary []Bound) (Model, error) {
 	if err := c.Validate(); err != nil {
 		return Model{}, err
