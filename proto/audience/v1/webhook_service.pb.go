@@ -43,7 +43,7 @@ type Webhook struct {
 	BatchSize int32 `protobuf:"varint,6,opt,name=batch_size,json=batchSize,proto3" json:"batch_size,omitempty"`
 	// How long an answer may take, up to 2 minutes. Not set: 10 s.
 	Timeout *durationpb.Duration `protobuf:"bytes,7,opt,name=timeout,proto3" json:"timeout,omitempty"`
-	// Attempts at a request before its changes become dead letters, up to 100. 0 means 12, over about 20 minutes.
+	// Attempts at a request before its changes become dead letters, up to 100. 0 means 12, over about a quarter of an hour.
 	MaxAttempts int32 `protobuf:"varint,8,opt,name=max_attempts,json=maxAttempts,proto3" json:"max_attempts,omitempty"`
 	// Whether nothing is sent. The webhook keeps its place. The service sets it when the receiver answers 410 Gone.
 	Disabled bool `protobuf:"varint,9,opt,name=disabled,proto3" json:"disabled,omitempty"`
