@@ -17,7 +17,7 @@ import (
 // mark of how far each has come. Whatever ends a rebuild early, the adds and removals that follow settle what it has left.
 type rebuild struct {
 	*round
-	leavers  int64        // who may be left out for having left the segment: no more than were planned
+	mayLeave int64        // who may be left out yet for having left the segment
 	intended [kinds]int64 // of whom nothing is counted yet
 
 	rows    []destination.Row // on the way now
@@ -68,7 +68,7 @@ func markOf(row audience.Delivery) (m mark, ok bool) {
 }
 
 func (s *sending) rebuild() *rebuild {
-	r := &rebuild{round: s.round(destination.Add), stopped: map[audience.UserID]bool{}, leavers: s.report.Plan.Removals - s.report.Plan.Stops}
+	r := &rebuild{round: s.round(destination.Add), stopped: map[audience.UserID]bool{}, mayLeave: s.leavers}
 	r.rebuilds, r.overtake = r, r.heed
 	s.total = s.report.Plan.Unchanged + s.report.Plan.Steps()
 	return r
@@ -164,8 +164,8 @@ func (r *rebuild) intentOf(row audience.SyncRow) (m mark, identifiers []audience
 	case !mayHold:
 		return mark{}, nil, false
 	case row.Stop:
-	case r.leavers > 0:
-		r.leavers--
+	case r.mayLeave > 0:
+		r.mayLeave--
 	default:
 		return mark{stage: waiting, kind: restoral}, row.Held.Identifiers, true
 	}
@@ -247,7 +247,7 @@ func (r *rebuild) settle(ctx context.Context) error {
 			return err
 		}
 		for _, row := range page {
-			r.countSettled(row.Held)
+			r.countSettled(row)
 		}
 	}
 	return nil
@@ -282,8 +282,14 @@ func containsAll(all, some []audience.Identifier) bool {
 	return len(some) > 0
 }
 
-func (r *rebuild) countSettled(entry audience.Delivery) {
-	m, _ := markOf(entry)
+func (r *rebuild) countSettled(row audience.SyncRow) {
+	m, _ := markOf(row.Held)
+	switch {
+	case m.kind == change:
+		r.changers--
+	case m.kind == removal && !row.Stop:
+		r.leavers--
+	}
 	if m.stage == waiting {
 		return
 	}
@@ -292,9 +298,6 @@ func (r *rebuild) countSettled(entry audience.Delivery) {
 	r.report.outcomes()[m.kind].Confirmed++
 	if m.refusals != "" {
 		count(&r.report.Partly, m.refusals)
-	}
-	if m.kind == removal {
-		r.gone++
 	}
 }
 

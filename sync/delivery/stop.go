@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"slices"
 	"sync"
 	"time"
@@ -213,7 +212,7 @@ func (s *sending) stopAll(ctx context.Context, users []audience.UserID) error {
 	r := s.round(destination.Remove)
 	r.urgent, r.overtake = true, func(context.Context) error { return nil }
 	if users == nil {
-		return s.pass(ctx, r, math.MaxInt64)
+		return s.pass(ctx, r)
 	}
 	for some := range slices.Chunk(users, s.pageUsers) {
 		page, _, err := s.read(ctx, &audience.SyncRange{Users: some, Urgent: true}, len(some)+1, r.takes)

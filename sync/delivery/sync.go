@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"time"
 
 	"github.com/kohorta/kohorta/internal/audience"
@@ -46,7 +45,7 @@ func (d *Deliverer) Sync(ctx context.Context, id audience.AudienceID, run audien
 		return Report{}, err
 	}
 	s := &sending{Deliverer: d, target: t, evidence: evidence, run: run, progress: progress, begun: time.Now(),
-		total: p.Additions + p.Removals + 2*p.Changes}
+		leavers: p.Removals - p.Stops, changers: p.Changes, total: p.Additions + p.Removals + 2*p.Changes}
 	s.report.Plan = p
 	s.report.Additions.Planned, s.report.Removals.Planned, s.report.Changes.Planned = p.Additions, p.Removals, p.Changes
 	if s.report.Held, err = s.holds(ctx, approved); err == nil {
@@ -73,7 +72,8 @@ type sending struct {
 	report   Report
 
 	tried       [kinds]int64      // users whose intent is in the ledger
-	gone        int64             // of the planned removals, those a rebuild has done
+	leavers     int64             // who may be removed yet for having left: no more than planned, and approved if need be
+	changers    int64             // who may be removed yet to be added under other identifiers
 	done, total int64             // ledger rows settled, of so many
 	unstopped   error             // why some stops could not be sent
 	sharers     []audience.UserID // whom stops may have taken along, to be restored
@@ -182,13 +182,11 @@ func (s *sending) send(ctx context.Context) (err error) {
 
 // byDiff removes, then adds.
 func (s *sending) byDiff(ctx context.Context) error {
-	p := s.report.Plan
-	// No more is removed than was planned, and approved if need be: what left since is the next sync's.
-	busyRemoving := s.pass(ctx, s.round(destination.Remove), p.Removals-p.Stops+p.Changes-s.gone)
+	busyRemoving := s.pass(ctx, s.round(destination.Remove))
 	if busyRemoving != nil && !busy(busyRemoving) {
 		return busyRemoving
 	}
-	if err := s.pass(ctx, s.round(destination.Add), math.MaxInt64); err != nil {
+	if err := s.pass(ctx, s.round(destination.Add)); err != nil {
 		return err
 	}
 	if busyRemoving != nil {
@@ -204,17 +202,16 @@ func busy(err error) bool {
 	return errors.As(err, &failure) && failure.Kind == destination.Busy
 }
 
-// pass does one operation for up to most users, page by page. Each page is read anew, behind the one before: who was sent
-// meanwhile is no longer among the rows, or is left to the next sync.
-func (s *sending) pass(ctx context.Context, r *round, most int64) error {
+// pass does one operation, page by page. Each page is read anew, behind the one before: who was sent meanwhile is no longer
+// among the rows, or is left to the next sync.
+func (s *sending) pass(ctx context.Context, r *round) error {
 	within := audience.SyncRange{Urgent: r.urgent}
-	for more := true; more && most > 0; {
-		page, others, err := s.read(ctx, &within, int(min(most, int64(s.pageUsers))), r.takes)
+	for more := true; more; {
+		page, others, err := s.read(ctx, &within, s.pageUsers, r.takes)
 		if err != nil {
 			return err
 		}
-		more, most = others, most-int64(len(page))
-		if len(page) == 0 {
+		if more = others; len(page) == 0 {
 			break
 		}
 		if err := r.page(ctx, page); err != nil {
@@ -224,14 +221,25 @@ func (s *sending) pass(ctx context.Context, r *round, most int64) error {
 	return r.judge(ctx)
 }
 
-// takes reports whether a user is for the round. A change that is still one has not been removed, so it is not to be added.
+// takes reports whether a user is for the round. A change that is still one has not been removed, so it is not to be added;
+// no more is removed than was planned: who left since is the next sync's.
 func (r *round) takes(row audience.SyncRow) bool {
 	if r.urgent && !row.Stop {
 		r.sharers = append(r.sharers, row.User)
 		return false
 	}
 	step := plan.Of(row)
-	return includes(step, r.op) && (step != plan.Change || r.op == destination.Remove)
+	switch {
+	case r.op == destination.Add:
+		return step == plan.Add
+	case step == plan.Change:
+		r.changers--
+		return r.changers >= 0
+	case step == plan.Remove && !row.Stop:
+		r.leavers--
+		return r.leavers >= 0
+	}
+	return step == plan.Remove
 }
 
 // read reads the next page of a range, up to size users that are taken, and moves the range behind them; more says that
