@@ -39,6 +39,7 @@ func (s *Store) DeleteUser(ctx context.Context, user audience.UserID) error {
 			return err
 		}
 	}
+	s.known.forget(user)
 	return nil
 }
 

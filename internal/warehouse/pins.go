@@ -34,7 +34,7 @@ func (s *Store) WriteMove(ctx context.Context, move audience.Move, numbers map[a
 	}
 	if !found {
 		version, at = s.versions.next(), now
-		if err := s.insert(ctx, "users (user_id)", []string{string(move.User)}); err != nil {
+		if err := s.makeKnown(ctx, []string{string(move.User)}); err != nil {
 			return false, fmt.Errorf("make the moved user known: %w", err)
 		}
 		if err := s.insertMove(ctx, move, version, at); err != nil {

@@ -150,7 +150,7 @@ func (s *Store) writeProfiles(ctx context.Context, profiles map[audience.UserID]
 		countries, texts, numbers = append(countries, profile.Country), append(texts, profile.Texts), append(numbers, profile.Numbers)
 		identifiers = append(identifiers, identifierRows(profile.Identifiers))
 	}
-	if err := s.insert(ctx, "users (user_id)", users); err != nil {
+	if err := s.makeKnown(ctx, users); err != nil {
 		return err
 	}
 	return s.insert(ctx, "profiles (user_id, version, country, texts, numbers, identifiers, update_time)",

@@ -28,6 +28,7 @@ type Store struct {
 	profiles  sync.Mutex // of profiles
 	moves     sync.Mutex // held through each move
 	byUser    byUser
+	known     knownUsers
 
 	tombstones tombstones
 }
@@ -42,7 +43,7 @@ func Open(ctx context.Context, config Config) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("connect to clickhouse: %w", err)
 	}
-	s := &Store{conn: conn, database: options.Auth.Database, log: config.Log}
+	s := &Store{conn: conn, database: options.Auth.Database, log: config.Log, known: knownUsers{room: knownAtMost}}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
@@ -65,6 +66,7 @@ func (s *Store) start(ctx context.Context) error {
 		{"bring members up to the log", s.healMembers},
 		{"bring events_by_user in step with events", s.healEvents},
 		{"drop evaluations and trainings of an earlier process", s.dropStaged},
+		{"read who is known", s.readKnown},
 		{"start the event writer", s.startWriter},
 	} {
 		if err := step.do(ctx); err != nil {

@@ -14,11 +14,13 @@ import (
 // latestTimer bounds what is worth keeping: every start evaluates everybody.
 var latestTimer = time.Date(2100, 1, 1, 0, 0, 0, 0, time.UTC)
 
-// AddTimers keeps timers; a repeat is harmless.
+// AddTimers keeps timers, but for those of users erased meanwhile; a repeat is harmless.
 func (s *Store) AddTimers(ctx context.Context, timers []audience.Timer) error {
+	s.tombstones.mu.RLock()
+	defer s.tombstones.mu.RUnlock()
 	dues, users := make([]int64, 0, len(timers)), make([]string, 0, len(timers))
 	for _, timer := range timers {
-		if timer.Due.Before(latestTimer) {
+		if timer.Due.Before(latestTimer) && !s.tombstones.has(timer.User) {
 			dues, users = append(dues, millis(timer.Due)), append(users, string(timer.User))
 		}
 	}

@@ -153,7 +153,7 @@ func (w *eventWriter) writeRows(rows *eventColumns) (duplicate []bool, err error
 	if rows.len() == 0 {
 		return duplicate, nil
 	}
-	if err := w.store.insert(ctx, "users (user_id)", rows.distinctUsers()); err != nil {
+	if err := w.store.makeKnown(ctx, rows.distinctUsers()); err != nil {
 		return nil, err
 	}
 	batch := w.store.versions.next()
