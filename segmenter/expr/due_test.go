@@ -27,7 +27,8 @@ func TestDue(t *testing.T) {
 	}
 	berlin := modelsWith(&RFM{
 		PurchaseTypes: []string{"purchase"}, Config: rfm.Config{TimeZone: "Europe/Berlin"},
-		Model: rfm.Model{Bins: 3, Recency: rfm.Scale{Descending: true, Bounds: []rfm.Bound{{Value: 30}, {Value: 2}}}},
+		Model: rfm.Model{Bins: 3, Recency: rfm.Scale{Descending: true, Bounds: []rfm.Bound{{Value: 30}, {Value: 2}},
+			Quantiles: rfm.Quantiles{Values: []int64{5, 30}, Shares: []int{500, 1000}}}},
 	})
 	elapsed := modelsWith(&RFM{
 		PurchaseTypes: []string{"purchase"}, Config: rfm.Config{Recency: rfm.Elapsed, WindowDays: 60},
@@ -67,6 +68,7 @@ func TestDue(t *testing.T) {
 		{"this year", `did("cart", "this year")`, models, 288*day + 12*time.Hour},
 		{"a day of recency", `rfm.recency_days >= 30`, berlin, 11 * time.Hour},
 		{"recency crosses a bound", `rfm.r == 1`, berlin, day + 11*time.Hour},
+		{"recency reaches a quantile", `percentile(rfm.recency_days) > 0.5`, berlin, 11 * time.Hour},
 		{"in elapsed days", `rfm.r == 1`, elapsed, 2 * day},
 		{"a purchase leaves the window of RFM", `rfm.frequency > 1.0`, elapsed, 10 * day},
 		{"a sequence leaves its window", `sequence(["a", "b"], "2h")`, models, time.Hour},

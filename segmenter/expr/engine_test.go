@@ -30,8 +30,11 @@ var models = modelsWith(&RFM{
 		Bins:      3,
 		Recency:   rfm.Scale{Descending: true, Bounds: []rfm.Bound{{Value: 30}, {Value: 2}}},
 		Frequency: rfm.Scale{Bounds: []rfm.Bound{{Value: 2}, {Value: 3}}},
-		Monetary:  rfm.Scale{Bounds: []rfm.Bound{{Value: 1}, {Value: 3_000_000}}},
-		Rules:     []rfm.Rule{{Segment: "champions", Recency: rfm.Range{3, 3}, Frequency: rfm.Range{2, 3}}, {Segment: "at_risk", Recency: rfm.Range{1, 2}}},
+		Monetary: rfm.Scale{
+			Bounds:    []rfm.Bound{{Value: 1}, {Value: 3_000_000}},
+			Quantiles: rfm.Quantiles{Values: []int64{-7, 300_029, 300_030}, Shares: []int{3, 251, 1000}},
+		},
+		Rules: []rfm.Rule{{Segment: "champions", Recency: rfm.Range{3, 3}, Frequency: rfm.Range{2, 3}}, {Segment: "at_risk", Recency: rfm.Range{1, 2}}},
 	},
 })
 

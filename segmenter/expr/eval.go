@@ -17,6 +17,7 @@ type History struct {
 	Pins    []audience.Pin   // that stand, one a segment at most
 	// Scores are the labels of k-means models; those of an RFM model follow from the events, see Program.Eval.
 	Scores      map[audience.ModelID]audience.Score
+	Percentiles map[string]float64          // by field of rfm, at the same time; see Program.Eval
 	Memberships map[audience.SegmentID]bool // in the segments the expression refers to, at the same time; see Program.Eval
 }
 
@@ -192,6 +193,10 @@ func (v evaluation) field(f field) fact {
 	case ofProfile:
 		return named(v.history.Profile.Country)
 	default:
+		if f.percentile {
+			share, known := v.history.Percentiles[f.name]
+			return fact{number: share, missing: !known}
+		}
 		return scored(f.name, v.history.Scores[f.model])
 	}
 }

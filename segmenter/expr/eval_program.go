@@ -30,6 +30,7 @@ func (p *Program) complete(h History, at time.Time) History {
 	delete(h.Scores, rfmModel)
 	if model := p.scores[rfmModel].RFM; model != nil {
 		h.Scores[rfmModel] = model.score(h.User, h.Events, at)
+		h.Percentiles = model.percentiles(h.Scores[rfmModel])
 	}
 	h.Memberships = map[audience.SegmentID]bool{}
 	holds := make([]bool, len(p.units)) // the expressions by themselves

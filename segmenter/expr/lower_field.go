@@ -22,6 +22,22 @@ func (l *lowering) selected(e ast.Expr, record, name string, want kind) (field, 
 	}
 }
 
+// measured are the fields of rfm by which users are ranked.
+var measured = []string{"recency_days", "frequency", "monetary"}
+
+// percentile lowers percentile(rfm.monetary) and its like.
+func (l *lowering) percentile(of ast.Expr) (value, error) {
+	if of.Kind() == ast.SelectKind && of.AsSelect().Operand().Kind() == ast.IdentKind {
+		record, name := of.AsSelect().Operand().AsIdent(), of.AsSelect().FieldName()
+		if record == "rfm" && slices.Contains(measured, name) {
+			f, err := l.selected(of, record, name, number)
+			f.percentile = true
+			return f, err
+		}
+	}
+	return nil, l.errorAt(of, usage["percentile"], "a percentile is that of rfm.recency_days, rfm.frequency or rfm.monetary")
+}
+
 // property lowers an entry of prop or attr as the kind its surroundings ask for.
 func (l *lowering) property(e ast.Expr, record, name string, want kind) (field, error) {
 	if want != text && want != number && want != unknown {

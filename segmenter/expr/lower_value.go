@@ -125,6 +125,8 @@ func (l *lowering) valueCall(e ast.Expr, call ast.CallExpr, want kind) (value, e
 		return l.pick(e, args, want)
 	case "count", "count_distinct", "sum", "avg", "min", "max", "first_value", "last_value", "last", "first", "days_since":
 		return l.aggregate(e, function(name), args, want)
+	case "percentile":
+		return l.percentile(args[0])
 	case "cluster":
 		model, err := l.id(e, args[0], aClustering, "a model")
 		return field{from: score, model: audience.ModelID(model), name: "label", of: number}, err

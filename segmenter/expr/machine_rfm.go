@@ -33,12 +33,12 @@ func (m *machine) purchases() *purchases {
 }
 
 // rfmNumber makes a function of rfm.r and its like.
-func (m *machine) rfmNumber(name string) figure {
+func (m *machine) rfmNumber(f field) figure {
 	p := m.purchases()
 	if p == nil {
 		return func(*state) float64 { return math.NaN() }
 	}
-	p.refunds = p.refunds || name == "m" || name == "monetary"
+	p.refunds = p.refunds || f.name == "m" || f.name == "monetary"
 	read := map[string]func(*bought) float64{
 		"r":            func(b *bought) float64 { return float64(b.score.R) },
 		"f":            func(b *bought) float64 { return float64(b.score.F) },
@@ -46,12 +46,30 @@ func (m *machine) rfmNumber(name string) figure {
 		"recency_days": func(b *bought) float64 { return float64(b.values.RecencyDays) },
 		"frequency":    func(b *bought) float64 { return float64(b.values.Frequency) },
 		"monetary":     func(b *bought) float64 { return float64(b.values.MonetaryMicros) / 1e6 },
-	}[name]
+	}[f.name]
+	if f.percentile {
+		read = percentile(p.quantiles(f.name), f.name)
+	}
 	return func(s *state) float64 {
 		if s.bought.events == 0 {
 			return math.NaN()
 		}
 		return read(&s.bought)
+	}
+}
+
+// percentile makes a function of where a user stands by a field.
+func percentile(q rfm.Quantiles, name string) func(*bought) float64 {
+	value := map[string]func(*bought) int64{
+		"recency_days": func(b *bought) int64 { return b.values.RecencyDays },
+		"frequency":    func(b *bought) int64 { return b.values.Frequency },
+		"monetary":     func(b *bought) int64 { return b.values.MonetaryMicros },
+	}[name]
+	return func(b *bought) float64 {
+		if share, known := q.Percentile(value(b)); known {
+			return share
+		}
+		return math.NaN()
 	}
 }
 

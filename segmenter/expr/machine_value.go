@@ -66,7 +66,7 @@ func (m *machine) numberField(f field) figure {
 		if f.name == "label" {
 			return m.label(f.model)
 		}
-		return m.rfmNumber(f.name)
+		return m.rfmNumber(f)
 	}
 }
 

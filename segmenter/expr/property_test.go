@@ -104,6 +104,7 @@ func TestExactValues(t *testing.T) {
 		`attr.tenth + 0.2 == 0.30000000000000004 && attr.tenth + 0.2 != 0.3 && attr.tiny > 0 && attr.huge * 10.0 > attr.huge * 1.0`,
 		`1 / attr.zero > 1e300 && !(attr.zero / 0 == attr.zero * 1) && !(attr.zero / 0 != 0) && 3 / 2 == 1.5`,
 		`rfm.recency_days == 0 && rfm.frequency == 3 && rfm.monetary == 0.300029 && rfm.segment == "champions" && rfm.r - -1 == 4`,
+		`percentile(rfm.monetary) == 0.251 && !(percentile(rfm.frequency) >= 0.0) && percentile(rfm.monetary) in [0.251]`,
 		`count_distinct("purchase", prop.mixed) == 2 && count_distinct("purchase", prop.mixed, "1s") == 1`,
 		`!(attr.none != 1) && !(attr.none == 1) && !(attr.none * 1 in [0]) && !(attr.none < "x") && !(last("visit") < now) && !has(attr.none)`,
 	}

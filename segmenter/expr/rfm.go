@@ -16,6 +16,29 @@ type RFM struct {
 	Model         rfm.Model
 }
 
+// quantiles are the distribution of a field by which users are ranked.
+func (r *RFM) quantiles(name string) rfm.Quantiles {
+	switch name {
+	case "recency_days":
+		return r.Model.Recency.Quantiles
+	case "frequency":
+		return r.Model.Frequency.Quantiles
+	default:
+		return r.Model.Monetary.Quantiles
+	}
+}
+
+// percentiles say, by field, where a user with a score stands among those the model was trained on.
+func (r *RFM) percentiles(s audience.Score) map[string]float64 {
+	percentiles := map[string]float64{}
+	for name, value := range map[string]int64{"recency_days": int64(s.RecencyDays), "frequency": int64(s.Frequency), "monetary": s.MonetaryMicros} {
+		if share, known := r.quantiles(name).Percentile(value); known && s.R > 0 {
+			percentiles[name] = share
+		}
+	}
+	return percentiles
+}
+
 // window is how far back purchases count.
 func (r *RFM) window() window { return window{lengthMillis: int64(r.Config.WindowDays) * dayMillis} }
 

@@ -162,7 +162,7 @@ func (w writer) numberField(f field) string {
 		return fmt.Sprintf("if(%s, %s, nan)", w.profile("mapContains(numbers, "+key+")"), w.profile("numbers["+key+"]"))
 	default:
 		if f.name != "label" {
-			return w.rfmField(f.name)
+			return w.rfmField(f)
 		}
 		label := w.label(f.model)
 		return fmt.Sprintf("if(%s > 0, toFloat64(%s), nan)", label, label)
@@ -186,7 +186,7 @@ func (w writer) text(v value) string {
 	case ofProfile:
 		return w.profile("country")
 	default:
-		return w.rfmField(f.name)
+		return w.rfmField(f)
 	}
 }
 

@@ -12,20 +12,38 @@ import (
 func (c *composer) rfm() *RFM { return c.program.scores[rfmModel].RFM }
 
 // rfmField writes rfm.r and its like: rfm.Config.Measure and rfm.Model.Score in SQL. A missing one is NaN or ”.
-func (c *composer) rfmField(name string) string {
+func (c *composer) rfmField(f field) string {
 	model := c.rfm()
 	switch {
-	case model == nil && name == "segment":
+	case model == nil && f.name == "segment":
 		return "''"
 	case model == nil:
 		return "nan"
-	case name == "segment":
+	case f.name == "segment":
 		return fmt.Sprintf("if(%s, %s, '')", c.bought(), c.rfmSegment())
-	case name == "monetary":
-		return fmt.Sprintf("if(%s, %s / 1e6, nan)", c.bought(), c.monetary())
 	}
-	number := map[string]func() string{"r": c.r, "f": c.f, "m": c.m, "recency_days": c.recency, "frequency": c.frequency}[name]
-	return fmt.Sprintf("if(%s, toFloat64(%s), nan)", c.bought(), number())
+	number := map[string]func() string{"r": c.r, "f": c.f, "m": c.m, "recency_days": c.recency, "frequency": c.frequency, "monetary": c.monetary}[f.name]()
+	switch {
+	case f.percentile:
+		number = c.percentile(model.quantiles(f.name), number)
+	case f.name == "monetary":
+		number += " / 1e6"
+	}
+	return fmt.Sprintf("if(%s, toFloat64(%s), nan)", c.bought(), number)
+}
+
+// percentile writes rfm.Quantiles.Percentile of a column.
+func (c *composer) percentile(q rfm.Quantiles, value string) string {
+	if len(q.Values) == 0 {
+		return "nan"
+	}
+	return c.derive(fmt.Sprintf("if(toInt64(%[1]s) < (%[2]d), 0, transform(roundDown(toInt64(%[1]s), %[3]s), %[3]s, %[4]s, toInt64(0))) / 1000",
+		value, q.Values[0], integers(q.Values), integers(q.Shares)))
+}
+
+// integers writes a list of whole numbers.
+func integers[T int | int64](list []T) string {
+	return "CAST([" + strings.Trim(strings.Join(strings.Fields(fmt.Sprint(list)), ", "), "[]") + "], 'Array(Int64)')"
 }
 
 // bought writes that the user has a purchase, and with it an RFM score.
@@ -151,11 +169,11 @@ func (c *composer) rfmSegment() string {
 // rfmChange writes the next instant at which recency becomes another number of days that matters to the field; 0 is never.
 func (c *composer) rfmChange(name string) string {
 	days, each := c.rfm().agingDays(name)
-	list := c.recency() + " + 1"
+	list := fmt.Sprintf("CAST([%s + 1], 'Array(Int64)')", c.recency())
 	if !each {
-		list = strings.Trim(strings.Join(strings.Fields(fmt.Sprint(days)), ", "), "[]")
+		list = integers(days)
 	}
-	next := c.derive(fmt.Sprintf("arrayMin(arrayFilter(days -> days > %[1]s AND days < %[1]s + %[2]d, CAST([%[3]s], 'Array(Int64)')))",
+	next := c.derive(fmt.Sprintf("arrayMin(arrayFilter(days -> days > %[1]s AND days < %[1]s + %[2]d, %[3]s))",
 		c.recency(), maxWindowMillis/dayMillis, list))
 	instant := fmt.Sprintf("%s - 1 + %s * %d", c.lastBought(), next, dayMillis)
 	if c.rfm().Config.Recency != rfm.Elapsed {

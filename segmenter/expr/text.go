@@ -94,6 +94,8 @@ func fieldText(f field) string {
 		return "profile." + f.name
 	case f.name == "label":
 		return fmt.Sprintf("cluster(%q)", f.model)
+	case f.percentile:
+		return "percentile(rfm." + f.name + ")"
 	default:
 		return "rfm." + f.name
 	}

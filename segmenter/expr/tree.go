@@ -126,6 +126,8 @@ type (
 		model audience.ModelID // of scores
 		name  string           // property, attribute or column
 		of    kind
+
+		percentile bool // rather what share of those the model was trained on have as much or less
 	}
 	// aggregate summarises the user's events of one type within a window.
 	aggregate struct {

@@ -2,6 +2,7 @@ package rfm_test
 
 import (
 	"encoding/json"
+	"math"
 	"slices"
 	"testing"
 
@@ -32,7 +33,7 @@ func TestPercentileIsTheShare(t *testing.T) {
 			}
 			share, known := q.Percentile(value)
 			require.True(t, known)
-			require.Equal(t, float64(1000*atMost/n)/1000, share, "%d of %d have at most %d", atMost, n, value)
+			require.Equal(t, 1000*atMost/n, int(math.Round(1000*share)), "%d of %d have at most %d", atMost, n, value)
 		}
 	})
 }

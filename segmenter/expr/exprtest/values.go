@@ -38,7 +38,8 @@ func (a Author) number(depth int) string {
 	case "days_since":
 		return a.aggregate("days_since", false)
 	case "score":
-		return "rfm." + a.pick("r", "f", "m", "recency_days", "frequency", "monetary")
+		return a.pick("rfm.r", "rfm.f", "rfm.m", "rfm.recency_days", "rfm.frequency", "rfm.monetary",
+			"percentile(rfm.recency_days)", "percentile(rfm.frequency)", "percentile(rfm.monetary)")
 	case "cluster":
 		return fmt.Sprintf("cluster(%s)", a.quoted(a.Clusters))
 	case "attr": // a property needs an operand of known type beside it

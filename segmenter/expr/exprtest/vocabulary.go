@@ -5,6 +5,7 @@ package exprtest
 
 import (
 	"math/rand/v2"
+	"slices"
 
 	"github.com/kohorta/kohorta/segmenter/rfm"
 )
@@ -65,11 +66,18 @@ func (v Vocabulary) RFM(draw Draw) (rfm.Config, rfm.Model) {
 		WindowDays: Pick(draw, []int{0, 0, 1, 90}),
 		TimeZone:   Pick(draw, append([]string{""}, v.Zones...)),
 	}
+	scale := func(of ...int64) rfm.Scale {
+		values := make([]int64, draw(5)) // of none, no distribution is known
+		for i := range values {
+			values[i] = Pick(draw, of)
+		}
+		slices.Sort(values)
+		return rfm.Scale{Bounds: bounds(of...), Quantiles: rfm.NewQuantiles(len(values), values)}
+	}
+	recency := scale(0, 1, 2, 30, 5000)
+	recency.Descending = true
 	return config, rfm.Model{
-		Bins:      4,
-		Recency:   rfm.Scale{Descending: true, Bounds: bounds(0, 1, 2, 30, 5000)},
-		Frequency: rfm.Scale{Bounds: bounds(1, 2, 3)},
-		Monetary:  rfm.Scale{Bounds: bounds(-1_000_000, 0, 1, 2_500_000)},
+		Bins: 4, Recency: recency, Frequency: scale(1, 2, 3), Monetary: scale(-1_000_000, 0, 1, 2_500_000),
 		Rules: Pick(draw, [][]rfm.Rule{nil, {
 			{Segment: "champions", Recency: rfm.Range{3, 4}},
 			{Segment: "at_risk", Frequency: rfm.Range{1, 2}, Monetary: rfm.Range{2, 4}},
