@@ -32,7 +32,7 @@ func (s *ingestService) SetConsent(ctx context.Context, req *audiencev1.SetConse
 		if len(req.GetConsents()) == 0 {
 			v.Add("consents", "is empty; send 1 to %d", maxConsents)
 		}
-		consents := readConsents(&v, user, req.GetConsents())
+		consents := s.readConsents(&v, user, req.GetConsents())
 		if err := v.Err(); err != nil {
 			return nil, err
 		}
@@ -51,12 +51,12 @@ func (s *ingestService) SetConsent(ctx context.Context, req *audiencev1.SetConse
 }
 
 // readConsents are a user's words, with their faults as consents[i].
-func readConsents(v *audience.Violations, user audience.UserID, messages []*audiencev1.Consent) []audience.Consent {
+func (s *ingestService) readConsents(v *audience.Violations, user audience.UserID, messages []*audiencev1.Consent) []audience.Consent {
 	if len(messages) > maxConsents {
 		v.Add("consents", "has %d entries; at most %d are allowed", len(messages), maxConsents)
 		return nil
 	}
-	now := time.Now().UTC()
+	now := s.now().UTC()
 	consents := make([]audience.Consent, 0, len(messages))
 	for i, message := range messages {
 		field := "consents[" + strconv.Itoa(i) + "]"

@@ -48,6 +48,7 @@ type world struct {
 	forgetful   bool     // WriteEvents keeps nothing
 	waited      []string // tokens reads waited for
 	receivers   receivers
+	ahead       time.Duration // of the service's clock
 	office      office
 }
 
@@ -100,6 +101,7 @@ func (w *world) fail(err error) {
 
 func (w *world) deps() server.Deps {
 	return server.Deps{
+		Now:      func() time.Time { return time.Now().Add(w.ahead) },
 		Segments: w.segments, Models: w.models, Destinations: w.destinations, Audiences: w.audiences, Webhooks: w.webhooks,
 		Events: w, Profiles: w, Answers: w, Identify: identify, Segmenter: segmenter{w}, Memberships: memberships{w},
 		Members: w, History: w, Live: w, Explainer: w, Scores: w, Check: checkDestination, Platforms: w, Planner: w, Jobs: w, Runs: runs{w}, Schedules: schedules{}, Receivers: &w.receivers,

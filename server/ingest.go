@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/kohorta/kohorta/internal/audience"
 	audiencev1 "github.com/kohorta/kohorta/proto/audience/v1"
@@ -17,6 +18,7 @@ type ingestService struct {
 	identify Identify
 	repeats  *repeats
 	currency string
+	now      func() time.Time
 	erased   func(audience.UserID) bool
 
 	destinations Resources[audience.Destination]
@@ -26,7 +28,7 @@ type ingestService struct {
 func newIngestService(deps Deps, repeats *repeats) *ingestService {
 	return &ingestService{
 		events: deps.Events, live: deps.Live, profiles: deps.Profiles, identify: deps.Identify, repeats: repeats,
-		currency: deps.Config.Currency, erased: deps.Privacy.Erased, destinations: deps.Destinations, audiences: deps.Audiences,
+		currency: deps.Config.Currency, now: deps.Now, erased: deps.Privacy.Erased, destinations: deps.Destinations, audiences: deps.Audiences,
 	}
 }
 

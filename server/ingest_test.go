@@ -458,6 +458,26 @@ func TestSetConsent(t *testing.T) {
 	require.Len(t, h.consents, 2, "all or none")
 }
 
+// TestConsentByTheServicesClock: in a service that lives in the past, a word of then is not of a past long gone.
+func TestConsentByTheServicesClock(t *testing.T) {
+	h := start(t, server.Config{})
+	h.ahead = -10 * 365 * 24 * time.Hour
+	then := time.Now().Add(h.ahead)
+	words := func(at *timestamppb.Timestamp) []*audiencev1.Consent {
+		return []*audiencev1.Consent{{Purpose: "advertising", Time: at}}
+	}
+	_, err := h.ingest.SetConsent(t.Context(), &audiencev1.SetConsentRequest{UserId: "u1", Consents: words(nil)})
+	require.NoError(t, err)
+	_, err = h.ingest.UpsertProfiles(t.Context(), &audiencev1.UpsertProfilesRequest{Profiles: []*audiencev1.ProfileUpdate{{UserId: "u1", Consents: words(nil)}}})
+	require.NoError(t, err)
+	require.Len(t, h.consents, 2)
+	for _, consent := range h.consents {
+		require.WithinRange(t, consent.Time, then, time.Now().Add(h.ahead))
+	}
+	_, err = h.ingest.SetConsent(t.Context(), &audiencev1.SetConsentRequest{UserId: "u1", Consents: words(timestamppb.Now())})
+	requireInvalid(t, err, "consents[0].time")
+}
+
 // TestConsentFromTheFuture: a word dated ahead would outrank a withdrawal made after it.
 func TestConsentFromTheFuture(t *testing.T) {
 	h := start(t, server.Config{})

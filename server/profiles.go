@@ -78,7 +78,7 @@ func (s *ingestService) readProfile(row *audiencev1.ProfileUpdate) (audience.Pro
 			v.Add("removed_attributes", "names an attribute that is set as well; choose one")
 		}
 	}
-	consents := readConsents(&v, update.User, row.GetConsents())
+	consents := s.readConsents(&v, update.User, row.GetConsents())
 	facts := readFacts(&v, row.GetIdentifiers().GetIdentifiers())
 	if err := v.Err(); err != nil {
 		return update, nil, nil, err

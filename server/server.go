@@ -22,6 +22,7 @@ import (
 type Deps struct {
 	Config Config
 	Log    *slog.Logger
+	Now    func() time.Time // the service's clock, on which users live
 
 	Segments     Resources[audience.Segment]
 	Models       Resources[audience.Model]

@@ -66,6 +66,8 @@ func TestCommands(t *testing.T) {
 		{"an import", append(importing, "--report", report), `^6 rows: 4 accepted, 0 duplicates, 2 refused, 0 left out by the filter\n  1 × `},
 		{"a second import adds nothing", append(importing, "-o", "json"), `"accepted": 0,\n  "duplicates": 4,\n  "skipped": 0,\n  "refused": 2`},
 		{"a filtered import", append(importing, "--where", `row["country"] == "DE"`), `^6 rows: 0 accepted, 3 duplicates, 0 refused, 3 left out`},
+		{"a mapping by an expression with quotes and commas", append(importing, "--set", `type==row["country"] == "DE" ? "purchase" : ["gift", "other"][0]`, "--dry-run"), `^6 rows: 4 would be sent`},
+		{"a mapping of nothing", []string{"import", file, "--set", "user"}, `error: --set user: write FIELD=COLUMN`},
 		{"presets are named", []string{"import", file, "--preset", "amazon"}, `error: .*online-retail, superstore`},
 		{"a preset names the column that is missing", []string{"import", file, "--preset", "superstore"}, `error: .*Customer ID`},
 		{"one mapping only", []string{"import", file, "--preset", "superstore", "--mapping", "m.yaml"}, `error: --preset and --mapping`},

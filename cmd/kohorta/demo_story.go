@@ -158,7 +158,9 @@ func (s *story) applyExamples(ctx context.Context) error {
 		created[plural] = append(created[plural], id)
 	}
 	for _, kind := range kinds {
-		s.show.say("%-12s %s", kind.plural, strings.Join(created[kind.plural], ", "))
+		if ids := created[kind.plural]; len(ids) > 0 {
+			s.show.say("%-12s %s", kind.plural, strings.Join(ids, ", "))
+		}
 	}
 	s.show.say("the orders end on %s: everything is evaluated as of then", s.end.Format(time.DateOnly))
 	return nil

@@ -29,7 +29,7 @@ const (
 
 func newImport(o *options) *cobra.Command {
 	var preset, mappingFile, report string
-	var set map[string]string
+	var set []string
 	var where string
 	var dryRun bool
 	command := &cobra.Command{
@@ -66,7 +66,7 @@ standard input.`,
 	flags := command.Flags()
 	flags.StringVar(&preset, "preset", "", "mapping that comes along: "+strings.Join(tabular.Presets(), ", "))
 	flags.StringVar(&mappingFile, "mapping", "", "YAML file with a mapping")
-	flags.StringToStringVar(&set, "set", nil, "FIELD=COLUMN, or FIELD==EXPRESSION in CEL over row and line")
+	flags.StringArrayVar(&set, "set", nil, "FIELD=COLUMN, or FIELD==EXPRESSION in CEL over row and line; repeat the flag for several")
 	flags.StringVar(&where, "where", "", "keep only rows for which this CEL expression is true")
 	flags.BoolVar(&dryRun, "dry-run", false, "read and check the file, send nothing")
 	flags.StringVar(&report, "report", "", "write refused rows to this CSV file: line, field, reason")
@@ -75,7 +75,7 @@ standard input.`,
 }
 
 // mappingOf is the mapping that the flags give together.
-func mappingOf(preset, file string, set map[string]string) (tabular.Mapping, error) {
+func mappingOf(preset, file string, set []string) (tabular.Mapping, error) {
 	var mapping tabular.Mapping
 	var err error
 	switch {
@@ -91,7 +91,11 @@ func mappingOf(preset, file string, set map[string]string) (tabular.Mapping, err
 	if err != nil {
 		return mapping, err
 	}
-	for field, source := range set {
+	for _, assignment := range set {
+		field, source, assigned := strings.Cut(assignment, "=")
+		if !assigned {
+			return mapping, fmt.Errorf("--set %s: write FIELD=COLUMN, or FIELD==EXPRESSION", assignment)
+		}
 		if err := mapping.Set(field, source); err != nil {
 			return mapping, fmt.Errorf("--set: %w", err)
 		}

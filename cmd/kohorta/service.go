@@ -111,7 +111,7 @@ func newService(ctx context.Context, config Config, log *slog.Logger) (_ *servic
 		return nil, fmt.Errorf("phone_country: %w", err)
 	}
 	s.server = server.New(server.Deps{
-		Config: server.Config{Currency: config.Currency, Grace: config.ShutdownGrace}, Log: log,
+		Config: server.Config{Currency: config.Currency, Grace: config.ShutdownGrace}, Log: log, Now: s.clock.Now,
 		Segments: s.store.Segments(), Models: s.store.Models(), Destinations: s.store.Destinations(), Audiences: s.store.Audiences(),
 		Webhooks: s.store.Webhooks(), Receivers: s.sender,
 		Events: store, Profiles: profiles{store, s.deliverer}, Answers: s.store, Identify: identify, Segmenter: s.segmenter,
