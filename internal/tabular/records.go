@@ -8,29 +8,39 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/kohorta/kohorta/internal/audience"
 )
 
+// maxRecord bounds a row of CSV, which may have many lines: a quote that is never closed would take in all the rest.
+const maxRecord = 16 << 20
+
 // csvSource reads CSV with a header line.
 type csvSource struct {
 	reader *csv.Reader
+	leash  *leash
 	header []string
 	names  map[string]bool
 	line   int // of the row read last
+	end    int // the line on which that ends
 }
 
 func newCSV(text io.Reader) (*csvSource, error) {
-	s := &csvSource{reader: csv.NewReader(text), names: map[string]bool{}}
+	s := &csvSource{leash: &leash{from: text, left: maxRecord}, names: map[string]bool{}}
+	s.reader = csv.NewReader(s.leash)
 	s.reader.ReuseRecord = true
 	header, err := s.reader.Read()
 	if errors.Is(err, io.EOF) {
 		return nil, audience.Invalid("file", "is empty; the first line must name the columns")
 	}
+	if errors.Is(err, errLeash) {
+		return nil, audience.Invalid("file", "the header line %v", err)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("read the header line: %w", err)
 	}
-	s.header = append(s.header, header...)
+	s.header, s.end = append(s.header, header...), s.ending(header)
 	for _, name := range s.header {
 		if s.names[name] {
 			return nil, audience.Invalid("file", "the header names the column %q twice", name)
@@ -42,18 +52,29 @@ func newCSV(text io.Reader) (*csvSource, error) {
 
 func (s *csvSource) columns() map[string]bool { return s.names }
 
+// ending is the line on which a row ends that was just read.
+func (s *csvSource) ending(cells []string) int {
+	last := len(cells) - 1
+	line, _ := s.reader.FieldPos(last)
+	return line + strings.Count(cells[last], "\n")
+}
+
 func (s *csvSource) next() (row, error) {
+	s.leash.left = maxRecord
 	cells, err := s.reader.Read()
 	var fault *csv.ParseError
 	switch {
 	case errors.As(err, &fault) && errors.Is(fault.Err, csv.ErrQuote) && fault.Line > fault.StartLine:
 		return row{line: fault.StartLine}, fatal{fmt.Errorf("a quote opened here is not closed up to line %d, so where rows begin from here on cannot be known", fault.Line)}
+	case errors.Is(err, errLeash):
+		return row{line: s.end + 1}, fatal{fmt.Errorf("the row that begins here or further on %w", errLeash)}
 	case errors.As(err, &fault):
 		return row{line: fault.StartLine}, audience.Invalid("row", "%v", fault.Err)
 	case err != nil:
 		return row{line: s.line + 1}, unreadable(err)
 	}
 	s.line, _ = s.reader.FieldPos(0)
+	s.end = s.ending(cells)
 	r := row{line: s.line, cells: make(map[string]string, len(cells))}
 	for i, cell := range cells {
 		if err := validUTF8(s.header[i], cell); err != nil {
@@ -62,6 +83,24 @@ func (s *csvSource) next() (row, error) {
 		r.cells[s.header[i]] = cell
 	}
 	return r, nil
+}
+
+// errLeash says that a row is too long.
+var errLeash = fmt.Errorf("has more than %d MiB: a quote in it may not be closed", maxRecord>>20)
+
+// leash gives no more than is left.
+type leash struct {
+	from io.Reader
+	left int
+}
+
+func (l *leash) Read(p []byte) (int, error) {
+	if l.left <= 0 {
+		return 0, errLeash
+	}
+	n, err := l.from.Read(p[:min(len(p), l.left)])
+	l.left -= n
+	return n, err
 }
 
 // maxLine bounds a line of NDJSON, so that a file without line ends is refused and not swallowed.
