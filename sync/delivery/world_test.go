@@ -33,6 +33,7 @@ type world struct {
 	stopped   map[audience.UserID]string // members who may not be sent, and why
 	elsewhere map[audience.UserID]bool   // held by a rival of the exclusive group, since the plan
 	rivals    []audience.Number          // asked about
+	rival     func(audience.UserID) bool // held by one; nil without any
 	ledger    map[audience.UserID]audience.Delivery
 	doubts    []audience.Delivery
 	platform  *platform
@@ -124,6 +125,9 @@ func (w *world) rows() (rows []audience.SyncRow) {
 	}
 	for _, u := range slices.Sorted(maps.Keys(users)) {
 		row := audience.SyncRow{User: u, Wanted: w.wanted[u], Suppressed: w.stopped[u], Held: w.ledger[u]}
+		if len(row.Wanted) > 0 && !row.Held.State.MayHold() && w.rival != nil && w.rival(u) {
+			row.Wanted, row.Suppressed = nil, "held_elsewhere"
+		}
 		row.Stop = row.Held.State.MayHold() && row.Suppressed != "" && row.Suppressed != "unidentifiable"
 		rows = append(rows, row)
 	}
