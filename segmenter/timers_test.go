@@ -94,3 +94,33 @@ func TestTimeAloneMovesMembership(t *testing.T) {
 		require.Equal(t, test.b, h.segmentsOf(t, "b"), "b after %s", test.after)
 	}
 }
+
+// TestAnInstantDuringADowntime: what fell due before it stays done, what fell due during it is done at the start, and what
+// falls due after it is done then.
+func TestAnInstantDuringADowntime(t *testing.T) {
+	h := newLiveHouse(t, audience.Segment{Expression: `did("visit", "7d")`})
+	const week = 7 * 24 * time.Hour
+	for user, at := range map[string]time.Time{"before": noon, "during": noon.Add(time.Hour), "later": noon.Add(2 * time.Hour)} {
+		h.ingest(t, visit(user, "1", at.Add(-week).Add(time.Minute)))
+	}
+	members := func() (in []audience.UserID) {
+		h.settle(t)
+		for _, user := range []audience.UserID{"before", "during", "later"} {
+			if len(h.segmentsOf(t, user)) > 0 {
+				in = append(in, user)
+			}
+		}
+		return in
+	}
+	require.Equal(t, []audience.UserID{"before", "during", "later"}, members())
+	h.clock.set(noon.Add(time.Minute))
+	require.Equal(t, []audience.UserID{"during", "later"}, members())
+	h.stop()
+	h.clock.set(noon.Add(time.Hour + time.Minute))
+	h.start(t)
+	require.Equal(t, []audience.UserID{"later"}, members())
+	h.clock.set(noon.Add(2*time.Hour + time.Minute - time.Millisecond))
+	require.Equal(t, []audience.UserID{"later"}, members())
+	h.clock.set(noon.Add(2*time.Hour + time.Minute))
+	require.Empty(t, members())
+}
