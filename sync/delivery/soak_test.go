@@ -1,9 +1,11 @@
 package delivery_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
@@ -11,7 +13,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -56,6 +60,13 @@ func (p process) syncAll(ctx context.Context, log *slog.Logger) error {
 	}
 	defer store.Close()
 	d := delivery.New(delivery.Deps{Ledger: store, Catalogue: shelf{store}, Connect: p.connect, Log: log})
+	d.SetChoose(func(l destination.Load, limits destination.Limits) destination.Choice {
+		choice := destination.FirstLoad(l, limits)
+		if l.Rows > 0 && l.Held > 0 && limits.Replace.Within > 0 && rand.IntN(2) == 0 { // so small a load would never
+			choice.Way = destination.ByReplace
+		}
+		return choice
+	})
 	var errs []error
 	for _, id := range soaked {
 		run := audience.RunID(fmt.Sprint(time.Now().UnixNano()))
@@ -119,10 +130,17 @@ func TestSoakKilledSyncs(t *testing.T) {
 		duration, _ := time.ParseDuration(soak)
 		kills, until = 200, time.Now().Add(duration)
 	}
-	box := sandbox.New(sandbox.Config{QuotasOff: true})
-	var requests atomic.Int64
+	var ahead atomic.Int64 // the stand-ins' clock, in hours: a replacement that was not ended is over after 90 minutes
+	box := sandbox.New(sandbox.Config{QuotasOff: true, Now: func() time.Time { return time.Now().Add(time.Duration(ahead.Load()) * time.Hour) },
+		Meta: sandbox.MetaConfig{ReplaceTakes: 1}})
+	var requests, replaced atomic.Int64
+	life := &lives{version: 1}
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		requests.Add(1)
+		if strings.HasSuffix(r.URL.Path, "/usersreplace") {
+			replaced.Add(1)
+		}
+		life.read(t, r)
 		box.Handler().ServeHTTP(w, r)
 	}))
 	t.Cleanup(server.Close)
@@ -132,12 +150,15 @@ func TestSoakKilledSyncs(t *testing.T) {
 	}
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
-	life := &lives{random: rand.New(rand.NewPCG(seed, 0)), version: 1}
+	life.random = rand.New(rand.NewPCG(seed, 0))
 	life.begin(t, p)
 	atWork := 0
 	for killed := 0; killed < kills || time.Now().Before(until); killed++ {
 		life.goOn(t, p)
-		life.spoil(t, box)
+		life.spoil(t, p, box)
+		if life.random.IntN(2) == 0 {
+			ahead.Add(2)
+		}
 		child := exec.Command(os.Args[0]) //nolint:gosec // this test again
 		child.Env = append(os.Environ(), childOf+"DIR="+p.dir, childOf+"DSN="+p.dsn, childOf+"URL="+p.url)
 		before := requests.Load()
@@ -153,10 +174,37 @@ func TestSoakKilledSyncs(t *testing.T) {
 		}
 		if killed%20 == 19 || killed+1 == kills {
 			box.ClearFaults()
+			ahead.Add(2)
 			life.requireLaw(t, p, box)
 		}
 	}
 	require.GreaterOrEqual(t, atWork, kills/3, "too few were killed while they sent")
+	t.Logf("%d killed while they sent, %d requests, %d of them of replacements", atWork, requests.Load(), replaced.Load())
+	if kills >= 200 {
+		require.Positive(t, replaced.Load())
+	}
+}
+
+var digests = regexp.MustCompile(`[0-9a-f]{64}`)
+
+// read holds that a request adds nobody but members who may be sent, under no identifiers but those they have.
+func (l *lives) read(t *testing.T, r *http.Request) {
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		return // its sender was killed
+	}
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	adds := r.Method == http.MethodPost && strings.Contains(r.URL.Path, "/users") || bytes.Contains(body, []byte(`"action":"add"`))
+	if !adds {
+		return
+	}
+	allowed := *l.allowed.Load()
+	for _, digest := range digests.FindAll(body, -1) {
+		if !allowed[string(digest)] {
+			t.Error("somebody was added who must not be sent so")
+			return
+		}
+	}
 }
 
 // lives are those of a few hundred users.
@@ -166,6 +214,8 @@ type lives struct {
 	members map[audience.UserID]bool
 	granted map[audience.UserID]bool
 	facts   map[audience.UserID][]audience.Identifier
+	allowed atomic.Pointer[map[string]bool] // digests that may be added
+	refused bool                            // the platforms have refused rows that are well
 }
 
 func (l *lives) begin(t *testing.T, p process) {
@@ -225,19 +275,46 @@ func (l *lives) goOn(t *testing.T, p process) {
 		consents = append(consents, audience.Consent{User: u, Purpose: "advertising", Granted: l.granted[u], Time: time.Now()})
 		updates = append(updates, audience.ProfileUpdate{User: u, Identifiers: l.facts[u], ReplaceIdentifiers: true})
 	}
+	allowed := map[string]bool{}
+	for u, ids := range l.facts {
+		for _, id := range ids {
+			if l.members[u] && l.granted[u] {
+				allowed[hexOf(id)] = true
+			}
+		}
+	}
+	l.allowed.Store(&allowed)
 	with(t, p, func(ctx context.Context, store *warehouse.Store) error {
 		return errors.Join(store.AppendChanges(ctx, changes), store.SetConsents(ctx, consents), store.UpsertProfiles(ctx, updates))
 	})
 }
 
-// spoil has the platforms fail.
-func (l *lives) spoil(t *testing.T, box *sandbox.Server) {
+// spoil has the platforms fail, and now and then somebody deletes an audience there.
+func (l *lives) spoil(t *testing.T, p process, box *sandbox.Server) {
 	box.ClearFaults()
-	kinds := []sandbox.FaultKind{sandbox.FaultHTTP500, sandbox.FaultHTTP502HTML, sandbox.FaultHTML400, sandbox.FaultEmpty200, sandbox.FaultPlainText200,
-		sandbox.FaultResetBefore, sandbox.FaultResetAfter, sandbox.FaultTruncatedJSON, sandbox.FaultTokenRevoked, sandbox.FaultAudienceLocked}
+	faults := []sandbox.Fault{{Kind: sandbox.FaultHTTP500}, {Kind: sandbox.FaultHTTP502HTML}, {Kind: sandbox.FaultHTML400}, {Kind: sandbox.FaultEmpty200},
+		{Kind: sandbox.FaultPlainText200}, {Kind: sandbox.FaultResetBefore}, {Kind: sandbox.FaultResetAfter}, {Kind: sandbox.FaultTruncatedJSON},
+		{Kind: sandbox.FaultTokenRevoked}, {Kind: sandbox.FaultAudienceLocked}, {Kind: sandbox.FaultCodeAsString},
+		{Kind: sandbox.FaultRateLimited, Wait: sandbox.Duration(time.Second)}, {Kind: sandbox.FaultSlow, Wait: sandbox.Duration(300 * time.Millisecond)},
+		// A removal that is refused says that the identifiers are none; so only adds are refused for nothing.
+		{Kind: sandbox.FaultRejectHalf, Platform: "meta", Method: http.MethodPost, Path: "/users"}}
 	for range 3 {
-		kind := kinds[l.random.IntN(len(kinds))]
-		require.NoError(t, box.Inject(sandbox.Fault{Kind: kind, Probability: 0.1, Seed: l.random.Uint64(), After: l.random.IntN(2) == 0}))
+		f := faults[l.random.IntN(len(faults))]
+		f.Probability, f.Seed, f.After = 0.1, l.random.Uint64(), l.random.IntN(2) == 0
+		l.refused = l.refused || f.Kind == sandbox.FaultRejectHalf
+		require.NoError(t, box.Inject(f))
+	}
+	if l.random.IntN(15) == 0 {
+		with(t, p, func(ctx context.Context, store *warehouse.Store) error {
+			a, err := store.Audiences().Get(ctx, string(soaked[l.random.IntN(len(soaked))]))
+			if err != nil || a.PlatformID == "" {
+				return err
+			}
+			if a.Destination == "meta" {
+				return box.Meta().SetState(a.PlatformID, sandbox.StateDeleted)
+			}
+			return box.TikTok().SetDeleted(a.PlatformID)
+		})
 	}
 }
 
@@ -273,12 +350,14 @@ func (l *lives) requireLaw(t *testing.T, p process, box *sandbox.Server) {
 			v.client, err = p.connect(d)
 			return err
 		})
+		refused := map[audience.UserID]bool{}
 		for u, ids := range l.facts {
 			ids = slices.DeleteFunc(slices.Clone(ids), func(i audience.Identifier) bool { return !slices.Contains(v.client.Schemes(), i.Scheme) })
 			if l.members[u] && l.granted[u] && len(ids) > 0 {
 				v.world.wanted[u] = ids
+				refused[u] = l.refused && v.world.ledger[u].State == audience.DeliveryRejected && slices.Equal(v.world.ledger[u].Identifiers, ids)
 			}
 		}
-		v.requireTarget(t)
+		v.requireTarget(t, refused)
 	}
 }
