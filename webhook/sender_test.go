@@ -48,8 +48,8 @@ func newCRM(t testing.TB, key string) *crm {
 	c := &crm{secret: key}
 	c.Server = httptest.NewServer(c)
 	t.Cleanup(func() {
-		c.Server.CloseClientConnections()
-		c.Server.Close()
+		c.CloseClientConnections()
+		c.Close()
 		require.Empty(t, c.faults)
 	})
 	return c
@@ -336,6 +336,23 @@ func TestRefusedBatchesBecomeDeadLetters(t *testing.T) {
 	require.Zero(t, h.statusOf(t, s, w))
 }
 
+// TestAStartForgetsWhatADeletionLeft: a process may die between deleting a webhook and forgetting its place.
+func TestAStartForgetsWhatADeletionLeft(t *testing.T) {
+	h := newHouse(t)
+	s, stop := h.sender(t)
+	c := newCRM(t, crmSecret)
+	kept, gone := h.create(t, s, audience.Webhook{ID: "kept", URL: c.URL}), h.create(t, s, audience.Webhook{ID: "gone", URL: c.URL})
+	stop()
+	require.NoError(t, h.store.AddDeadLetters(t.Context(), gone.Number, []audience.DeadLetter{{ID: "1", User: "user-1", Change: []byte("{}")}}))
+	require.NoError(t, h.store.Webhooks().Delete(t.Context(), "gone", ""))
+	s, _ = h.sender(t)
+	require.Eventually(t, func() bool { return h.statusOf(t, s, gone) == audience.WebhookStatus{} }, patience, 5*time.Millisecond)
+	letters, err := h.store.CountDeadLetters(t.Context())
+	require.NoError(t, err)
+	require.Empty(t, letters)
+	require.NotEmpty(t, h.statusOf(t, s, kept).Cursor)
+}
+
 // TestExhaustedAttempts: a receiver that never recovers blocks itself for a number of attempts only.
 func TestExhaustedAttempts(t *testing.T) {
 	h := newHouse(t)
@@ -486,7 +503,7 @@ func TestLawOfDelivery(t *testing.T) {
 		c.behave(func(w http.ResponseWriter, r *http.Request, _ []told) bool {
 			switch faults.IntN(6) {
 			case 0:
-				w.WriteHeader(500)
+				w.WriteHeader(http.StatusInternalServerError)
 				return false
 			case 1: // the answer is lost, the changes are not
 				panic(http.ErrAbortHandler)

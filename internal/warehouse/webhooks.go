@@ -44,9 +44,10 @@ func (s *Store) WebhookStates(ctx context.Context) (map[audience.Number]audience
 	return states, nil
 }
 
-// ForgetWebhook deletes the state and the dead letters of a webhook that is deleted.
+// ForgetWebhook deletes the dead letters and the state of a webhook that is deleted: the state last, which shows that there is
+// something to forget.
 func (s *Store) ForgetWebhook(ctx context.Context, number audience.Number) error {
-	for _, table := range []string{"webhook_states", "dead_letters"} {
+	for _, table := range []string{"dead_letters", "webhook_states"} {
 		if err := s.Exec(ctx, audience.Query{
 			SQL: "DELETE FROM " + table + " WHERE webhook = {webhook:UInt32}", Params: map[string]any{"webhook": uint32(number)},
 		}); err != nil {

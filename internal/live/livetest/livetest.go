@@ -407,17 +407,17 @@ func testCancelled(t *testing.T, r Redis) {
 
 func testClaim(t *testing.T, r Redis) {
 	one, other := open(t, r), open(t, r)
-	claim := func(s *live.Store, id string, within time.Duration) bool {
-		first, err := s.Claim(t.Context(), id, within)
+	claim := func(s *live.Store, id string) bool {
+		first, err := s.Claim(t.Context(), id, time.Hour)
 		require.NoError(t, err)
 		return first
 	}
-	require.True(t, claim(one, "a", time.Hour))
-	require.False(t, claim(one, "a", time.Hour))
-	require.False(t, claim(other, "a", time.Hour), "by another process")
-	require.True(t, claim(other, "b", time.Hour))
+	require.True(t, claim(one, "a"))
+	require.False(t, claim(one, "a"))
+	require.False(t, claim(other, "a"), "by another process")
+	require.True(t, claim(other, "b"))
 	require.NoError(t, other.Release(t.Context(), "a"))
-	require.True(t, claim(one, "a", time.Hour))
+	require.True(t, claim(one, "a"))
 	require.NoError(t, one.Rebuild(t.Context(), 1, Members(nil)))
-	require.False(t, claim(one, "a", time.Hour), "a claim is no membership")
+	require.False(t, claim(one, "a"), "a claim is no membership")
 }
