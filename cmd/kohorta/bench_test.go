@@ -32,8 +32,8 @@ func benchSize() (users int, each time.Duration) {
 
 func benchUser(i int) string { return fmt.Sprintf("user-%07d", i) }
 
-// benchService runs a whole service whose users are each in 4 of 50 segments.
-func benchService(b *testing.B, users int) *client {
+// benchService runs a whole service whose users are each in 4 of 50 segments, and in those of more that hold of them.
+func benchService(b *testing.B, users int, more ...audience.Segment) *client {
 	b.Helper()
 	address, err := url.Parse(enginetest.Redis(b))
 	require.NoError(b, err)
@@ -57,6 +57,10 @@ func benchService(b *testing.B, users int) *client {
 	for i := range 50 {
 		_, err := s.store.Segments().Create(b.Context(), audience.Segment{ID: audience.SegmentID(fmt.Sprintf("segment-%d", i)),
 			Expression: fmt.Sprintf(`attr["a"] == %[1]d || attr["b"] == %[1]d || attr["c"] == %[1]d || attr["d"] == %[1]d`, i)})
+		require.NoError(b, err)
+	}
+	for _, segment := range more {
+		_, err := s.store.Segments().Create(b.Context(), segment)
 		require.NoError(b, err)
 	}
 
