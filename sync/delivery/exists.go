@@ -3,6 +3,7 @@ package delivery
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 
@@ -40,6 +41,20 @@ func (s *sending) ensureAudience(ctx context.Context, byFiles bool) error {
 		return fmt.Errorf("create it on the platform: %w", err)
 	}
 	return s.Catalogue.SetPlatformID(ctx, s.audience.ID, s.audience.PlatformID, false)
+}
+
+// goneOr is err, unless the reason for it is that the platform has the audience no more: some say of that no more than that
+// they refuse the rows.
+func (s *sending) goneOr(ctx context.Context, err error) error {
+	var failure *destination.Error
+	if !errors.As(err, &failure) || failure.Kind != destination.Rejected {
+		return err
+	}
+	exists := s.ensureAudience(ctx, false)
+	if errors.As(exists, &failure) && failure.Kind == destination.Gone {
+		return exists
+	}
+	return err
 }
 
 // specOf says by which key an audience is found again when the answer to its creation is lost. The moment the audience was

@@ -66,3 +66,25 @@ func TestNothingToSendIsAskedForToo(t *testing.T) {
 		})
 	}
 }
+
+// A vanished audience is found out also by a platform that says no more than that it refuses the rows of a stop.
+func TestVanishedWhileAStopWaits(t *testing.T) {
+	w := newWorld()
+	w.platform.rows = 1
+	w.want(12, "a")
+	_, err := w.sync("1")
+	require.NoError(t, err)
+	w.platform.vanish()
+	w.platform.fails = func(destination.Batch) error {
+		return &destination.Error{Kind: destination.Rejected, Err: errors.New("does not belong to you")}
+	}
+	w.platform.silent = true
+	for i := range 10 {
+		w.stopped[nth(i)] = "no_consent"
+		delete(w.wanted, nth(i))
+	}
+	_, err = w.sync("2")
+	var failure *destination.Error
+	require.ErrorAs(t, err, &failure)
+	require.Equal(t, destination.Gone, failure.Kind)
+}

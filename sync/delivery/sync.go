@@ -156,7 +156,7 @@ func (s *sending) send(ctx context.Context) (err error) {
 	if p.Stops > 0 && s.audience.PlatformID != "" && !byFiles {
 		s.line.put(nil) // all of them go now
 		if err := s.urgentFirst(ctx, func([]audience.UserID) {}); err != nil {
-			return err
+			return s.goneOr(ctx, err)
 		}
 	}
 	if err := s.ensureAudience(ctx, byFiles); err != nil || s.report.Held {

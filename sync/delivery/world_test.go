@@ -293,6 +293,7 @@ type platform struct {
 	refuse   refusal
 	random   *rand.Rand
 	locked   bool    // nothing can be changed now
+	silent   bool    // of a vanished audience a request does not say that it is
 	faults   float64 // share of requests that fail
 	fails    func(destination.Batch) error
 	rebuilding
@@ -379,7 +380,7 @@ func (c connection) takes(ctx context.Context, id string, b destination.Batch, b
 	}
 	c.requests = append(c.requests, b)
 	c.world.check(b)
-	if id != c.id || c.id == "" {
+	if (id != c.id || c.id == "") && !c.silent {
 		return destination.Result{}, &destination.Error{Kind: destination.Gone, Err: errors.New("no such audience")}
 	}
 	if c.fails != nil {
