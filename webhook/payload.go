@@ -21,7 +21,7 @@ type change struct {
 	Left    []string  `json:"left"`
 	Time    time.Time `json:"time"`
 	Version string    `json:"version"` // rises with each step of a user; a number too large for some readers of JSON
-	Cause   string    `json:"cause"`   // "event", "timer", "profile", "move", "runs" or "start"
+	Cause   string    `json:"cause"`   // "event", "timer", "profile", "move", "runs", "start" or "erasure"
 }
 
 // payload is a request's body.

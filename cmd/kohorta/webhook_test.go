@@ -1,13 +1,17 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -16,7 +20,9 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/kohorta/kohorta/internal/engine/enginetest"
 	"github.com/kohorta/kohorta/internal/secret"
+	audiencev1 "github.com/kohorta/kohorta/proto/audience/v1"
 	"github.com/kohorta/kohorta/webhook"
 )
 
@@ -133,4 +139,117 @@ func TestWebhooks(t *testing.T) {
 	run(`0 dead letters dropped`, "webhook", "drop", "crm", "--all")
 	run(`webhooks/crm deleted`, "webhook", "delete", "crm")
 	run(`error: .*webhooks/crm`, "webhook", "get", "crm")
+}
+
+// follower is a receiver that keeps the segments of users by what it is told, and refuses now and then.
+type follower struct {
+	mu      sync.Mutex
+	seen    map[string]bool
+	changes []followed
+}
+
+type followed struct {
+	ID, User, Version string
+	Entered, Left     []string
+}
+
+func (f *follower) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+	var told struct{ Changes []followed }
+	if json.NewDecoder(req.Body).Decode(&told) != nil || rand.IntN(5) == 0 {
+		w.WriteHeader(http.StatusServiceUnavailable)
+		return
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, change := range told.Changes {
+		if !f.seen[change.ID] {
+			f.changes = append(f.changes, change)
+		}
+		f.seen[change.ID] = true
+	}
+}
+
+// segments are those of every user, as it has been told.
+func (f *follower) segments() map[string][]string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	slices.SortStableFunc(f.changes, func(a, b followed) int {
+		return cmp.Or(cmp.Compare(len(a.Version), len(b.Version)), cmp.Compare(a.Version, b.Version))
+	})
+	in := map[string][]string{}
+	for _, change := range f.changes {
+		is := slices.DeleteFunc(in[change.User], func(name string) bool { return slices.Contains(change.Left, name) })
+		in[change.User] = slices.Sorted(slices.Values(append(is, change.Entered...)))
+	}
+	return in
+}
+
+// TestSoakWebhooks: the process is killed under load; who has listened knows all segments of all users, and a signature that
+// was taken before is not taken again. Two kills, twenty with KOHORTA_SOAK.
+func TestSoakWebhooks(t *testing.T) {
+	enginetest.ClickHouse(t) // skips where there is no engine
+	kills := 2
+	if os.Getenv("KOHORTA_SOAK") != "" {
+		kills = 20
+	}
+	secrets := t.TempDir()
+	require.NoError(t, os.WriteFile(filepath.Join(secrets, "crm-secret"), []byte(hookSecret), 0o600))
+	moves := freeAddress(t)
+	s := &soak{}
+	s.config = write(t, "kohorta.yaml", fmt.Sprintf(`{listen: %q, data_dir: %q, secrets_dir: %q, engines: {no_sync: true},
+		webhooks: {listen: %q, sources: [{name: crm, secret: crm-secret}]}}`, freeAddress(t), filepath.Join(t.TempDir(), "engines"), secrets, moves))
+	s.start(t)
+	t.Cleanup(func() { s.kill(t) })
+	f := &follower{seen: map[string]bool{}}
+	receiver := httptest.NewServer(f)
+	t.Cleanup(receiver.Close)
+	_, err := kohorta(t, s.client.conn.Target(), "apply", "--yes", "-f", write(t, "resources.yaml", soakResources+
+		fmt.Sprintf("webhooks: [{id: crm, url: %q, secret: crm-secret, batch_size: 10}]", receiver.URL)))
+	require.NoError(t, err)
+	_, err = s.evaluateAll(t)
+	require.NoError(t, err)
+	users := make([]string, soakUsers)
+	for i := range users {
+		users[i] = visitor(i)
+	}
+
+	for range kills {
+		body := `{"user": "crm", "into": ["called"]}`
+		timestamp := strconv.FormatInt(time.Now().Unix(), 10)
+		post := func() int {
+			req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+moves+"/v1/moves", strings.NewReader(body))
+			require.NoError(t, err)
+			req.Header.Set("Kohorta-Timestamp", timestamp)
+			req.Header.Set("Kohorta-Signature", webhook.Sign([]secret.Secret{hookSecret}, timestamp, []byte(body)))
+			response, err := http.DefaultClient.Do(req)
+			require.NoError(t, err)
+			require.NoError(t, response.Body.Close())
+			return response.StatusCode
+		}
+		require.Equal(t, http.StatusOK, post())
+		stop := s.load(t)
+		time.Sleep(time.Duration(rand.IntN(1500)) * time.Millisecond) // a moment is what this is about
+		require.NoError(t, s.cmd.Process.Kill())
+		require.Error(t, s.cmd.Wait(), "killed")
+		again := process{config: s.config}
+		again.start(t)
+		require.NoError(t, again.client.conn.Close()) // the workers keep theirs, which finds the way back
+		s.cmd = again.cmd
+		require.Equal(t, http.StatusConflict, post(), "a signature is taken once")
+		stop()
+
+		var in, told map[string][]string
+		require.Eventually(t, func() bool {
+			r, err := s.client.memberships.BatchGetMembership(t.Context(), &audiencev1.BatchGetMembershipRequest{UserIds: append(users, "crm")})
+			in, told = map[string][]string{}, map[string][]string{}
+			for _, membership := range r.GetMemberships() {
+				user := membership.GetUserId()
+				in[user], told[user] = slices.Sorted(slices.Values(membership.GetSegments())), slices.Sorted(slices.Values(f.segments()[user]))
+			}
+			return err == nil && reflect.DeepEqual(in, told)
+		}, time.Minute, 100*time.Millisecond)
+	}
+	out, err := kohorta(t, s.client.conn.Target(), "webhook", "dead-letters", "crm")
+	require.NoError(t, err)
+	require.Contains(t, out, "no dead letters")
 }
