@@ -29,3 +29,15 @@ func appendDevice(dst []byte, v string) ([]byte, string) {
 	}
 	return dst, ""
 }
+
+// appendLowerASCII appends s with A to Z in lower case.
+func appendLowerASCII(dst []byte, s string) []byte {
+	start := len(dst)
+	dst = append(dst, s...)
+	for i := start; i < len(dst); i++ {
+		if c := dst[i]; c-'A' < 26 {
+			dst[i] = c | 0x20
+		}
+	}
+	return dst
+}

@@ -2,11 +2,14 @@ package identity
 
 import (
 	"bytes"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
 
 	"golang.org/x/text/unicode/norm"
+
+	"github.com/kohorta/kohorta/internal/audience"
 )
 
 // maxAddress is the most bytes of an e-mail address (sheet TikTok 6; RFC 5321).
@@ -24,35 +27,45 @@ func appendMetaEmail(dst []byte, v string) ([]byte, string) {
 	return form, ""
 }
 
+// addressLetters maps the letters and digits of an address to their lower case, all other bytes to 0.
+var addressLetters = func() (lower [256]byte) {
+	for c := range lower {
+		switch {
+		case 'A' <= c && c <= 'Z':
+			lower[c] = byte(c) | 0x20
+		case 'a' <= c && c <= 'z', '0' <= c && c <= '9':
+			lower[c] = byte(c)
+		}
+	}
+	return lower
+}()
+
 // appendAddress appends v in lower case and reports whether it is dot-separated atoms (RFC 5322), an @ and a domain of at
-// least two labels. One pass: this is the hottest loop of building a payload from raw e-mails.
+// least two labels. One pass with a table: this is the hottest loop of building a payload from raw e-mails.
 func appendAddress(dst []byte, v string) ([]byte, bool) {
 	start := len(dst)
-	dst = append(dst, v...)
-	address := dst[start:]
-	domain, dots, last := false, 0, byte('.') // last is '.' where a part begins
-	for i, c := range address {
-		if c-'A' < 26 {
-			c |= 0x20
-			address[i] = c
-		}
-		if c-'a' < 26 || c-'0' < 10 {
-			last = c
+	dst = slices.Grow(dst, len(v))[:start+len(v)]
+	address := dst[start:][:len(v)]
+	domain, dots, part := false, 0, 0 // part is where the atom or label at hand begins
+	for i := range len(v) {
+		c := v[i]
+		if lower := addressLetters[c]; lower != 0 {
+			address[i] = lower
 			continue
 		}
+		address[i] = c
 		switch {
-		case c == '.' && last != '.' && (!domain || last != '-'):
-			dots++
-		case c == '@' && last != '.' && !domain:
-			domain, dots, c = true, 0, '.'
-		case c == '-' && (!domain || last != '.'):
+		case c == '.' && i > part && (!domain || v[i-1] != '-'):
+			dots, part = dots+1, i+1
+		case c == '@' && i > part && !domain:
+			domain, dots, part = true, 0, i+1
+		case c == '-' && (!domain || i > part):
 		case !domain && strings.IndexByte("!#$%&'*+/=?^_`{|}~", c) >= 0:
 		default:
 			return dst, false
 		}
-		last = c
 	}
-	return dst, domain && dots > 0 && last != '.' && last != '-'
+	return dst, domain && dots > 0 && part < len(v) && v[len(v)-1] != '-'
 }
 
 // emailMode is which of TikTok's published rules applies (sheet TikTok 6).
@@ -64,20 +77,26 @@ const (
 	legacy                     // stripPlus, dots before the @ removed
 )
 
+// emailModeOf is the mode that a scheme's form of a plain address is made by; false for schemes of other fields.
+func emailModeOf(s audience.Scheme) (emailMode, bool) {
+	switch s {
+	case MetaEmail, TikTokEmailBasic:
+		return basic, true
+	case TikTokEmailStripPlus:
+		return stripPlus, true
+	case TikTokEmailLegacy:
+		return legacy, true
+	}
+	return basic, false
+}
+
 // appendTikTokEmail applies one of TikTok's rules.
 func appendTikTokEmail(dst []byte, v string, mode emailMode) ([]byte, string) {
 	const notOne = "is not an e-mail address: one @, something before it, a domain with a dot, at most 254 bytes"
 	start := len(dst)
-	if isASCII(v) {
-		dst = appendLowerASCII(dst, v)
-		if bytes.ContainsAny(dst[start:], " \t\r\n\v\f") {
-			dst = append(dst[:start], bytes.Join(bytes.Fields(dst[start:]), nil)...)
-		}
-	} else {
-		for _, r := range v {
-			if !unicode.IsSpace(r) {
-				dst = utf8.AppendRune(dst, unicode.ToLower(r))
-			}
+	for _, r := range v {
+		if !unicode.IsSpace(r) {
+			dst = utf8.AppendRune(dst, unicode.ToLower(r))
 		}
 	}
 	form := dst[start:]
@@ -85,10 +104,16 @@ func appendTikTokEmail(dst []byte, v string, mode emailMode) ([]byte, string) {
 	if at < 1 || bytes.IndexByte(form[at+1:], '@') >= 0 || bytes.IndexByte(form[at+1:], '.') < 0 || len(form) > maxAddress {
 		return dst, notOne
 	}
+	return applyMode(dst, start, mode)
+}
+
+// applyMode makes of the basic form at the end of dst, from start on, that of the mode.
+func applyMode(dst []byte, start int, mode emailMode) ([]byte, string) {
 	if mode == basic {
 		return dst, ""
 	}
-	domain := form[at:]
+	form := dst[start:]
+	at := bytes.IndexByte(form, '@')
 	local := form[:at]
 	if plus := bytes.IndexByte(local, '+'); plus >= 0 {
 		local = local[:plus]
@@ -105,7 +130,7 @@ func appendTikTokEmail(dst []byte, v string, mode emailMode) ([]byte, string) {
 	if len(local) == 0 {
 		return dst, "has nothing left before the @ without its tag and dots"
 	}
-	return append(dst[:start+len(local)], domain...), ""
+	return append(dst[:start+len(local)], form[at:]...), ""
 }
 
 func isASCII(s string) bool {
@@ -115,16 +140,4 @@ func isASCII(s string) bool {
 		}
 	}
 	return true
-}
-
-// appendLowerASCII appends s with A to Z in lower case.
-func appendLowerASCII(dst []byte, s string) []byte {
-	start := len(dst)
-	dst = append(dst, s...)
-	for i := start; i < len(dst); i++ {
-		if c := dst[i]; c-'A' < 26 {
-			dst[i] = c | 0x20
-		}
-	}
-	return dst
 }

@@ -9,9 +9,12 @@ import (
 // appendForm appends the normal form of v under a scheme to dst, or gives the reason why v has none. Country is that of
 // the person, alpha-2 in upper case, "" when unknown.
 func appendForm(dst []byte, s audience.Scheme, v, country string) (form []byte, reason string) {
-	if (s == MetaEmail || s == TikTokEmailBasic) && len(v) <= maxAddress {
-		if form, ok := appendAddress(dst, v); ok { // by far the most values; one pass says all about it
+	if mode, ok := emailModeOf(s); ok && len(v) <= maxAddress {
+		switch form, ok := appendAddress(dst, v); { // by far the most values; one pass says all about it
+		case ok && mode == basic:
 			return form, ""
+		case ok:
+			return applyMode(form, len(dst), mode)
 		}
 	}
 	switch {

@@ -62,7 +62,10 @@ func (h *Hasher) Identify(inputs []Input) ([]audience.Identifier, []Dropped) {
 		}
 	}
 	slices.SortFunc(ids, func(a, b audience.Identifier) int {
-		return cmp.Or(cmp.Compare(a.Scheme, b.Scheme), cmp.Compare(a.Value, b.Value))
+		if a.Scheme != b.Scheme {
+			return cmp.Compare(a.Scheme, b.Scheme)
+		}
+		return cmp.Compare(a.Value, b.Value)
 	})
 	return slices.Compact(ids), dropped
 }
@@ -70,7 +73,10 @@ func (h *Hasher) Identify(inputs []Input) ([]audience.Identifier, []Dropped) {
 // Hash gives the identifier of one value in the clear under one scheme. Country is that of the person, as of Identify; a
 // reason comes back when the value has no normal form.
 func (h *Hasher) Hash(s audience.Scheme, v Raw, country string) (id audience.Identifier, reason string) {
-	if h.form, reason = appendForm(h.form[:0], s, string(v), cmp.Or(country, h.country)); reason != "" {
+	if country == "" {
+		country = h.country
+	}
+	if h.form, reason = appendForm(h.form[:0], s, string(v), country); reason != "" {
 		return audience.Identifier{}, reason
 	}
 	if inClear(s) {
@@ -82,13 +88,16 @@ func (h *Hasher) Hash(s audience.Scheme, v Raw, country string) (id audience.Ide
 // AppendIdentifier appends the identifier of one value in the clear as requests carry it, a digest in lower-case hex: what
 // Hash and AppendHex give, in one pass and without an allocation. Beside a reason dst comes back as it was.
 func (h *Hasher) AppendIdentifier(dst []byte, s audience.Scheme, v Raw, country string) (_ []byte, reason string) {
-	if h.form, reason = appendForm(h.form[:0], s, string(v), cmp.Or(country, h.country)); reason != "" {
+	if country == "" {
+		country = h.country
+	}
+	if h.form, reason = appendForm(h.form[:0], s, string(v), country); reason != "" {
 		return dst, reason
 	}
 	if inClear(s) {
 		return append(dst, h.form...), ""
 	}
-	return appendHex(dst, h.sums.sum(h.form)), ""
+	return appendHex(dst, h.sums.sum(h.form)[:]), ""
 }
 
 // dropFunc notes why an input is of no use for some schemes.

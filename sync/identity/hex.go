@@ -1,6 +1,7 @@
 package identity
 
 import (
+	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
 	"slices"
@@ -15,26 +16,31 @@ var hexPairs = func() (pairs [256]uint16) {
 	return pairs
 }()
 
-// AppendHex appends a digest in lower-case hex, as platforms take it. A row of a request is hardly more than that, so four
-// bytes become eight digits in one word; encoding/hex takes three times as long.
+// AppendHex appends a digest in lower-case hex, as platforms take it. A row of a request is hardly more than that;
+// encoding/hex takes four times as long.
 func AppendHex(dst []byte, digest string) []byte {
-	dst = slices.Grow(dst, 2*len(digest))
-	for len(digest) >= 4 {
-		word := uint64(hexPairs[digest[0]]) | uint64(hexPairs[digest[1]])<<16 | uint64(hexPairs[digest[2]])<<32 | uint64(hexPairs[digest[3]])<<48
-		dst = binary.LittleEndian.AppendUint64(dst, word)
-		digest = digest[4:]
+	if len(digest) != sha256.Size {
+		return hex.AppendEncode(dst, []byte(digest))
 	}
-	return hex.AppendEncode(dst, []byte(digest))
+	return appendHex(dst, digest)
 }
 
-// appendHex is AppendHex of a sum that has not become a string.
-func appendHex(dst []byte, sum *[32]byte) []byte {
+// appendHex appends the digits of 32 bytes, eight in a word. Written out: a loop would check its bounds and take twice as
+// long.
+func appendHex[T string | []byte](dst []byte, sum T) []byte {
 	n := len(dst)
-	dst = slices.Grow(dst, 64)[:n+64]
-	out := (*[64]byte)(dst[n:])
-	for i := range 8 {
-		b := (*[4]byte)(sum[4*i:])
-		binary.LittleEndian.PutUint64(out[8*i:], uint64(hexPairs[b[0]])|uint64(hexPairs[b[1]])<<16|uint64(hexPairs[b[2]])<<32|uint64(hexPairs[b[3]])<<48)
+	dst = slices.Grow(dst, 2*sha256.Size)[:n+2*sha256.Size]
+	digits, sum := (*[2 * sha256.Size]byte)(dst[n:]), sum[:sha256.Size]
+	word := func(i int) uint64 {
+		return uint64(hexPairs[sum[i]]) | uint64(hexPairs[sum[i+1]])<<16 | uint64(hexPairs[sum[i+2]])<<32 | uint64(hexPairs[sum[i+3]])<<48
 	}
+	binary.LittleEndian.PutUint64(digits[0:], word(0))
+	binary.LittleEndian.PutUint64(digits[8:], word(4))
+	binary.LittleEndian.PutUint64(digits[16:], word(8))
+	binary.LittleEndian.PutUint64(digits[24:], word(12))
+	binary.LittleEndian.PutUint64(digits[32:], word(16))
+	binary.LittleEndian.PutUint64(digits[40:], word(20))
+	binary.LittleEndian.PutUint64(digits[48:], word(24))
+	binary.LittleEndian.PutUint64(digits[56:], word(28))
 	return dst
 }

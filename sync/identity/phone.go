@@ -40,6 +40,9 @@ var signs = strings.NewReplacer("+", "", " ", "", "(", "", ")", "")
 // nothing tells whether they begin with one.
 func international(v, country string) (digits string, sure bool, reason string) {
 	const malformed = "is not a phone number of 8 to 15 digits with its country code"
+	if isE164(v) {
+		return v[1:], true, ""
+	}
 	number := make([]byte, 0, 32)
 	bare := true // nothing but digits after the +
 	for _, r := range strings.TrimSpace(v) {
@@ -76,6 +79,19 @@ func international(v, country string) (digits string, sure bool, reason string) 
 		return "", false, malformed
 	}
 	return digits, sure, ""
+}
+
+// isE164 reports whether v is a + and 8 to 15 digits, the first of which is not 0: most numbers that were looked after.
+func isE164(v string) bool {
+	if len(v) < 9 || len(v) > 16 || v[0] != '+' || v[1] == '0' {
+		return false
+	}
+	for i := 1; i < len(v); i++ {
+		if v[i]-'0' > 9 {
+			return false
+		}
+	}
+	return true
 }
 
 // complete reads a number by its country's own rules: trunk zeros go, a missing country code is put before it.

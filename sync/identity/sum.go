@@ -18,6 +18,7 @@ type summer struct {
 	hash  hash.Hash
 	state encoding.BinaryAppender // of hash; nil to use Sum256
 	block [sha256.BlockSize]byte
+	used  int // of the block, by the value before; zeros follow up to its length
 	coded [128]byte
 	long  [sha256.Size]byte
 }
@@ -39,8 +40,11 @@ func (s *summer) sum(v []byte) *[sha256.Size]byte {
 	if len(v) <= oneBlock && s.state != nil {
 		n := copy(s.block[:], v)
 		s.block[n] = 0x80
-		clear(s.block[n+1 : sha256.BlockSize-2])
-		binary.BigEndian.PutUint16(s.block[sha256.BlockSize-2:], uint16(8*n))
+		if n++; n < s.used {
+			clear(s.block[n:s.used])
+		}
+		s.used = n
+		binary.BigEndian.PutUint16(s.block[sha256.BlockSize-2:], uint16(8*len(v)))
 		s.hash.Reset()
 		_, _ = s.hash.Write(s.block[:])
 		coded, err := s.state.AppendBinary(s.coded[:0])

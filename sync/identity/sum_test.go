@@ -20,6 +20,10 @@ func TestSum(t *testing.T) {
 		require.Equal(t, sha256.Sum256(v), *short.sum(v), "%d bytes", n)
 		require.Equal(t, sha256.Sum256(v), *long.sum(v), "%d bytes", n)
 	}
+	for n := oneBlock; n >= 0; n-- { // nothing of a longer value stays in the block
+		v := bytes.Repeat([]byte{0xff}, n)
+		require.Equal(t, sha256.Sum256(v), *short.sum(v), "%d bytes after %d", n, n+1)
+	}
 }
 
 func FuzzSum(f *testing.F) {

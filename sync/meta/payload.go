@@ -26,8 +26,11 @@ type layout struct {
 
 // layoutOf is what the rows of a batch made by Split need.
 func layoutOf(b *destination.Batch) layout {
-	return layout{schemes: b.Schema, valued: b.Rows[0].HasValue,
-		limited: slices.ContainsFunc(b.Rows, func(r destination.Row) bool { return r.Limited })}
+	l := layout{schemes: b.Schema, valued: b.Rows[0].HasValue}
+	for i := range b.Rows {
+		l.limited = l.limited || b.Rows[i].Limited
+	}
+	return l
 }
 
 // carries reports whether rows of another layout can go under this one, with blanks where they have nothing.
@@ -79,7 +82,11 @@ func (l layout) appendHead(dst []byte, p part) []byte {
 
 // appendRow appends one row; its identifiers stand in the order of the schemes.
 func (l layout) appendRow(dst []byte, row *destination.Row) []byte {
-	dst = append(appendCells(dst, l.schemes, row.Identifiers), '"')
+	dst = appendCells(dst, l.schemes, row.Identifiers)
+	if !l.valued && !l.limited {
+		return append(dst, `"]`...)
+	}
+	dst = append(dst, '"')
 	if l.valued {
 		dst = strconv.AppendFloat(append(dst, ','), row.Value, 'f', -1, 64)
 	}

@@ -17,10 +17,13 @@ func (c *Client) Split(rows []destination.Row, op destination.Op) ([]destination
 	if op == destination.Remove {
 		carried = allSchemes
 	}
-	valued := slices.ContainsFunc(rows, func(r destination.Row) bool { return r.HasValue })
-	asTheyAre := 0 // rows at the beginning that can go so; mostly all
+	valued := false
+	for i := range rows {
+		valued = valued || rows[i].HasValue
+	}
+	asTheyAre, same := 0, false // rows at the beginning that can go so; mostly all
 	if !valued {
-		asTheyAre = countFitting(rows, carried)
+		asTheyAre, same = countFitting(rows, carried)
 	}
 	packed := rows[:asTheyAre:asTheyAre]
 	var ids []audience.Identifier // of the rows that cannot go as they are, one after the other
@@ -67,7 +70,11 @@ func (c *Client) Split(rows []destination.Row, op destination.Op) ([]destination
 	}
 	var batches []destination.Batch
 	for chunk := range slices.Chunk(packed, c.batchRows) {
-		batches = append(batches, destination.Batch{Op: op, Schema: schemaOf(chunk, carried), Rows: chunk})
+		shown := chunk
+		if same && asTheyAre == len(rows) {
+			shown = chunk[:1]
+		}
+		batches = append(batches, destination.Batch{Op: op, Schema: schemaOf(shown, carried), Rows: chunk})
 	}
 	return batches, left
 }
@@ -83,14 +90,20 @@ func valueProblem(row destination.Row) string {
 	return ""
 }
 
-// countFitting is how many rows at the beginning fit. Rows have mostly the same schemes as the one before.
-func countFitting(rows []destination.Row, carried []audience.Scheme) int {
+// countFitting is how many rows at the beginning fit, and whether they all have the same schemes. They mostly have those of
+// the row before.
+func countFitting(rows []destination.Row, carried []audience.Scheme) (n int, same bool) {
+	same = true
 	for i := range rows {
-		if (i == 0 || !alike(rows[i-1].Identifiers, rows[i].Identifiers)) && !fits(rows[i].Identifiers, carried) {
-			return i
+		if i > 0 && alike(rows[i-1].Identifiers, rows[i].Identifiers) {
+			continue
 		}
+		if !fits(rows[i].Identifiers, carried) {
+			return i, same
+		}
+		same = i == 0
 	}
-	return len(rows)
+	return len(rows), same
 }
 
 // alike reports whether two rows have the same schemes in the same order.

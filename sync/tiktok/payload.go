@@ -20,21 +20,20 @@ const (
 
 // appendPayload appends the body of a mapping request. An identifier that stands twice is sent once (2.2, row rule 5).
 func appendPayload(dst []byte, account, audienceID string, b *destination.Batch) []byte {
-	dst = appendHead(dst, account, b.Op, b.Schema[0])
-	sent := newDigests(len(b.Rows))
+	dst = append(appendHead(dst, account, b.Op, b.Schema[0]), rowStart...)
+	end := rowMiddle + audienceID + rowEnd
+	between := end + "," + rowStart
+	sent := newDigests(b.Rows)
 	for i := range b.Rows {
-		digest := b.Rows[i].Identifiers[0].Value
-		if !sent.add(digest) {
+		switch {
+		case !sent.add(i):
 			continue
+		case i > 0:
+			dst = append(dst, between...)
 		}
-		if i > 0 {
-			dst = append(dst, ',')
-		}
-		dst = append(dst, rowStart...)
-		dst = identity.AppendHex(dst, digest)
-		dst = append(append(append(dst, rowMiddle...), audienceID...), rowEnd...)
+		dst = identity.AppendHex(dst, b.Rows[i].Identifiers[0].Value)
 	}
-	return append(dst, payloadEnd...)
+	return append(append(dst, end...), payloadEnd...)
 }
 
 // Between appendHead and payloadEnd stand the rows, commas between them.
@@ -51,26 +50,31 @@ func appendHead(dst []byte, account string, op destination.Op, s audience.Scheme
 	return append(dst, `"],"batch_data":[`...)
 }
 
-// digests is a set of digests. Their bytes are spread evenly already, so a few of them are the place in the table; a map of
-// strings would take longer than writing the row.
+// digests is a set of the rows' digests. Their bytes are spread evenly already, so a few of them are the place in the
+// table; a map of strings would take longer than writing the row.
 type digests struct {
-	table []string // open addressing; at most half full
+	rows  []destination.Row
+	table []uint16 // numbers of rows, from 1, of at most 10,000; open addressing, at most a quarter full
 }
 
-func newDigests(most int) digests { return digests{make([]string, 2<<bits.Len(uint(most)))} }
+func newDigests(rows []destination.Row) digests {
+	return digests{rows, make([]uint16, 4<<bits.Len(uint(len(rows))))}
+}
 
-// add puts a digest in and reports whether it is new.
-func (d digests) add(digest string) bool {
+// add puts the digest of the i-th row in and reports whether it is new.
+func (d digests) add(i int) bool {
+	digest := d.rows[i].Identifiers[0].Value
 	var place uint32
 	if len(digest) >= 4 {
 		place = uint32(digest[0]) | uint32(digest[1])<<8 | uint32(digest[2])<<16 | uint32(digest[3])<<24
 	}
 	for ; ; place++ {
-		switch at := &d.table[place&uint32(len(d.table)-1)]; *at { //nolint:gosec // a table is far smaller than 4 GB
-		case "":
-			*at = digest
+		at := &d.table[place&uint32(len(d.table)-1)] //nolint:gosec // a table is far smaller than 4 GB
+		switch {
+		case *at == 0:
+			*at = uint16(i + 1) //nolint:gosec // fits
 			return true
-		case digest:
+		case d.rows[*at-1].Identifiers[0].Value == digest:
 			return false
 		}
 	}

@@ -13,6 +13,7 @@ var removable = []audience.Scheme{identity.TikTokEmailBasic, identity.TikTokEmai
 	identity.TikTokPhone, identity.TikTokIDFA, identity.TikTokAAID}
 
 // Split gives one row to each identifier and requests of one type of identifier each. A row without any is named instead.
+// Batches share what they can of the rows given.
 func (c *Client) Split(rows []destination.Row, op destination.Op) ([]destination.Batch, []destination.Rejection) {
 	carried := c.schemes
 	if op == destination.Remove {
@@ -20,7 +21,12 @@ func (c *Client) Split(rows []destination.Row, op destination.Op) ([]destination
 	}
 	byScheme := make([][]destination.Row, len(carried))
 	var left []destination.Rejection
-	for i, row := range rows {
+	asTheyAre, of := countSingle(rows, carried)
+	if asTheyAre > 0 {
+		byScheme[of] = rows[:asTheyAre:asTheyAre]
+	}
+	for i, row := range rows[asTheyAre:] {
+		i += asTheyAre
 		found := false
 		for j, id := range row.Identifiers {
 			if k := slices.Index(carried, id.Scheme); k >= 0 {
@@ -42,4 +48,20 @@ func (c *Client) Split(rows []destination.Row, op destination.Op) ([]destination
 		}
 	}
 	return batches, left
+}
+
+// countSingle is how many rows at the beginning have one identifier, all of the same scheme, and the scheme's place among
+// those carried.
+func countSingle(rows []destination.Row, carried []audience.Scheme) (n, of int) {
+	if len(rows) == 0 || len(rows[0].Identifiers) != 1 {
+		return 0, 0
+	}
+	scheme := rows[0].Identifiers[0].Scheme
+	if of = slices.Index(carried, scheme); of < 0 {
+		return 0, 0
+	}
+	for n < len(rows) && len(rows[n].Identifiers) == 1 && rows[n].Identifiers[0].Scheme == scheme {
+		n++
+	}
+	return n, of
 }
