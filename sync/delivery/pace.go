@@ -194,7 +194,7 @@ func (g *gate) budget(pace destination.Pace) {
 		g.usual += 0.01 * (1/max(g.interval().Seconds(), 0.001) - g.usual)
 	}
 	if used+g.cost > 1 && pace.Wait == 0 { // otherwise the platform knows better
-		g.holdUntil(refill, usedUp)
+		g.holdUntil(cmp.Or(pace.Back, refill), usedUp)
 	}
 }
 

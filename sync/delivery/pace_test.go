@@ -110,3 +110,45 @@ func TestQuotasAreUsedAndKept(t *testing.T) {
 		})
 	}
 }
+
+// The forecast in a plan is right before anything was throttled, once the platform has said anything at all: what a sync then
+// takes is within a third of it.
+func TestForecast(t *testing.T) {
+	transport := http.DefaultTransport
+	t.Cleanup(func() { http.DefaultTransport = transport })
+	log := slog.New(slog.DiscardHandler)
+	secret := func(name, content string) string {
+		path := filepath.Join(t.TempDir(), name)
+		require.NoError(t, os.WriteFile(path, []byte(content), 0o600))
+		return path
+	}
+	token, proof := secret("token", sandbox.DemoMetaToken), secret("app", sandbox.DemoMetaAppSecret)
+	for name, test := range map[string]struct {
+		limited  bool
+		requests int
+	}{
+		"full tier, at the pace to start at": {requests: 500},
+		"full tier, longer than its budget":  {requests: 9000},
+		"limited tier":                       {limited: true, requests: 200},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				time.Sleep(time.Until(time.Date(2026, 11, 20, 0, 0, 0, 0, time.UTC))) // when the API's version exists
+				http.DefaultTransport = wire{sandbox.New(sandbox.Config{Meta: sandbox.MetaConfig{LimitedTier: test.limited}}).Handler()}
+				client, err := meta.New(meta.Config{Account: sandbox.DemoMetaAccount, BaseURL: "http://localhost", TokenFile: token, AppSecretFile: proof, BatchRows: 1}, log)
+				require.NoError(t, err)
+				v := &vendor{world: newWorld(), client: client}
+				for i := range test.requests {
+					v.set(t, i, "a")
+				}
+				require.NoError(t, client.Check(t.Context()), "as when the destination is loaded")
+				began := time.Now()
+				report, err := v.sync(t, "1")
+				require.NoError(t, err)
+				took := time.Since(began)
+				t.Logf("%s forecast, %s taken", report.Plan.Duration, took)
+				require.InEpsilon(t, took.Seconds(), report.Plan.Duration.Seconds(), 0.33)
+			})
+		})
+	}
+}

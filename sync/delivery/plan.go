@@ -3,6 +3,7 @@ package delivery
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/kohorta/kohorta/internal/audience"
 	"github.com/kohorta/kohorta/sync/destination"
@@ -81,6 +82,7 @@ func (d *Deliverer) setWay(t target, p *plan.Plan, diff diffSize) {
 	if adding := p.Additions + p.Changes; adding > 0 {
 		rowsEach = float64(diff.rows[destination.Add]) / float64(adding)
 	}
+	limits := t.destination.Limits()
 	choice := d.choose(destination.Load{
 		Rows:      diff.rows[destination.Add] + int64(rowsEach*float64(p.Unchanged)),
 		Additions: diff.rows[destination.Add],
@@ -88,12 +90,12 @@ func (d *Deliverer) setWay(t target, p *plan.Plan, diff diffSize) {
 		Held:      p.Held,
 		Static:    t.audience.Static && t.audience.PlatformID == "", // what was made of requests stays so
 		Files:     t.audience.PlatformFiles,
-	}, t.destination.Limits())
+	}, limits)
 	if choice.Way == destination.ByDiff {
 		choice.Requests = diff.requests
 	}
 	p.Way, p.WayReason, p.Requests = string(choice.Way), choice.Reason, choice.Requests
-	p.Duration = max(choice.Duration, t.account.forecast(choice.Requests))
+	p.Duration = max(choice.Duration, limits.Budget.Takes(choice.Requests), t.account.forecast(choice.Requests)).Round(time.Millisecond)
 }
 
 // includes reports whether a step has a part with the operation.

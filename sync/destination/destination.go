@@ -59,8 +59,23 @@ type Limits struct {
 	Bytes             int     // of a request's body
 	Audiences         int     // of the account
 	RequestsPerSecond float64 // at which to start; Pace corrects it
+	Budget            Budget  // for the long run, as far as known; zero when it allows that pace for hours
 	Replace           ReplaceLimits
 	Files             FileLimits
+}
+
+// Budget is how many requests that change members a platform takes in a span of time.
+type Budget struct {
+	Requests int64
+	Per      time.Duration
+}
+
+// Takes is how long so many requests take that are more than it allows at once.
+func (b Budget) Takes(requests int64) time.Duration {
+	if requests <= b.Requests || b.Requests == 0 {
+		return 0
+	}
+	return time.Duration(float64(requests) / float64(b.Requests) * float64(b.Per))
 }
 
 // ReplaceLimits are those of a Replacer, zero for others.
@@ -112,6 +127,7 @@ type Rejection struct {
 type Pace struct {
 	Used float64       // share of the tightest budget, 1 = used up, may exceed 1; 0 when the platform did not say
 	Wait time.Duration // nothing may be sent to this account before; 0 = go on
+	Back time.Duration // until that budget is whole again; 0 when the platform did not say
 }
 
 // AudienceSpec says which audience to find or create.

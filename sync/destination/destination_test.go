@@ -93,3 +93,11 @@ func TestErrorSaysAll(t *testing.T) {
 		require.NotContains(t, op.String(), "unknown")
 	}
 }
+
+func TestBudgetTakes(t *testing.T) {
+	b := Budget{Requests: 20, Per: 5 * time.Minute}
+	for requests, want := range map[int64]time.Duration{0: 0, 1: 0, 20: 0, 40: 10 * time.Minute, 200: 50 * time.Minute} {
+		require.Equal(t, want, b.Takes(requests))
+	}
+	require.Zero(t, Budget{}.Takes(1_000_000))
+}

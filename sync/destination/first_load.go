@@ -137,6 +137,7 @@ func way(w Way, requests int64, limits Limits) Choice {
 	if limits.RequestsPerSecond > 0 {
 		c.Duration = time.Duration(float64(requests) / limits.RequestsPerSecond * float64(time.Second))
 	}
+	c.Duration = max(c.Duration, limits.Budget.Takes(requests))
 	return c
 }
 

@@ -45,6 +45,12 @@ func TestFirstLoad(t *testing.T) {
 			destination.Choice{Way: destination.ByDiff, Requests: 1900, Duration: 6333333333333,
 				Reason: "diff: 1 900 requests, 106 min; the platform takes no files; no replace, because its 1 000 requests would take 56 min, more than half of the 90 min it may take"},
 		},
+		"too small a budget for a replace": {
+			destination.Load{Rows: 10 * million, Additions: 10 * million, Removals: 9 * million, Held: 9 * million},
+			destination.Limits{Rows: 10_000, RequestsPerSecond: 20, Replace: replacing.Replace, Budget: destination.Budget{Requests: 20, Per: 5 * time.Minute}},
+			destination.Choice{Way: destination.ByDiff, Requests: 1900, Duration: 475 * time.Minute,
+				Reason: "diff: 1 900 requests, 8 h; the platform takes no files; no replace, because its 1 000 requests would take 5 h, more than half of the 90 min it may take"},
+		},
 		"too large for a replace": {
 			destination.Load{Rows: 60 * million, Additions: 60 * million, Removals: 100 * million, Held: 100 * million}, replacing,
 			destination.Choice{Way: destination.ByDiff, Requests: 16_000, Duration: 800 * time.Second,

@@ -41,6 +41,7 @@ type Client struct {
 	fresh     map[string]time.Time // audiences created here, by id, until they are freshFor old
 	replacing map[string]claim     // audiences being rebuilt by this client
 	warned    string               // the version last warned about
+	tier      string               // of access, as last told; "" while it is not known
 }
 
 var (
@@ -85,7 +86,9 @@ func (c *Client) Schemes() []audience.Scheme { return c.schemes }
 
 // Limits are those of 2.9; Meta states none on bytes.
 func (c *Client) Limits() destination.Limits {
-	return destination.Limits{Rows: c.batchRows, Audiences: 500, RequestsPerSecond: c.perSecond,
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return destination.Limits{Rows: c.batchRows, Audiences: 500, RequestsPerSecond: c.perSecond, Budget: budgetOf(c.tier),
 		Replace: destination.ReplaceLimits{Rows: replaceRows, Within: replaceTime}}
 }
 
@@ -125,6 +128,7 @@ func (c *Client) call(ctx context.Context, method, path string, query url.Values
 	answer.Body = bytes.ReplaceAll(answer.Body, []byte(token), []byte("[token]"))
 	c.watchVersion(answer.Header)
 	budget := readBudget(answer.Header, c.account)
+	c.watchTier(budget)
 	return budget.pace(), c.token.Outdated(token, decode(answer, budget, out))
 }
 
@@ -151,6 +155,16 @@ func (c *Client) watchVersion(h http.Header) {
 	if !known {
 		c.log.Warn("api version is not the one asked for, or ends soon; raise it in the configuration", "asked", c.version, "used", used)
 	}
+}
+
+// watchTier notes the tier that an answer tells.
+func (c *Client) watchTier(b budget) {
+	if b.tier == "" {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.tier = b.tier
 }
 
 // remember notes that an audience was created just now.

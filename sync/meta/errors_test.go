@@ -113,6 +113,37 @@ func TestBudget(t *testing.T) {
 	}
 }
 
+// TestBudgetIsBack: the reset that Meta tells is that of the ad account's score, so it counts while that is the tightest budget.
+func TestBudgetIsBack(t *testing.T) {
+	score := `{"acc_id_util_pct":97,"reset_time_duration":100,"ads_api_access_tier":"standard_access"}`
+	for name, c := range map[string]struct {
+		calls string
+		back  time.Duration
+	}{
+		"alone":                {"", 100 * time.Second},
+		"the others are ample": {`{"1":[{"type":"custom_audience","call_count":5}]}`, 100 * time.Second},
+		"another is tighter":   {`{"1":[{"type":"custom_audience","call_count":99}]}`, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := http.Header{}
+			h.Set("X-Ad-Account-Usage", score)
+			h.Set("X-Business-Use-Case-Usage", c.calls)
+			require.Equal(t, c.back, readBudget(h, "1").pace().Back)
+		})
+	}
+}
+
+// TestTierTellsTheBudget: once any answer has told the tier, Limits tell how many writes it allows.
+func TestTierTellsTheBudget(t *testing.T) {
+	c := &Client{}
+	require.Zero(t, c.Limits().Budget)
+	for tier, want := range map[string]int64{"development_access": 20, "standard_access": 3000, "full_access": 3000} {
+		c.watchTier(budget{tier: tier})
+		c.watchTier(budget{})
+		require.Equal(t, destination.Budget{Requests: want, Per: 5 * time.Minute}, c.Limits().Budget)
+	}
+}
+
 // TestStatus puts the codes of 2.8 into the words of the contract.
 func TestStatus(t *testing.T) {
 	for name, c := range map[string]struct {

@@ -1,6 +1,7 @@
 package meta
 
 import (
+	"cmp"
 	"encoding/json"
 	"net/http"
 	"strconv"
@@ -14,8 +15,10 @@ type budget struct {
 	used       float64       // share of the tightest, 1 = used up
 	regain     time.Duration // until this account may call again; 0 when nothing is blocked
 	reset      time.Duration // until the ad account's score is back at zero
+	byScore    bool          // the tightest is the ad account's score
 	retryAfter time.Duration // of the general header, which Meta may not send
-	fullTier   bool          // the higher of the two access tiers
+	tier       string        // of access, "" when no header tells
+	fullTier   bool          // it is the higher one
 }
 
 // usage is one entry of X-Business-Use-Case-Usage, or X-App-Usage. All are percentages and may exceed 100.
@@ -42,13 +45,16 @@ func readBudget(h http.Header, account string) (b budget) {
 		Tier     string  `json:"ads_api_access_tier"`
 	}
 	if json.Unmarshal([]byte(h.Get("X-Ad-Account-Usage")), &score) == nil {
+		b.byScore = score.Percent/100 >= b.used
 		b.used = max(b.used, score.Percent/100)
 		b.reset = seconds(score.ResetSec)
-		b.fullTier = isFull(score.Tier)
+		b.tier, b.fullTier = score.Tier, isFull(score.Tier)
 	}
 	for _, u := range useCases(h, account) {
 		if u.Type == "custom_audience" {
+			b.byScore = b.byScore && b.used >= u.share()
 			b.used = max(b.used, u.share())
+			b.tier = cmp.Or(b.tier, u.Tier)
 			b.regain = max(b.regain, seconds(60*u.RegainMin))
 			b.fullTier = b.fullTier || isFull(u.Tier)
 		}
@@ -86,5 +92,28 @@ func seconds(s float64) time.Duration {
 }
 
 func (b budget) pace() destination.Pace {
-	return destination.Pace{Used: b.used, Wait: b.regain}
+	pace := destination.Pace{Used: b.used, Wait: b.regain}
+	if b.byScore {
+		pace.Back = b.reset
+	}
+	return pace
+}
+
+// The ad account's score (5.1): a write takes 3 points, and they come back within 300 seconds.
+const (
+	scoreLimited = 60
+	scoreFull    = 9000
+	writeScore   = 3
+	scoreSpan    = 300 * time.Second
+)
+
+// budgetOf is how many writes a tier allows, nothing while the tier is not known.
+func budgetOf(tier string) destination.Budget {
+	switch {
+	case tier == "":
+		return destination.Budget{}
+	case isFull(tier):
+		return destination.Budget{Requests: scoreFull / writeScore, Per: scoreSpan}
+	}
+	return destination.Budget{Requests: scoreLimited / writeScore, Per: scoreSpan}
 }
