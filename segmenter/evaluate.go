@@ -16,10 +16,11 @@ const changesBatch = 50_000
 
 // Evaluation is what an evaluation did.
 type Evaluation struct {
-	Changed int64 // users whose membership changed
+	Changed int64 // steps of users from one membership that readers see to another
 	Entered map[audience.SegmentID]int64
 	Left    map[audience.SegmentID]int64
-	Version uint64 // of the log after it
+	Version uint64   // of the log after it
+	Notes   []string // what people should know
 }
 
 // Evaluate brings the membership of the users (nil: of everybody) to what it is at an instant (zero: now): computes it,
@@ -27,13 +28,14 @@ type Evaluation struct {
 // users are computed here, from excerpts of their histories, with the same answer. When it returns without error, the log
 // holds the new membership; the projection does too, unless it was away, in which case Run heals it.
 //
-// An evaluation of everybody brings the definitions of the catalogue into force; one of some users uses those in force.
+// An evaluation of everybody brings the definitions of the catalogue into force, changed ones all at once for whoever reads;
+// one of some users uses those in force.
 // One that is cancelled halfway leaves whole users done and the others as they were: repeat it. At an instant that was
 // named, it starts no timers: those of the present go on.
 func (s *Segmenter) Evaluate(ctx context.Context, users []audience.UserID, at time.Time, cause string, progress Progress) (Evaluation, error) {
 	progress("evaluating", 0, 0)
 	if users == nil {
-		return s.evaluateEverybody(ctx, at, cause, progress)
+		return s.evaluateEverybody(ctx, at, cause, true, progress)
 	}
 	return s.evaluateSome(ctx, users, at, func(audience.UserID) string { return cause }, progress)
 }
@@ -85,92 +87,10 @@ func (s *Segmenter) evaluateSome(ctx context.Context, users []audience.UserID, a
 	return w.result, err
 }
 
-// evaluateEverybody stages the evaluation of everybody, during which others go on, and then commits the differences some
-// at a time. Who is evaluated in between is ahead of what was staged and passed over.
-func (s *Segmenter) evaluateEverybody(ctx context.Context, at time.Time, cause string, progress Progress) (_ Evaluation, err error) {
-	s.everybody.Lock()
-	defer s.everybody.Unlock()
-	d, err := s.definitions(ctx)
-	if err != nil {
-		return Evaluation{}, err
-	}
-	now := at.IsZero()
-	s.evaluating.Lock()
-	if now {
-		at = s.Now()
-	}
-	s.overtaken = map[audience.UserID]struct{}{}
-	s.evaluating.Unlock()
-	defer func() {
-		s.evaluating.Lock()
-		defer s.evaluating.Unlock()
-		s.overtaken = nil
-	}()
-
-	staged, err := s.Log.Stage(ctx, d.program.Query(at))
-	if err != nil {
-		return Evaluation{}, fmt.Errorf("evaluate %d segments: %w", len(d.segments), err)
-	}
-	defer func() {
-		if err := s.Log.Unstage(context.WithoutCancel(ctx), staged); err != nil {
-			s.Logger.Warn("staged evaluation not dropped", "table", staged, "error", err)
-		}
-	}()
-	if now {
-		if err := s.timers.addStaged(ctx, s.Log, staged, at); err != nil {
-			return Evaluation{}, err
-		}
-	}
-
-	s.evaluating.Lock()
-	s.inForce.Store(d)
-	s.halfway = true
-	behind := make([]audience.UserID, 0, len(s.overtaken)) // they were evaluated by the definitions before
-	for user := range s.overtaken {
-		behind = append(behind, user)
-	}
-	s.evaluating.Unlock()
-
-	w := s.writer(d, at, func(audience.UserID) string { return cause }, progress)
-	for change, err := range s.Log.StagedChanges(ctx, staged) {
-		if err != nil {
-			return w.result, fmt.Errorf("compare the membership of everybody: %w", err)
-		}
-		if w.batch = append(w.batch, change); len(w.batch) == changesBatch {
-			if err := s.commitStaged(ctx, w); err != nil {
-				return w.result, err
-			}
-		}
-	}
-	if err := s.commitStaged(ctx, w); err != nil {
-		return w.result, err
-	}
-	for some := range slices.Chunk(behind, stepUsers) {
-		if _, err := s.evaluateSome(ctx, SortUsers(some), time.Time{}, w.cause, progress); err != nil {
-			return w.result, err
-		}
-	}
-	s.evaluating.Lock()
-	s.halfway = false
-	s.evaluating.Unlock()
-	return w.result, nil
-}
-
-// commitStaged commits changes that were staged, but for users evaluated since.
-func (s *Segmenter) commitStaged(ctx context.Context, w *changeWriter) error {
-	s.evaluating.Lock()
-	defer s.evaluating.Unlock()
-	w.batch = slices.DeleteFunc(w.batch, func(c audience.Change) bool {
-		_, overtaken := s.overtaken[c.User]
-		return overtaken
-	})
-	return w.commit(ctx)
-}
-
 // changeWriter commits the changes of one evaluation.
 type changeWriter struct {
 	*Segmenter
-	ids      map[audience.Number]audience.SegmentID
+	edition  *audience.Edition
 	at       time.Time
 	cause    func(audience.UserID) string
 	progress Progress
@@ -180,14 +100,14 @@ type changeWriter struct {
 
 func (s *Segmenter) writer(d *definitions, at time.Time, cause func(audience.UserID) string, progress Progress) *changeWriter {
 	return &changeWriter{
-		Segmenter: s, ids: d.ids(), at: at, cause: cause, progress: progress,
+		Segmenter: s, edition: d.edition, at: at, cause: cause, progress: progress,
 		result: Evaluation{Entered: map[audience.SegmentID]int64{}, Left: map[audience.SegmentID]int64{}},
 	}
 }
 
 // commit makes the batch durable as one version of the log, projects it and tells the watchers. evaluating is held.
 func (w *changeWriter) commit(ctx context.Context) error {
-	last, err := w.lastVersion(ctx)
+	last, err := w.certainVersion(ctx)
 	if err != nil {
 		return fmt.Errorf("read the log's version: %w", err)
 	}
@@ -198,8 +118,6 @@ func (w *changeWriter) commit(ctx context.Context) error {
 	for i := range w.batch {
 		change := &w.batch[i]
 		change.Version, change.Time, change.Cause = last+1, w.at, w.cause(change.User)
-		count(w.result.Entered, w.ids, change.Entered)
-		count(w.result.Left, w.ids, change.Left)
 	}
 	if err := w.Log.AppendChanges(ctx, w.batch); err != nil {
 		// The log may hold them all the same: everything that follows it must look again.
@@ -212,18 +130,25 @@ func (w *changeWriter) commit(ctx context.Context) error {
 	w.result.Version = last + 1
 	w.projector.apply(ctx, w.batch)
 	w.watchers.publish(w.batch)
-	w.result.Changed += int64(len(w.batch))
+	for _, change := range w.batch {
+		w.result.add(w.edition.IDs(change.Entered), w.edition.IDs(change.Left))
+	}
 	w.progress("evaluating", w.result.Changed, 0)
 	w.batch = w.batch[:0]
 	return nil
 }
 
-// count adds the segments to their counters; a segment that was deleted counts for nobody.
-func count(counters map[audience.SegmentID]int64, ids map[audience.Number]audience.SegmentID, numbers []audience.Number) {
-	for _, number := range numbers {
-		if id, known := ids[number]; known {
-			counters[id]++
-		}
+// add counts one user's step, if readers see it.
+func (e *Evaluation) add(entered, left []audience.SegmentID) {
+	if len(entered)+len(left) == 0 {
+		return
+	}
+	e.Changed++
+	for _, id := range entered {
+		e.Entered[id]++
+	}
+	for _, id := range left {
+		e.Left[id]++
 	}
 }
 

@@ -62,17 +62,18 @@ func newFollowing(t *testing.T, n int) *following {
 	deps.Projection, deps.Now = f.projection, func() time.Time { return noon }
 	f.Segmenter = segmenter.New(deps)
 
+	for id, expression := range map[audience.SegmentID]string{"lately": `did("visit", "7d")`, "twice": `count("visit", "all") >= 2`} {
+		_, err := f.store.Segments().Create(t.Context(), audience.Segment{ID: id, Expression: expression})
+		require.NoError(t, err)
+	}
+	require.NoError(t, f.Rebuild(t.Context()))
+	f.evaluate(t, nil, noon) // the segments are in force
 	events := make([]audience.Event, n)
 	for i := range events {
 		events[i] = visit(fmt.Sprintf("user-%06d", i), "1", noon.Add(-time.Hour))
 	}
 	_, err = f.store.WriteEvents(t.Context(), events)
 	require.NoError(t, err)
-	for id, expression := range map[audience.SegmentID]string{"lately": `did("visit", "7d")`, "twice": `count("visit", "all") >= 2`} {
-		_, err := f.store.Segments().Create(t.Context(), audience.Segment{ID: id, Expression: expression})
-		require.NoError(t, err)
-	}
-	require.NoError(t, f.Rebuild(t.Context()))
 	return f
 }
 

@@ -26,15 +26,17 @@ type People interface {
 const maxExplainedHistory = 100_000
 
 // Explain says why a user is in a segment at an instant (zero: now), or is not, clause by clause with the values and the
-// events that decide. In the past, later events do not count; definitions, profile, pins and scores are those of now.
+// events that decide. In the past, later events do not count, and the definition is the one in force then, or the present one before there
+// was any; profile, pins and scores are those of now.
 func (s *Segmenter) Explain(ctx context.Context, user audience.UserID, segment audience.Segment, at time.Time) (audience.Explanation, error) {
-	if segment.Disabled {
-		return audience.Explanation{}, fmt.Errorf("segments/%s is disabled, so nobody is in it: %w", segment.ID, audience.ErrPrecondition)
+	edition, err := s.explained(ctx, segment, at)
+	if err != nil {
+		return audience.Explanation{}, err
 	}
 	if at.IsZero() {
 		at = s.Now()
 	}
-	d, err := s.definitions(ctx)
+	d, err := s.compile(ctx, edition, nil)
 	if err != nil {
 		return audience.Explanation{}, err
 	}
@@ -47,8 +49,28 @@ func (s *Segmenter) Explain(ctx context.Context, user audience.UserID, segment a
 	for _, clause := range found.Clauses {
 		explanation.Clauses = append(explanation.Clauses, audience.ExplainedClause{Text: clause.Text, Holds: clause.Holds, Conditions: clause.Conditions})
 	}
-	explanation.Since, err = s.sinceWhen(ctx, user, segment.Number, at)
+	explanation.Since, err = s.sinceWhen(ctx, user, segment.ID, at)
 	return explanation, err
+}
+
+// explained is the edition that says what a segment meant at an instant.
+func (s *Segmenter) explained(ctx context.Context, segment audience.Segment, at time.Time) (*audience.Edition, error) {
+	edition, err := s.Edition(ctx)
+	switch {
+	case err != nil:
+		return nil, err
+	case edition.NumberOf(segment.ID) == 0 && segment.Disabled:
+		return nil, fmt.Errorf("segments/%s is disabled, so nobody is in it: %w", segment.ID, audience.ErrPrecondition)
+	case edition.NumberOf(segment.ID) == 0:
+		return nil, fmt.Errorf("segments/%s was not evaluated since it was created; evaluate the segments first: %w", segment.ID, audience.ErrPrecondition)
+	case at.IsZero():
+		return edition, nil
+	}
+	then, err := s.EditionAt(ctx, at)
+	if err != nil || then.NumberOf(segment.ID) == 0 {
+		return edition, err
+	}
+	return then, nil
 }
 
 // historyOf is all that is on record of a user.
@@ -78,13 +100,26 @@ func (s *Segmenter) historyOf(ctx context.Context, user audience.UserID, models 
 	return history, nil
 }
 
-// sinceWhen is the newest change, until the instant, by which the user entered or left the segment.
-func (s *Segmenter) sinceWhen(ctx context.Context, user audience.UserID, segment audience.Number, at time.Time) (*audience.Change, error) {
+// sinceWhen is the newest change, until the instant, by which the user entered or left the segment for readers: a step of the
+// user, or an edition that came into force.
+func (s *Segmenter) sinceWhen(ctx context.Context, user audience.UserID, segment audience.SegmentID, at time.Time) (*audience.Change, error) {
+	editions, err := s.allEditions(ctx)
+	if err != nil {
+		return nil, err
+	}
 	for change, err := range s.People.ChangesOf(ctx, user) {
 		if err != nil {
 			return nil, fmt.Errorf("read the user's changes: %w", err)
 		}
-		if !change.Time.After(at) && (slices.Contains(change.Entered, segment) || slices.Contains(change.Left, segment)) {
+		holds := func(e *audience.Edition) bool { return slices.Contains(change.Segments, e.NumberOf(segment)) }
+		for ; len(editions) > 1 && editions[len(editions)-1].Version > change.Version; editions = editions[:len(editions)-1] {
+			before, after := editions[len(editions)-2], editions[len(editions)-1]
+			if holds(before) != holds(after) && !after.Time.After(at) {
+				return &audience.Change{Membership: audience.Membership{User: user, Version: after.Version}, Time: after.Time, Cause: after.Cause}, nil
+			}
+		}
+		number := editions[len(editions)-1].NumberOf(segment)
+		if !change.Time.After(at) && (slices.Contains(change.Entered, number) || slices.Contains(change.Left, number)) {
 			return &change, nil
 		}
 	}

@@ -24,7 +24,7 @@ func TestExplain(t *testing.T) {
 	_, err = h.Evaluate(t.Context(), nil, now, "runs/first", quiet)
 	require.NoError(t, err)
 
-	x, err := h.Explain(t.Context(), "ann", segment, now)
+	x, err := h.Explain(t.Context(), "ann", segment, time.Time{})
 	require.NoError(t, err)
 	require.True(t, x.Member)
 	require.Equal(t, "runs/first", x.Since.Cause)
@@ -43,6 +43,13 @@ func TestExplain(t *testing.T) {
 	require.False(t, x.Member)
 
 	segment.Disabled = true
+	_, err = h.store.Segments().Update(t.Context(), segment)
+	require.NoError(t, err)
+	x, err = h.Explain(t.Context(), "ann", segment, time.Time{})
+	require.NoError(t, err, "in force until the next evaluation")
+	require.True(t, x.Member)
+	_, err = h.Evaluate(t.Context(), nil, now, "runs/second", quiet)
+	require.NoError(t, err)
 	_, err = h.Explain(t.Context(), "ann", segment, now)
 	require.ErrorIs(t, err, audience.ErrPrecondition)
 }

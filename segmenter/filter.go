@@ -8,18 +8,16 @@ import (
 	"github.com/kohorta/kohorta/segmenter/expr"
 )
 
-// Filter makes a test of memberships out of an expression over the enabled segments, such as vip && !in_segment("lapsed").
+// Filter makes a test of memberships, by an edition, out of an expression over the enabled segments, such as vip && !in_segment("lapsed").
 // What is wrong with it is an InvalidError of the field "filter".
-func (s *Segmenter) Filter(ctx context.Context, expression string) (func([]audience.Number) bool, error) {
+func (s *Segmenter) Filter(ctx context.Context, edition *audience.Edition, expression string) (func([]audience.Number) bool, error) {
 	segments, err := s.Catalogue.Segments(ctx)
 	if err != nil {
 		return nil, err
 	}
 	numbers := make(map[audience.SegmentID]audience.Number, len(segments))
-	for _, segment := range segments {
-		if !segment.Disabled {
-			numbers[segment.ID] = segment.Number
-		}
+	for _, segment := range enabled(segments) {
+		numbers[segment.ID] = edition.NumberOf(segment.ID) // 0, which nobody holds, before it comes into force
 	}
 	test, err := expr.Filter(expression, func(id audience.SegmentID) (audience.Number, bool) {
 		number, known := numbers[id]

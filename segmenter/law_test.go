@@ -93,7 +93,7 @@ func (w *world) requireLaw(t *testing.T, when string) (held int) {
 	for _, u := range w.users {
 		held += w.requireTrue(t, u, when)
 	}
-	everybody := w.program.Query(w.clock.Now())
+	everybody := w.inForce(t).Query(w.clock.Now())
 	for change, err := range w.store.Diff(t.Context(), audience.Query{SQL: "SELECT user_id, segments FROM (" + everybody.SQL + ")", Params: everybody.Params}, true) {
 		require.NoError(t, err)
 		require.Fail(t, "evaluating everybody would change somebody", "%s: %+v", when, change)

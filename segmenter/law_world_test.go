@@ -122,6 +122,20 @@ func (w *world) compile(t *testing.T) {
 	require.NoError(t, err)
 }
 
+// inForce is the program under the numbers that memberships have.
+func (w *world) inForce(t *testing.T) *expr.Program {
+	t.Helper()
+	edition, err := w.Edition(t.Context())
+	require.NoError(t, err)
+	var sources []expr.Segment
+	for _, d := range edition.Definitions {
+		sources = append(sources, expr.Segment{ID: d.ID, Number: d.Number, Pinned: d.Segment, Expression: d.Expression, Group: d.Group, Priority: d.Priority})
+	}
+	program, err := expr.Compile(sources, w.scores)
+	require.NoError(t, err)
+	return program
+}
+
 // train publishes a version of a model, as if a training had found it.
 func (w *world) train(t *testing.T) {
 	t.Helper()

@@ -2,6 +2,7 @@ package segmenter
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"slices"
 	"time"
@@ -116,8 +117,8 @@ func (s *Segmenter) live(ctx context.Context) {
 // start evaluates everybody now; timers are followed from that instant on.
 func (s *Segmenter) start(ctx context.Context) error {
 	at, began := s.Now(), time.Now()
-	result, err := s.evaluateEverybody(ctx, time.Time{}, CauseStart, func(string, int64, int64) {})
-	if err != nil {
+	result, err := s.evaluateEverybody(ctx, time.Time{}, CauseStart, false, func(string, int64, int64) {})
+	if err != nil && !errors.Is(err, errBehind) { // what is behind is completed later
 		return err
 	}
 	s.timers.begin(at)
@@ -130,12 +131,15 @@ func (s *Segmenter) completeHalfway(ctx context.Context) {
 	s.evaluating.Lock()
 	halfway := s.halfway
 	s.evaluating.Unlock()
-	if !halfway || !s.everybody.TryLock() {
+	if !halfway || !s.projector.has(0) || !s.everybody.TryLock() {
 		return
 	}
 	s.everybody.Unlock()
 	s.untilDone(ctx, "complete an evaluation of everybody", func() error {
-		_, err := s.evaluateEverybody(ctx, time.Time{}, CauseStart, func(string, int64, int64) {})
+		_, err := s.evaluateEverybody(ctx, time.Time{}, CauseStart, false, func(string, int64, int64) {})
+		if errors.Is(err, errBehind) {
+			return nil // again when the projection is back
+		}
 		return err
 	})
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -91,15 +92,28 @@ func (h *liveHouse) settle(t testing.TB) {
 	require.NoError(t, h.Wait(t.Context(), h.Touch(nil, segmenter.CauseEvent)))
 }
 
-// segmentsOf reads a user's segments where callers read them.
-func (h *liveHouse) segmentsOf(t testing.TB, user audience.UserID) []audience.Number {
+// segmentsOf reads a user's segments where callers read them, and gives their own numbers, whatever their versions are.
+func (h *liveHouse) segmentsOf(t testing.TB, user audience.UserID) (own []audience.Number) {
 	t.Helper()
 	membership, err := h.live.Get(t.Context(), user)
 	for asked := time.Now(); errors.Is(err, audience.ErrUnavailable) && time.Since(asked) < time.Minute; { // on a machine under load
 		membership, err = h.live.Get(t.Context(), user)
 	}
 	require.NoError(t, err)
-	return membership.Segments
+	return h.own(t, membership.Segments)
+}
+
+// own are the segments' own numbers of what a membership holds.
+func (h house) own(t testing.TB, held []audience.Number) (own []audience.Number) {
+	t.Helper()
+	edition, err := h.Edition(t.Context())
+	require.NoError(t, err)
+	for _, id := range edition.IDs(held) {
+		definition, _ := edition.Find(id)
+		own = append(own, definition.Segment)
+	}
+	slices.Sort(own)
+	return own
 }
 
 func visit(user, id string, at time.Time) audience.Event {
@@ -152,7 +166,7 @@ func TestWatch(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	// seen collects n changes of a stream.
-	seen := func(cursor string, n int, segments ...audience.Number) (changes []audience.WatchedChange) {
+	seen := func(cursor string, n int, segments ...audience.SegmentID) (changes []audience.WatchedChange) {
 		t.Helper()
 		for change, err := range h.Watch(ctx, cursor, segments) {
 			require.NoError(t, err)
@@ -182,7 +196,7 @@ func TestWatch(t *testing.T) {
 		h.settle(t)
 	}
 	<-watching
-	want := []string{"a +[1] -[]", "b +[1] -[]", "a +[2] -[]", "c +[1] -[]", "b +[2] -[]"}
+	want := []string{"a +[s1] -[]", "b +[s1] -[]", "a +[s2] -[]", "c +[s1] -[]", "b +[s2] -[]"}
 	require.Equal(t, want, text(all))
 	require.Equal(t, want, text(seen(begin, 5)), "from memory, from the beginning")
 	for i, change := range all[:4] {
@@ -197,7 +211,7 @@ func TestWatch(t *testing.T) {
 		require.Equal(t, want[i+1:], text(seen(change.Cursor, 4-i)), "from the log")
 	}
 	for name, cursor := range map[string]string{"of other segments": all[0].Cursor, "no cursor": "x"} {
-		for _, err := range h.Watch(ctx, cursor, []audience.Number{1}) {
+		for _, err := range h.Watch(ctx, cursor, []audience.SegmentID{"s1"}) {
 			require.ErrorIs(t, err, audience.ErrInvalid, name)
 		}
 	}

@@ -54,10 +54,9 @@ func (s *Segmenter) MoveUser(ctx context.Context, move audience.Move) (token str
 
 // numbersOf finds the segments a move names, which must be in force, no two of those it leads into in one exclusive group.
 func (s *Segmenter) numbersOf(ctx context.Context, move audience.Move) (map[audience.SegmentID]audience.Number, error) {
-	d := s.inForce.Load()
-	known := make(map[audience.SegmentID]audience.Segment, len(d.segments))
-	for _, segment := range d.segments {
-		known[segment.ID] = segment
+	edition, err := s.Edition(ctx)
+	if err != nil {
+		return nil, err
 	}
 	var v audience.Violations
 	var unevaluated []audience.SegmentID
@@ -69,13 +68,13 @@ func (s *Segmenter) numbersOf(ctx context.Context, move audience.Move) (map[audi
 		groups := map[string]audience.SegmentID{}
 		for i, id := range list.ids {
 			field := fmt.Sprintf("%s[%d]", list.field, i)
-			segment, found := known[id]
+			segment, found := edition.Find(id)
 			if !found {
 				unevaluated = append(unevaluated, id)
 				v.Add(field, "there is no enabled segment %.80q", string(id))
 				continue
 			}
-			numbers[id] = segment.Number
+			numbers[id] = segment.Segment
 			if other, taken := groups[segment.Group]; taken && segment.Group != "" && list.field == "into" {
 				v.Add(field, "is of the exclusive group %q as is %s; name one of them", segment.Group, other)
 			}

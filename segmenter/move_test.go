@@ -81,6 +81,7 @@ func TestARepeatedMoveDoesNothingTwice(t *testing.T) {
 
 func TestBadMoves(t *testing.T) {
 	h := newLiveHouse(t, tiers...)
+	h.settle(t)
 	_, err := h.store.Segments().Create(t.Context(), audience.Segment{ID: "new", Expression: "true"})
 	require.NoError(t, err)
 	_, err = h.store.Segments().Create(t.Context(), audience.Segment{ID: "off", Expression: "true", Disabled: true})

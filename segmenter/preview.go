@@ -59,10 +59,10 @@ func (s *Segmenter) programWith(ctx context.Context, segment audience.Segment) (
 	if err != nil {
 		return nil, err
 	}
-	sources := []expr.Segment{source(segment)}
+	sources := []expr.Segment{newest(segment)}
 	for _, other := range segments {
 		if other.ID != segment.ID && !other.Disabled {
-			sources = append(sources, source(other))
+			sources = append(sources, newest(other))
 		}
 	}
 	program, err := expr.Compile(sources, scores)

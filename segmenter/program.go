@@ -3,56 +3,94 @@ package segmenter
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/kohorta/kohorta/internal/audience"
 	"github.com/kohorta/kohorta/segmenter/expr"
 )
 
-// definitions are what membership is computed from: the enabled segments and the versions of models, compiled together.
-// They come into force with an evaluation of everybody, so that all memberships follow the same ones at any time.
+// definitions are what membership is computed from: segments and the versions of models, compiled together. They come into
+// force with an evaluation of everybody, so that all memberships follow the same ones at any time.
 type definitions struct {
 	program  *expr.Program
-	segments []audience.Segment // the enabled ones
-	sources  []expr.Segment
+	edition  *audience.Edition     // what readers see
+	segments []audience.Definition // evaluated: those of the edition, and those that are to be in the next
 	scores   []expr.Scores
 }
 
-// ids names the segments by their numbers.
-func (d *definitions) ids() map[audience.Number]audience.SegmentID {
-	ids := make(map[audience.Number]audience.SegmentID, len(d.segments))
-	for _, segment := range d.segments {
-		ids[segment.Number] = segment.ID
+// definitions compiles what readers see.
+func (s *Segmenter) definitions(ctx context.Context) (*definitions, error) {
+	edition, err := s.Edition(ctx)
+	if err != nil {
+		return nil, err
 	}
-	return ids
+	return s.compile(ctx, edition, nil)
 }
 
-// definitions compiles the enabled segments and the published scores as they are in the catalogue now.
-func (s *Segmenter) definitions(ctx context.Context) (*definitions, error) {
-	segments, err := s.Catalogue.Segments(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("read segments: %w", err)
+// compile compiles an edition, and beside it definitions that are to take the place of some of it: they refer to one another
+// where they can, and to the edition otherwise.
+func (s *Segmenter) compile(ctx context.Context, edition *audience.Edition, beside []audience.Definition) (*definitions, error) {
+	d := &definitions{edition: edition}
+	var sources []expr.Segment
+	for _, definition := range edition.Definitions {
+		d.segments, sources = append(d.segments, definition), append(sources, source(definition))
 	}
-	d := &definitions{}
-	for _, segment := range segments {
-		if !segment.Disabled {
-			d.segments = append(d.segments, segment)
-			d.sources = append(d.sources, source(segment))
+	instead := make(map[audience.SegmentID]audience.SegmentID, len(beside)) // no segment's id has a quote
+	for _, definition := range beside {
+		instead[definition.ID] = definition.ID + "'"
+	}
+	for _, definition := range beside {
+		s := source(definition)
+		if s.ID, s.Instead = instead[s.ID], instead; s.Group != "" {
+			s.Group += "'"
 		}
+		d.segments, sources = append(d.segments, definition), append(sources, s)
 	}
+	var err error
 	if d.scores, err = s.scores(ctx); err != nil {
 		return nil, fmt.Errorf("read models: %w", err)
 	}
-	if d.program, err = expr.Compile(d.sources, d.scores); err != nil {
+	if d.program, err = expr.Compile(sources, d.scores); err != nil {
 		return nil, fmt.Errorf("compile segments: %w", err)
 	}
 	return d, nil
 }
 
-// source is a segment as expressions are compiled.
-func source(segment audience.Segment) expr.Segment {
-	return expr.Segment{
-		ID: segment.ID, Number: segment.Number, Expression: segment.Expression, Group: segment.Group, Priority: segment.Priority,
+// untrained says which segments take a model's answer for missing because it was never trained.
+func (d *definitions) untrained() (notes []string, err error) {
+	for _, scores := range d.scores {
+		if scores.Version > 0 {
+			continue
+		}
+		var without []string
+		for _, segment := range d.segments {
+			parsed, err := expr.Parse(segment.Expression)
+			if err != nil {
+				return nil, fmt.Errorf("segment %q: %w", segment.ID, err)
+			}
+			if id := string(segment.ID); slices.Contains(parsed.References().Models, scores.Model) && !slices.Contains(without, id) {
+				without = append(without, id)
+			}
+		}
+		if len(without) > 0 {
+			notes = append(notes, fmt.Sprintf("models/%s was never trained, so nobody has a score by it in %s; train it, then evaluate again",
+				scores.Model, strings.Join(without, ", ")))
+		}
 	}
+	return notes, nil
+}
+
+// source is a definition as expressions are compiled.
+func source(d audience.Definition) expr.Segment {
+	return expr.Segment{ID: d.ID, Number: d.Number, Pinned: d.Segment, Expression: d.Expression, Group: d.Group, Priority: d.Priority}
+}
+
+// newest is the newest definition of a segment as expressions are compiled, under the segment's own number.
+func newest(segment audience.Segment) expr.Segment {
+	definition := segment.Definition()
+	definition.Number = segment.Number
+	return source(definition)
 }
 
 // scores are the models' published versions, with what scoring users as of an evaluation takes.

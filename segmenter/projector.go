@@ -26,7 +26,8 @@ type projector struct {
 	wake       chan struct{}
 
 	mu      sync.Mutex
-	applied uint64 // version up to which the projection is known to be in step
+	applied uint64 // version of the log up to which the projection is known to be in step
+	written uint64 // version of the last change applied to it: editions are nothing to apply
 	inStep  bool
 
 	told     sync.Mutex // guards what those who wait see of the above, also while mu is held for long
@@ -85,6 +86,22 @@ func (p *projector) apply(ctx context.Context, changes []audience.Change) {
 		return
 	}
 	p.applied = changes[len(changes)-1].Version
+	p.written = p.applied
+	p.tell()
+}
+
+// has says whether the projection has everything up to a version.
+func (p *projector) has(version uint64) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.inStep && p.applied >= version
+}
+
+// pass goes on to a version without changes.
+func (p *projector) pass(version uint64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.applied = max(p.applied, version)
 	p.tell()
 }
 
@@ -135,7 +152,7 @@ func (p *projector) follow(ctx context.Context) error {
 	case err != nil:
 		p.inStep = false
 		return err
-	case p.inStep && version == p.applied:
+	case p.inStep && version == p.written:
 		return nil
 	}
 	p.inStep = false
@@ -155,12 +172,14 @@ func (p *projector) replay(ctx context.Context, version uint64) error {
 	if from > 0 {
 		from--
 	}
+	p.written = version
 	batch := make([]audience.Change, 0, 1024)
 	flush := func() error {
 		if len(batch) == 0 {
 			return nil
 		}
 		err := p.projection.Apply(ctx, batch)
+		p.written = batch[len(batch)-1].Version
 		batch = batch[:0]
 		return err
 	}

@@ -44,6 +44,15 @@ type Log interface {
 	Timers(ctx context.Context, after, until time.Time) iter.Seq2[audience.Timer, error]
 	DropTimers(ctx context.Context, until time.Time) error
 
+	// PutEdition is durable when it returns without error; after an error it may be. A repeat is harmless.
+	PutEdition(ctx context.Context, edition *audience.Edition) error
+	Editions(ctx context.Context) ([]*audience.Edition, error) // by version
+	// Turned yields up to limit users (0: all) behind one, by UserID, who at a version of the log hold one of the two numbers of
+	// a renumbered segment. Of their segments only those numbers count.
+	Turned(ctx context.Context, version uint64, renumbered []audience.Renumbered, after audience.UserID, limit int) iter.Seq2[audience.Membership, error]
+	// Without yields the users on record who hold one of the numbers, by UserID, as the change by which they do no more.
+	Without(ctx context.Context, gone []audience.Number) iter.Seq2[audience.Change, error]
+
 	// WriteMove makes a move durable as pins. A repeat of a request does not overtake what came after its first writing.
 	WriteMove(ctx context.Context, move audience.Move, numbers map[audience.SegmentID]audience.Number, now time.Time) (repeated bool, err error)
 }
@@ -85,11 +94,12 @@ type Segmenter struct {
 	queue     queue
 	timers    timers
 	watchers  watchers
+	editions  editions
 	version   atomic.Uint64               // the log's newest; 0 while unknown
 	epoch     int64                       // of freshness tokens: nanoseconds since 1970 at which this process began
 	started   chan struct{}               // closed once everybody was evaluated
 	lagTold   time.Time                   // by the live loop
-	inForce   atomic.Pointer[definitions] // nil before the first evaluation of everybody; set with evaluating held
+	inForce   atomic.Pointer[definitions] // what steps evaluate; nil before the first evaluation of everybody; set with evaluating held
 
 	everybody sync.Mutex // one evaluation of everybody at a time
 

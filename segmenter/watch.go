@@ -9,6 +9,7 @@ import (
 	"iter"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/kohorta/kohorta/internal/audience"
 )
@@ -19,39 +20,19 @@ const watchedChanges = 100_000
 // watchedPage is how many changes are read from the log at a time: a slow watcher then holds no query open.
 const watchedPage = 10_000
 
-// Watch yields every change of the segments (none: of any) after a cursor ("": from now on), in the order of the log, as
-// they happen, without gap or repeat, until ctx ends. A change is durable when it is yielded; the projection may have it a
-// moment later. The error is an InvalidError of "cursor" when it belongs to another stream.
-func (s *Segmenter) Watch(ctx context.Context, cursor string, segments []audience.Number) iter.Seq2[audience.WatchedChange, error] {
+// Watch yields every change of the segments (none: of any) that readers see, after a cursor ("": from now on), in the order of
+// the log, as they happen, without gap or repeat, until ctx ends. A change is durable when it is yielded; the projection may
+// have it a moment later. When definitions change, it yields whom that moves, once. The error is an InvalidError of "cursor"
+// when it belongs to another stream.
+func (s *Segmenter) Watch(ctx context.Context, cursor string, segments []audience.SegmentID) iter.Seq2[audience.WatchedChange, error] {
 	return func(yield func(audience.WatchedChange, error) bool) {
-		w := watcher{segments: segments, filter: filterHash(segments)}
-		if err := w.begin(ctx, s, cursor); err != nil {
-			yield(audience.WatchedChange{}, err)
-			return
+		w := watcher{Segmenter: s, segments: segments, filter: filterHash(segments), yield: yield}
+		err := w.begin(ctx, cursor)
+		for err == nil && !w.ended {
+			err = w.advance(ctx)
 		}
-		for {
-			changes, moved, all := s.watchers.after(w.at)
-			if !all {
-				var err error
-				if changes, err = s.Log.ChangesBehind(ctx, w.at.version, w.at.user, watchedPage); err != nil {
-					yield(audience.WatchedChange{}, err)
-					return
-				}
-			}
-			for _, change := range changes {
-				if watched, yes := w.watched(change); yes && !yield(watched, nil) {
-					return
-				}
-			}
-			if !all && len(changes) == watchedPage {
-				continue
-			}
-			select {
-			case <-moved:
-			case <-ctx.Done():
-				yield(audience.WatchedChange{}, context.Cause(ctx))
-				return
-			}
+		if err != nil {
+			yield(audience.WatchedChange{}, err)
 		}
 	}
 }
@@ -77,23 +58,30 @@ type place struct {
 	user    audience.UserID // of the version: those up to this one were seen
 }
 
-func (p place) before(c audience.Change) bool {
-	return cmp.Or(cmp.Compare(p.version, c.Version), cmp.Compare(p.user, c.User)) < 0
+// before says whether the place is before that of a user's change of a version.
+func (p place) before(version uint64, user audience.UserID) bool {
+	return cmp.Or(cmp.Compare(p.version, version), cmp.Compare(p.user, user)) < 0
 }
 
 // watcher is one stream.
 type watcher struct {
-	segments []audience.Number
+	*Segmenter
+	segments []audience.SegmentID
 	filter   uint32
 	at       place
+	yield    func(audience.WatchedChange, error) bool
+	ended    bool // by the consumer
 }
 
 // lastUser is behind every user: their ids are valid UTF-8.
 const lastUser = audience.UserID("\xff")
 
 // begin finds the place that a cursor names.
-func (w *watcher) begin(ctx context.Context, s *Segmenter, cursor string) error {
-	last, err := s.lastVersion(ctx)
+func (w *watcher) begin(ctx context.Context, cursor string) error {
+	if _, err := w.allEditions(ctx); err != nil {
+		return err
+	}
+	last, err := w.lastVersion(ctx)
 	if err != nil {
 		return err
 	}
@@ -115,25 +103,90 @@ func (w *watcher) begin(ctx context.Context, s *Segmenter, cursor string) error 
 	return nil
 }
 
-// watched moves on to a change, and says whether it is to be seen and how.
-func (w *watcher) watched(change audience.Change) (audience.WatchedChange, bool) {
-	if !w.at.before(change) {
-		return audience.WatchedChange{}, false
+// advance yields what there is behind the place, up to the next edition and the users it moves, or waits until there is more.
+func (w *watcher) advance(ctx context.Context) error {
+	through, next := w.editions.around(w.at) // first: then all that comes before the next one is read
+	changes, moved, all := w.watchers.after(w.at)
+	if !all {
+		var err error
+		if changes, err = w.Log.ChangesBehind(ctx, w.at.version, w.at.user, watchedPage); err != nil {
+			return err
+		}
 	}
-	w.at = place{change.Version, change.User}
+	if _, newer := w.editions.around(w.at); next == nil && newer != nil {
+		return nil // it may come before some of them
+	}
+	more := !all && len(changes) == watchedPage
+	for _, change := range changes {
+		if next != nil && change.Version > next.Version {
+			more = false
+			break
+		}
+		if w.see(change.Version, change.User, change.Time, change.Cause, through.IDs(change.Entered), through.IDs(change.Left)); w.ended {
+			return nil
+		}
+	}
+	switch {
+	case more:
+		return nil
+	case next != nil:
+		return w.turn(ctx, through, next)
+	}
+	select {
+	case <-moved:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// turn yields the users that an edition moves, and passes it.
+func (w *watcher) turn(ctx context.Context, through, next *audience.Edition) error {
+	after := audience.UserID("")
+	if w.at.version == next.Version {
+		after = w.at.user
+	}
+	seen := 0
+	if renumbered := next.RenumberedSince(through); len(renumbered) > 0 {
+		for membership, err := range w.Log.Turned(ctx, next.Version, renumbered, after, watchedChanges) {
+			if err != nil {
+				return err
+			}
+			seen++
+			entered, left := next.Turn(through, membership.Segments)
+			if w.see(next.Version, membership.User, next.Time, next.Cause, entered, left); w.ended {
+				return nil
+			}
+		}
+	}
+	if seen < watchedChanges {
+		w.at = place{next.Version, lastUser}
+	}
+	return nil
+}
+
+// see moves on to a change, and yields it if it is to be seen.
+func (w *watcher) see(version uint64, user audience.UserID, at time.Time, cause string, entered, left []audience.SegmentID) {
+	if !w.at.before(version, user) {
+		return
+	}
+	w.at = place{version, user}
 	if len(w.segments) > 0 {
-		other := func(n audience.Number) bool { return !slices.Contains(w.segments, n) }
-		change.Entered = slices.DeleteFunc(slices.Clone(change.Entered), other)
-		change.Left = slices.DeleteFunc(slices.Clone(change.Left), other)
+		other := func(id audience.SegmentID) bool { return !slices.Contains(w.segments, id) }
+		entered, left = slices.DeleteFunc(entered, other), slices.DeleteFunc(left, other)
 	}
-	return audience.WatchedChange{Change: change, Cursor: cursorOf(w.filter, w.at)}, len(change.Entered)+len(change.Left) > 0
+	if len(entered)+len(left) > 0 {
+		w.ended = !w.yield(audience.WatchedChange{
+			User: user, Version: version, Entered: entered, Left: left, Time: at, Cause: cause, Cursor: cursorOf(w.filter, w.at),
+		}, nil)
+	}
 }
 
 // filterHash tells streams of different segments apart, whatever their order.
-func filterHash(segments []audience.Number) uint32 {
+func filterHash(segments []audience.SegmentID) uint32 {
 	h := fnv.New32a()
-	for _, n := range slices.Compact(slices.Sorted(slices.Values(segments))) {
-		_ = binary.Write(h, binary.BigEndian, uint32(n))
+	for _, id := range slices.Compact(slices.Sorted(slices.Values(segments))) {
+		_, _ = h.Write(append([]byte(id), 0)) // it never fails
 	}
 	return h.Sum32()
 }
@@ -156,7 +209,7 @@ func (w *watchers) after(at place) (changes []audience.Change, moved <-chan stru
 		return nil, w.moved, false
 	}
 	from, _ := slices.BinarySearchFunc(w.recent, at, func(c audience.Change, at place) int {
-		if at.before(c) {
+		if at.before(c.Version, c.User) {
 			return 1
 		}
 		return -1
@@ -180,6 +233,13 @@ func (w *watchers) publish(changes []audience.Change) {
 		}
 		w.recent = slices.Clone(w.recent[surplus:]) // a watcher may still read the old ones
 	}
+	w.wake()
+}
+
+// turned says that an edition has come into force.
+func (w *watchers) turned() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	w.wake()
 }
 

@@ -3,7 +3,6 @@ package server
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -11,122 +10,106 @@ import (
 	"github.com/kohorta/kohorta/internal/audience"
 )
 
-// How old the directory may be: other processes create and delete segments too.
-const (
-	directoryAge    = 5 * time.Second // what is known is read anew after
-	directoryMinAge = time.Second     // before that, an unknown number is that of a deleted segment
-)
+// directoryAge is how long it is believed that a segment does not exist: callers may ask for one often.
+const directoryAge = time.Second
 
-// directory knows the names of segments by number and back, so that a read of membership asks one store only. It goes on
-// with what it knows while the resources cannot be read.
+// directory turns the numbers by which memberships hold segments into names, and back, by the definitions in force.
 type directory struct {
+	live     Live
 	segments Resources[audience.Segment]
-	log      *slog.Logger
-	loading  sync.Mutex
 	known    atomic.Pointer[names]
+
+	mu   sync.Mutex
+	all  map[audience.SegmentID]bool // segments there were, in force or not, when they were read
+	read time.Time
 }
 
-// names are the segments at one moment.
+// names are those of an edition.
 type names struct {
+	*audience.Edition
 	byNumber map[audience.Number]string
-	byName   map[string]audience.Number
-	loaded   time.Time
 }
 
-func newDirectory(segments Resources[audience.Segment], log *slog.Logger) *directory {
-	return &directory{segments: segments, log: log}
+func newDirectory(live Live, segments Resources[audience.Segment]) *directory {
+	return &directory{live: live, segments: segments}
 }
 
-// follow reads the directory anew until ctx ends.
-func (d *directory) follow(ctx context.Context) {
-	tick := time.NewTicker(directoryAge)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
+// of are the names of segments by number, in the order given, of those in force.
+func (n *names) of(numbers []audience.Number) []string {
+	out := make([]string, 0, len(numbers))
+	for _, number := range numbers {
+		if name, inForce := n.byNumber[number]; inForce {
+			out = append(out, name)
 		}
-		d.refresh(ctx)
 	}
+	return out
 }
 
-// refresh reads the directory anew, after a write; what was known stays when that fails.
-func (d *directory) refresh(ctx context.Context) {
-	if _, err := d.load(ctx, time.Now()); err != nil && ctx.Err() == nil {
-		d.log.WarnContext(ctx, "segment names not refreshed", "error", err)
-	}
-}
-
-// load gives names that were read after notBefore, by reading them if need be.
-func (d *directory) load(ctx context.Context, notBefore time.Time) (*names, error) {
-	d.loading.Lock()
-	defer d.loading.Unlock()
-	if known := d.known.Load(); known != nil && !known.loaded.Before(notBefore) {
-		return known, nil
-	}
-	began := time.Now()
-	segments, err := d.segments.All(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("read the names of segments: %w", err)
-	}
-	known := &names{
-		byNumber: make(map[audience.Number]string, len(segments)),
-		byName:   make(map[string]audience.Number, len(segments)),
-		loaded:   began,
-	}
-	for _, segment := range segments {
-		name := nameOf(segmentsCollection, segment.ID)
-		known.byNumber[segment.Number], known.byName[name] = name, segment.Number
-	}
-	d.known.Store(known)
-	return known, nil
-}
-
-// current gives the names as known.
+// current are the names in force.
 func (d *directory) current(ctx context.Context) (*names, error) {
-	if known := d.known.Load(); known != nil {
-		return known, nil
-	}
-	return d.load(ctx, time.Time{})
-}
-
-// namesOf are the names of segments by number, in the order given, without those deleted since.
-func (d *directory) namesOf(ctx context.Context, numbers []audience.Number) ([]string, error) {
-	known, err := d.current(ctx)
+	edition, err := d.live.Edition(ctx)
 	if err != nil {
 		return nil, err
 	}
-	out := make([]string, 0, len(numbers))
-	for _, number := range numbers {
-		name, ok := known.byNumber[number]
-		if !ok {
-			if known, err = d.load(ctx, time.Now().Add(-directoryMinAge)); err != nil {
-				return nil, err
-			}
-			if name, ok = known.byNumber[number]; !ok {
-				continue
-			}
-		}
-		out = append(out, name)
+	if known := d.known.Load(); known != nil && known.Edition == edition {
+		return known, nil
 	}
-	return out, nil
+	current := namesOf(edition)
+	d.known.Store(current)
+	return current, nil
 }
 
-// numberOf is the number of a segment by name; ErrNotFound when there is none.
-func (d *directory) numberOf(ctx context.Context, name string) (audience.Number, error) {
-	known, err := d.current(ctx)
-	if err != nil {
-		return 0, err
+func namesOf(edition *audience.Edition) *names {
+	n := &names{edition, make(map[audience.Number]string, len(edition.Definitions))}
+	for _, definition := range edition.Definitions {
+		n.byNumber[definition.Number] = nameOf(segmentsCollection, definition.ID)
 	}
-	if number, ok := known.byName[name]; ok {
-		return number, nil
+	return n
+}
+
+// consistent reads memberships and gives the names to understand them by. Memberships hold all that is in force for as long as
+// it is: what was read while other definitions came into force is read again.
+func (d *directory) consistent(ctx context.Context, read func(*names) error) (*names, error) {
+	before, err := d.current(ctx)
+	for err == nil {
+		if err = read(before); err != nil {
+			break
+		}
+		var after *names
+		if after, err = d.current(ctx); err == nil && after.Version == before.Version {
+			return before, nil
+		}
+		before = after
 	}
-	if known, err = d.load(ctx, time.Now().Add(-directoryMinAge)); err != nil {
-		return 0, err
+	return nil, err
+}
+
+// exists is an ErrNotFound for a segment that there is not, be it in force or not.
+func (d *directory) exists(ctx context.Context, in *names, id audience.SegmentID) error {
+	if in.NumberOf(id) != 0 {
+		return nil
 	}
-	if number, ok := known.byName[name]; ok {
-		return number, nil
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if !d.all[id] && time.Since(d.read) > directoryAge {
+		segments, err := d.segments.All(ctx)
+		if err != nil {
+			return fmt.Errorf("read the names of segments: %w", err)
+		}
+		d.all, d.read = make(map[audience.SegmentID]bool, len(segments)), time.Now()
+		for _, segment := range segments {
+			d.all[segment.ID] = true
+		}
 	}
-	return 0, &audience.ResourceError{Kind: audience.ErrNotFound, Name: name}
+	if !d.all[id] {
+		return &audience.ResourceError{Kind: audience.ErrNotFound, Name: nameOf(segmentsCollection, id)}
+	}
+	return nil
+}
+
+// written forgets which segments there are, after one was created or deleted.
+func (d *directory) written() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.all, d.read = nil, time.Time{}
 }

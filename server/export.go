@@ -31,12 +31,12 @@ func (e *exporter) message(ctx context.Context, stored audience.Stored) (*audien
 			UserId: string(v.User), EventId: v.ID, Type: v.Type, Time: timestampOf(v.Time), ValueMicros: v.ValueMicros, Properties: writeProperties(v.Texts, v.Numbers),
 		}}}, nil
 	case stored.Membership != nil:
-		segments, err := e.directory.namesOf(ctx, stored.Membership.Segments)
+		segments, err := e.live.EverNamed(ctx, stored.Membership.Segments)
 		return &audiencev1.ExportUserResponse{Record: &audiencev1.ExportUserResponse_Membership{Membership: &audiencev1.Membership{
-			UserId: string(stored.Membership.User), Segments: segments, Version: stored.Membership.Version,
+			UserId: string(stored.Membership.User), Segments: segmentNames(segments), Version: stored.Membership.Version,
 		}}}, err
 	case stored.Change != nil:
-		message, err := writeChange(ctx, e.directory, audience.WatchedChange{Change: *stored.Change})
+		message, err := e.change(ctx, *stored.Change)
 		return &audiencev1.ExportUserResponse{Record: &audiencev1.ExportUserResponse_Change{Change: message}}, err
 	case stored.Move != nil:
 		m := stored.Move
@@ -60,6 +60,16 @@ func (e *exporter) message(ctx context.Context, stored audience.Stored) (*audien
 	return &audiencev1.ExportUserResponse{Record: &audiencev1.ExportUserResponse_Other{Other: &audiencev1.StoredRow{
 		Table: stored.Other.Table, Columns: stored.Other.Columns,
 	}}}, nil
+}
+
+// change is a row of the log, with whatever names its numbers have ever had: readers may have seen some of it at another time.
+func (e *exporter) change(ctx context.Context, c audience.Change) (*audiencev1.MembershipChange, error) {
+	entered, err := e.live.EverNamed(ctx, c.Entered)
+	if err != nil {
+		return nil, err
+	}
+	left, err := e.live.EverNamed(ctx, c.Left)
+	return writeChange(audience.WatchedChange{User: c.User, Version: c.Version, Entered: entered, Left: left, Time: c.Time, Cause: c.Cause}), err
 }
 
 // audienceName is the name of an audience by its number; "" for 0, and for one that was deleted.

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -20,7 +21,7 @@ import (
 
 // world is what stands behind the server in tests: every port, in memory.
 type world struct {
-	segments     *shelf[audience.Segment]
+	segments     *versioned
 	models       *shelf[audience.Model]
 	destinations *shelf[audience.Destination]
 	audiences    *shelf[audience.Audience]
@@ -41,12 +42,14 @@ type world struct {
 	runs        map[audience.RunID]audience.Run
 	started     []string // what Jobs were asked
 	plan        audience.SyncPlan
-	retired     []string // ids of audiences deleted from the platform
-	unreachable error    // of Retire, when set
-	wait        bool     // Get waits for its context to end
-	panics      bool     // Get panics
-	forgetful   bool     // WriteEvents keeps nothing
-	waited      []string // tokens reads waited for
+	retired     []string      // ids of audiences deleted from the platform
+	unreachable error         // of Retire, when set
+	wait        bool          // Get waits for its context to end
+	panics      bool          // Get panics
+	forgetful   bool          // WriteEvents keeps nothing
+	waited      []string      // tokens reads waited for
+	reading     func()        // called once, by the next read of memberships, when it has read
+	turns       atomic.Uint64 // version of the edition
 	receivers   receivers
 	ahead       time.Duration // of the service's clock
 	office      office
@@ -54,8 +57,8 @@ type world struct {
 
 func newWorld() *world {
 	return &world{
-		segments: &shelf[audience.Segment]{kind: "segments", id: func(v audience.Segment) string { return string(v.ID) },
-			meta: func(v *audience.Segment) *audience.Meta { return &v.Meta }},
+		segments: &versioned{&shelf[audience.Segment]{kind: "segments", id: func(v audience.Segment) string { return string(v.ID) },
+			meta: func(v *audience.Segment) *audience.Meta { return &v.Meta }}},
 		models: &shelf[audience.Model]{kind: "models", id: func(v audience.Model) string { return string(v.ID) },
 			meta: func(v *audience.Model) *audience.Meta { return &v.Meta }},
 		destinations: &shelf[audience.Destination]{kind: "destinations", id: func(v audience.Destination) string { return string(v.ID) },
@@ -67,6 +70,21 @@ func newWorld() *world {
 		events: map[string]audience.Event{}, profiles: map[audience.UserID]audience.ProfileUpdate{}, answers: map[string][]byte{},
 		entered: make(chan struct{}, 100), memberships: map[audience.UserID][]audience.Number{}, runs: map[audience.RunID]audience.Run{},
 	}
+}
+
+// versioned counts the definitions of segments, as the store does.
+type versioned struct{ *shelf[audience.Segment] }
+
+func (v *versioned) Create(ctx context.Context, segment audience.Segment) (audience.Segment, error) {
+	segment.Version = 1
+	return v.shelf.Create(ctx, segment)
+}
+
+func (v *versioned) Update(ctx context.Context, segment audience.Segment) (audience.Segment, error) {
+	if before, err := v.Get(ctx, string(segment.ID)); err == nil && !segment.Definition().Same(before.Definition()) {
+		segment.Version = before.Version + 1
+	}
+	return v.shelf.Update(ctx, segment)
 }
 
 // Retire is a platform; like the real one, it takes the platform's id away.
@@ -104,7 +122,7 @@ func (w *world) deps() server.Deps {
 		Now:      func() time.Time { return time.Now().Add(w.ahead) },
 		Segments: w.segments, Models: w.models, Destinations: w.destinations, Audiences: w.audiences, Webhooks: w.webhooks,
 		Events: w, Profiles: w, Answers: w, Identify: identify, Segmenter: segmenter{w}, Memberships: memberships{w},
-		Members: w, History: w, Live: w, Explainer: w, Scores: w, Check: checkDestination, Platforms: w, Planner: w, Jobs: w, Runs: runs{w}, Schedules: schedules{}, Receivers: &w.receivers,
+		Members: w, History: w, Live: w, Explainer: w, Versions: w, Scores: w, Check: checkDestination, Platforms: w, Planner: w, Jobs: w, Runs: runs{w}, Schedules: schedules{}, Receivers: &w.receivers,
 		Privacy: &w.office, Audit: &w.office,
 	}
 }
@@ -220,6 +238,16 @@ func (s segmenter) Preview(ctx context.Context, expression string, at time.Time,
 	return p, nil
 }
 
+func (s segmenter) Compare(ctx context.Context, segment audience.Segment, sample int) (audience.Comparison, error) {
+	if err := s.CheckSegment(ctx, segment); err != nil {
+		return audience.Comparison{}, err
+	}
+	return audience.Comparison{At: time.Unix(6, 0), Segments: []audience.ComparedSegment{
+		{ID: segment.ID, Entering: 7, Leaving: 1, Staying: 2, EnteringSample: []audience.UserID{"in"}[:min(sample, 1)], LeavingSample: []audience.UserID{"out"}},
+		{ID: "dependent", Entering: 1},
+	}}, nil
+}
+
 type memberships struct{ w *world }
 
 func (m memberships) Get(ctx context.Context, user audience.UserID) (audience.Membership, error) {
@@ -243,6 +271,10 @@ func (m memberships) Batch(_ context.Context, users []audience.UserID) ([]audien
 	out := make([]audience.Membership, len(users))
 	for i, user := range users {
 		out[i] = audience.Membership{User: user, Segments: m.w.memberships[user], Version: 42}
+	}
+	if m.w.reading != nil {
+		m.w.reading()
+		m.w.reading = nil
 	}
 	return out, m.w.fault
 }
@@ -328,15 +360,57 @@ func (w *world) MoveUser(_ context.Context, move audience.Move) (string, error) 
 	return "fresh", nil
 }
 
-func (w *world) Watch(ctx context.Context, cursor string, segments []audience.Number) iter.Seq2[audience.WatchedChange, error] {
+// Edition has every segment in force by its own number, but the one called unevaluated.
+func (w *world) Edition(context.Context) (*audience.Edition, error) {
+	w.segments.mu.Lock()
+	segments := slices.Clone(w.segments.items) // also while the store is away
+	w.segments.mu.Unlock()
+	var definitions []audience.Definition
+	for _, segment := range segments {
+		if definition := segment.Definition(); segment.ID != "unevaluated" {
+			definition.Number, definition.Version = segment.Number, 1
+			definitions = append(definitions, definition)
+		}
+	}
+	edition := audience.NewEdition(definitions)
+	edition.Version = w.turns.Load()
+	return edition, nil
+}
+
+func (w *world) EditionAt(ctx context.Context, _ time.Time) (*audience.Edition, error) {
+	return w.Edition(ctx)
+}
+
+func (w *world) EverNamed(ctx context.Context, numbers []audience.Number) ([]audience.SegmentID, error) {
+	edition, err := w.Edition(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return edition.IDs(numbers), nil
+}
+
+// Versions are the newest one and as many before as its number says, each of its own expression.
+func (w *world) Versions(_ context.Context, segment audience.Segment) (versions []audience.SegmentVersion, err error) {
+	for version := segment.Version; version > 0; version-- {
+		definition := segment.Definition()
+		if definition.Version = version; version < segment.Version {
+			definition.Expression = fmt.Sprint("version ", version)
+		}
+		versions = append(versions, audience.SegmentVersion{Definition: definition, DefineTime: time.Unix(int64(version), 0)})
+	}
+	return versions, nil
+}
+
+func (w *world) Watch(ctx context.Context, cursor string, segments []audience.SegmentID) iter.Seq2[audience.WatchedChange, error] {
 	return func(yield func(audience.WatchedChange, error) bool) {
 		if len(segments) == 0 || cursor == "other" { // nobody here watches everything
 			yield(audience.WatchedChange{}, audience.Invalid("cursor", "belongs to another stream"))
 			return
 		}
-		for i, number := range segments {
-			change := audience.WatchedChange{Cursor: strconv.Itoa(i)}
-			change.User, change.Version, change.Entered, change.Time, change.Cause = "u", 7, []audience.Number{number}, time.Unix(5, 0), "event"
+		for i, id := range segments {
+			change := audience.WatchedChange{
+				User: "u", Version: 7, Entered: []audience.SegmentID{id}, Time: time.Unix(5, 0), Cause: "event", Cursor: strconv.Itoa(i),
+			}
 			if !yield(change, nil) {
 				return
 			}
@@ -346,7 +420,7 @@ func (w *world) Watch(ctx context.Context, cursor string, segments []audience.Nu
 	}
 }
 
-func (w *world) Filter(_ context.Context, expression string) (func([]audience.Number) bool, error) {
+func (w *world) Filter(_ context.Context, _ *audience.Edition, expression string) (func([]audience.Number) bool, error) {
 	if expression != "first" {
 		return nil, audience.Invalid("filter", "there is no such segment")
 	}
@@ -411,6 +485,11 @@ func (w *world) Train(_ context.Context, model audience.Model) (audience.Run, er
 }
 
 func (w *world) Evaluate(_ context.Context, users []audience.UserID) (audience.Run, error) {
+	for _, run := range w.runs {
+		if users == nil && run.Kind == audience.RunEvaluate && run.State == audience.RunRunning {
+			return run, nil
+		}
+	}
 	return w.start(audience.RunEvaluate, "segments", fmt.Sprintf("%q %t", users, users == nil))
 }
 

@@ -22,11 +22,7 @@ func (s *membershipService) MoveUser(ctx context.Context, req *audiencev1.MoveUs
 	if err != nil {
 		return nil, err
 	}
-	membership, err := s.memberships.Get(ctx, move.User)
-	if err != nil {
-		return nil, err
-	}
-	message, err := s.message(ctx, move.User, membership)
+	message, err := s.present(ctx, move.User)
 	return &audiencev1.MoveUserResponse{Membership: message, FreshnessToken: token}, err
 }
 
@@ -63,47 +59,39 @@ func (s *membershipService) WatchMembership(req *audiencev1.WatchMembershipReque
 		if err != nil {
 			return err
 		}
-		message, err := writeChange(ctx, s.directory, change)
-		if err != nil {
-			return err
-		}
-		if err := stream.Send(&audiencev1.WatchMembershipResponse{Changes: []*audiencev1.MembershipChange{message}}); err != nil {
+		if err := stream.Send(&audiencev1.WatchMembershipResponse{Changes: []*audiencev1.MembershipChange{writeChange(change)}}); err != nil {
 			return err
 		}
 	}
 	return ctx.Err()
 }
 
-// watched are the numbers of the segments a caller names.
-func (s *membershipService) watched(ctx context.Context, names []string) ([]audience.Number, error) {
-	if len(names) > maxWatchedSegments {
-		return nil, audience.Invalid("segments", "has %d names; at most %d are allowed, or none for all", len(names), maxWatchedSegments)
+// watched are the segments a caller names.
+func (s *membershipService) watched(ctx context.Context, named []string) ([]audience.SegmentID, error) {
+	if len(named) > maxWatchedSegments {
+		return nil, audience.Invalid("segments", "has %d names; at most %d are allowed, or none for all", len(named), maxWatchedSegments)
 	}
-	numbers := make([]audience.Number, len(names))
-	for i, name := range names {
-		if _, err := idOf("segments["+strconv.Itoa(i)+"]", segmentsCollection, name); err != nil {
-			return nil, err
-		}
-		number, err := s.directory.numberOf(ctx, name)
+	names, err := s.directory.current(ctx)
+	if err != nil {
+		return nil, err
+	}
+	segments := make([]audience.SegmentID, len(named))
+	for i, name := range named {
+		id, err := idOf("segments["+strconv.Itoa(i)+"]", segmentsCollection, name)
 		if err != nil {
 			return nil, err
 		}
-		numbers[i] = number
+		segments[i] = audience.SegmentID(id)
+		if err := s.directory.exists(ctx, names, segments[i]); err != nil {
+			return nil, err
+		}
 	}
-	return numbers, nil
+	return segments, nil
 }
 
-func writeChange(ctx context.Context, directory *directory, change audience.WatchedChange) (*audiencev1.MembershipChange, error) {
-	entered, err := directory.namesOf(ctx, change.Entered)
-	if err != nil {
-		return nil, err
-	}
-	left, err := directory.namesOf(ctx, change.Left)
-	if err != nil {
-		return nil, err
-	}
+func writeChange(change audience.WatchedChange) *audiencev1.MembershipChange {
 	return &audiencev1.MembershipChange{
-		UserId: string(change.User), Entered: entered, Left: left, Time: timestampOf(change.Time), Cause: change.Cause,
-		Version: change.Version, Cursor: change.Cursor,
-	}, nil
+		UserId: string(change.User), Entered: segmentNames(change.Entered), Left: segmentNames(change.Left), Time: timestampOf(change.Time),
+		Cause: change.Cause, Version: change.Version, Cursor: change.Cursor,
+	}
 }

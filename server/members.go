@@ -2,8 +2,10 @@ package server
 
 import (
 	"context"
+	"fmt"
 	"iter"
 	"strconv"
+	"time"
 
 	"google.golang.org/grpc"
 
@@ -19,24 +21,25 @@ const everySegment = segmentsCollection + "/-"
 
 // ListMembers streams members by user id: of a segment, of a segment as it was, or of all segments through a filter.
 func (s *segmentService) ListMembers(req *audiencev1.ListMembersRequest, stream grpc.ServerStreamingServer[audiencev1.ListMembersResponse]) error {
-	users, scope, err := s.listed(stream.Context(), req)
+	ctx := stream.Context()
+	listed, err := s.listed(ctx, req)
 	if err != nil {
 		return err
 	}
-	after, err := position("cursor", req.GetCursor(), scope...)
+	after, err := position("cursor", req.GetCursor(), listed.scope...)
 	if err != nil {
 		return err
 	}
 	ids := make([]string, 0, rowsPerMessage)
 	send := func() error {
-		if len(ids) == 0 {
-			return nil
+		if err := listed.unchanged(ctx); err != nil || len(ids) == 0 {
+			return err
 		}
-		err := stream.Send(&audiencev1.ListMembersResponse{UserIds: ids, Cursor: tokenAt(ids[len(ids)-1], scope...)})
+		err := stream.Send(&audiencev1.ListMembersResponse{UserIds: ids, Cursor: tokenAt(ids[len(ids)-1], listed.scope...)})
 		ids = ids[:0]
 		return err
 	}
-	for user, err := range users(audience.UserID(after)) {
+	for user, err := range listed.after(audience.UserID(after)) {
 		if err != nil {
 			return err
 		}
@@ -49,40 +52,85 @@ func (s *segmentService) ListMembers(req *audiencev1.ListMembersRequest, stream 
 	return send()
 }
 
-// usersAfter yields users after a user, in UserID order.
-type usersAfter func(after audience.UserID) iter.Seq2[audience.UserID, error]
+// list is users, and what cursors among them are bound to.
+type list struct {
+	scope []string
+	// after yields those after a user, in UserID order.
+	after func(user audience.UserID) iter.Seq2[audience.UserID, error]
+	// unchanged is an ErrConflict once the definitions that the list rests on are no longer in force: what was read before it
+	// said nothing is of one definition alone.
+	unchanged func(context.Context) error
+}
 
-// listed is what a request asks for, and what its cursors are bound to.
-func (s *segmentService) listed(ctx context.Context, req *audiencev1.ListMembersRequest) (usersAfter, []string, error) {
+// listed is what a request asks for.
+func (s *segmentService) listed(ctx context.Context, req *audiencev1.ListMembersRequest) (list, error) {
 	at, err := instantOf("time", req.GetTime())
 	if err != nil {
-		return nil, nil, err
+		return list{}, err
+	}
+	names, err := s.directory.current(ctx)
+	if err != nil {
+		return list{}, err
 	}
 	if req.GetFilter() != "" {
 		switch {
 		case req.GetName() != everySegment:
-			return nil, nil, audience.Invalid("name", "is %.80q; with a filter it is %q", req.GetName(), everySegment)
+			return list{}, audience.Invalid("name", "is %.80q; with a filter it is %q", req.GetName(), everySegment)
 		case !at.IsZero():
-			return nil, nil, audience.Invalid("time", "does not go with a filter; list the segments one by one")
+			return list{}, audience.Invalid("time", "does not go with a filter; list the segments one by one")
 		}
-		matches, err := s.live.Filter(ctx, req.GetFilter())
-		return func(after audience.UserID) iter.Seq2[audience.UserID, error] {
-			return filtered(s.members.MembersAfter(ctx, after), matches)
-		}, []string{"filter", req.GetFilter()}, err
+		matches, err := s.live.Filter(ctx, names.Edition, req.GetFilter())
+		return list{
+			scope: []string{"filter", strconv.FormatUint(names.Version, 10), req.GetFilter()},
+			after: func(user audience.UserID) iter.Seq2[audience.UserID, error] {
+				return filtered(s.members.MembersAfter(ctx, user), matches)
+			},
+			unchanged: func(ctx context.Context) error {
+				return s.unchanged(ctx, func(now *audience.Edition) bool { return now.Version == names.Version })
+			},
+		}, err
 	}
 	segment, err := s.find(ctx, "name", req.GetName())
 	if err != nil {
-		return nil, nil, err
+		return list{}, err
 	}
-	scope := []string{"members", strconv.Itoa(int(segment.Number))}
-	if at.IsZero() {
-		return func(after audience.UserID) iter.Seq2[audience.UserID, error] {
-			return s.members.MembersOf(ctx, segment.Number, after, 0)
-		}, scope, nil
+	if !at.IsZero() {
+		return s.listedAt(ctx, segment, at)
 	}
-	return func(after audience.UserID) iter.Seq2[audience.UserID, error] {
-		return s.history.MembersAt(ctx, segment.Number, at, after, 0)
-	}, append(scope, at.String()), nil
+	number := names.NumberOf(segment.ID) // 0, of which nobody is, before it comes into force
+	return list{
+		scope: []string{"members", strconv.Itoa(int(segment.Number)), strconv.Itoa(int(number))},
+		after: func(user audience.UserID) iter.Seq2[audience.UserID, error] {
+			return s.members.MembersOf(ctx, number, user, 0)
+		},
+		unchanged: func(ctx context.Context) error {
+			return s.unchanged(ctx, func(now *audience.Edition) bool { return now.NumberOf(segment.ID) == number })
+		},
+	}, nil
+}
+
+// listedAt is a segment's members by the definition in force at an instant. The past does not change.
+func (s *segmentService) listedAt(ctx context.Context, segment audience.Segment, at time.Time) (list, error) {
+	edition, err := s.live.EditionAt(ctx, at)
+	if err != nil {
+		return list{}, err
+	}
+	number := edition.NumberOf(segment.ID)
+	return list{
+		scope: []string{"members", strconv.Itoa(int(segment.Number)), strconv.Itoa(int(number)), at.String()},
+		after: func(user audience.UserID) iter.Seq2[audience.UserID, error] {
+			return s.history.MembersAt(ctx, number, at, user, 0)
+		},
+		unchanged: func(context.Context) error { return nil },
+	}, nil
+}
+
+func (s *segmentService) unchanged(ctx context.Context, same func(*audience.Edition) bool) error {
+	now, err := s.live.Edition(ctx)
+	if err == nil && !same(now) {
+		err = fmt.Errorf("a new definition came into force meanwhile; list again from the beginning: %w", audience.ErrConflict)
+	}
+	return err
 }
 
 // filtered yields the users whose segments match.

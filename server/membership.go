@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"strconv"
+	"time"
 
 	"github.com/kohorta/kohorta/internal/audience"
 	audiencev1 "github.com/kohorta/kohorta/proto/audience/v1"
@@ -34,23 +35,49 @@ func (s *membershipService) GetMembership(ctx context.Context, req *audiencev1.G
 	if err != nil {
 		return nil, err
 	}
-	var membership audience.Membership
+	var message *audiencev1.Membership
 	switch {
 	case at.IsZero():
 		if err := s.fresh(ctx, req.GetFreshnessToken()); err != nil {
 			return nil, err
 		}
-		membership, err = s.memberships.Get(ctx, user)
+		message, err = s.present(ctx, user)
 	case req.GetFreshnessToken() != "":
 		return nil, audience.Invalid("freshness_token", "does not go with time; the past does not change")
 	default:
-		membership, err = s.history.MembershipAt(ctx, user, at)
+		message, err = s.past(ctx, user, at)
 	}
+	return &audiencev1.GetMembershipResponse{Membership: message}, err
+}
+
+// present is a user's membership now.
+func (s *membershipService) present(ctx context.Context, user audience.UserID) (*audiencev1.Membership, error) {
+	var membership audience.Membership
+	names, err := s.directory.consistent(ctx, func(*names) (err error) {
+		membership, err = s.memberships.Get(ctx, user)
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}
-	message, err := s.message(ctx, user, membership)
-	return &audiencev1.GetMembershipResponse{Membership: message}, err
+	return writeMembership(user, membership, names), nil
+}
+
+// past is a user's membership as of a time, by the definitions in force then.
+func (s *membershipService) past(ctx context.Context, user audience.UserID, at time.Time) (*audiencev1.Membership, error) {
+	membership, err := s.history.MembershipAt(ctx, user, at)
+	if err != nil {
+		return nil, err
+	}
+	edition, err := s.live.EditionAt(ctx, at)
+	if err != nil {
+		return nil, err
+	}
+	return writeMembership(user, membership, namesOf(edition)), nil
+}
+
+func writeMembership(user audience.UserID, membership audience.Membership, names *names) *audiencev1.Membership {
+	return &audiencev1.Membership{UserId: string(user), Segments: names.of(membership.Segments), Version: membership.Version}
 }
 
 // fresh waits for the writes a caller's token names; without a token it costs nothing.
@@ -59,14 +86,6 @@ func (s *membershipService) fresh(ctx context.Context, token string) error {
 		return nil
 	}
 	return s.live.Wait(ctx, token)
-}
-
-func (s *membershipService) message(ctx context.Context, user audience.UserID, membership audience.Membership) (*audiencev1.Membership, error) {
-	segments, err := s.directory.namesOf(ctx, membership.Segments)
-	if err != nil {
-		return nil, err
-	}
-	return &audiencev1.Membership{UserId: string(user), Segments: segments, Version: membership.Version}, nil
 }
 
 func (s *membershipService) BatchGetMembership(ctx context.Context, req *audiencev1.BatchGetMembershipRequest) (*audiencev1.BatchGetMembershipResponse, error) {
@@ -80,15 +99,17 @@ func (s *membershipService) BatchGetMembership(ctx context.Context, req *audienc
 	if err := s.fresh(ctx, req.GetFreshnessToken()); err != nil {
 		return nil, err
 	}
-	memberships, err := s.memberships.Batch(ctx, users)
+	var memberships []audience.Membership
+	names, err := s.directory.consistent(ctx, func(*names) (err error) {
+		memberships, err = s.memberships.Batch(ctx, users)
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}
 	out := make([]*audiencev1.Membership, len(memberships))
 	for i, membership := range memberships {
-		if out[i], err = s.message(ctx, users[i], membership); err != nil {
-			return nil, err
-		}
+		out[i] = writeMembership(users[i], membership, names)
 	}
 	return &audiencev1.BatchGetMembershipResponse{Memberships: out}, nil
 }
@@ -98,22 +119,27 @@ func (s *membershipService) CheckMembership(ctx context.Context, req *audiencev1
 	if err := user.Validate(); err != nil {
 		return nil, err
 	}
-	if _, err := idOf("segment", segmentsCollection, req.GetSegment()); err != nil {
-		return nil, err
-	}
-	number, err := s.directory.numberOf(ctx, req.GetSegment())
+	id, err := idOf("segment", segmentsCollection, req.GetSegment())
 	if err != nil {
 		return nil, err
 	}
+	segment := audience.SegmentID(id)
 	if err := s.fresh(ctx, req.GetFreshnessToken()); err != nil {
 		return nil, err
 	}
-	membership, err := s.memberships.Get(ctx, user)
+	var membership audience.Membership
+	names, err := s.directory.consistent(ctx, func(names *names) (err error) {
+		if err := s.directory.exists(ctx, names, segment); err != nil {
+			return err
+		}
+		membership, err = s.memberships.Get(ctx, user)
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}
 	return &audiencev1.CheckMembershipResponse{
-		Member: slices.Contains(membership.Segments, number), Version: membership.Version,
+		Member: slices.Contains(membership.Segments, names.NumberOf(segment)), Version: membership.Version,
 	}, nil
 }
 

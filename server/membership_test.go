@@ -49,17 +49,33 @@ func TestMembership(t *testing.T) {
 	require.Equal(t, "segments/none", d.resource.GetResourceName())
 }
 
-func TestMembershipOfASegmentCreatedByAnotherProcess(t *testing.T) {
-	t.Parallel()
+func TestMembershipFollowsTheDefinitionsInForceAtOnce(t *testing.T) {
 	h := start(t, server.Config{})
 	h.createSegment(t, "vip", "x")
-	time.Sleep(1100 * time.Millisecond) // older than an unknown number lets pass
-	_, err := h.segments.Create(t.Context(), audience.Segment{ID: "new"})
+	h.memberships["u1"] = []audience.Number{1, 2}
+	segmentsOf := func() []string {
+		get, err := h.membership.GetMembership(t.Context(), &audiencev1.GetMembershipRequest{UserId: "u1"})
+		require.NoError(t, err)
+		return get.GetMembership().GetSegments()
+	}
+	require.Equal(t, []string{"segments/vip"}, segmentsOf(), "nothing has the number 2 yet")
+	_, err := h.segments.Create(t.Context(), audience.Segment{ID: "new"}) // whoever brought it into force
 	require.NoError(t, err)
-	h.memberships["u1"] = []audience.Number{2}
-	get, err := h.membership.GetMembership(t.Context(), &audiencev1.GetMembershipRequest{UserId: "u1"})
+	require.Equal(t, []string{"segments/vip", "segments/new"}, segmentsOf())
+}
+
+// TestReadsAcrossATurnAreMadeAgain: what was read while other definitions came into force may be of both.
+func TestReadsAcrossATurnAreMadeAgain(t *testing.T) {
+	h := start(t, server.Config{})
+	h.createSegment(t, "vip", "x")
+	h.memberships["u1"] = nil
+	h.reading = func() { // the first read sees nothing of what the new definitions put on record just then
+		h.turns.Add(1)
+		h.memberships["u1"] = []audience.Number{1}
+	}
+	batch, err := h.membership.BatchGetMembership(t.Context(), &audiencev1.BatchGetMembershipRequest{UserIds: []string{"u1"}})
 	require.NoError(t, err)
-	require.Equal(t, []string{"segments/new"}, get.GetMembership().GetSegments())
+	require.Equal(t, []string{"segments/vip"}, batch.GetMemberships()[0].GetSegments())
 }
 
 func TestMembershipWhileTheResourcesAreAway(t *testing.T) {

@@ -70,6 +70,13 @@ type Segmenter interface {
 	References(expression string) ([]audience.SegmentID, []audience.ModelID, error)
 	// Preview evaluates at an instant; the zero time is now.
 	Preview(ctx context.Context, expression string, at time.Time, sample int) (audience.Preview, error)
+	// Compare says what another definition of a segment, or a new segment, would change.
+	Compare(ctx context.Context, segment audience.Segment, sample int) (audience.Comparison, error)
+}
+
+// Versions knows what a segment's definition is and was, the newest first.
+type Versions interface {
+	Versions(ctx context.Context, segment audience.Segment) ([]audience.SegmentVersion, error)
 }
 
 // Explainer says why a user is in a segment at an instant (zero: now), or is not.
@@ -93,9 +100,15 @@ type Live interface {
 	// MoveUser returns once the move is in force for every reader.
 	MoveUser(ctx context.Context, move audience.Move) (token string, err error)
 	// Watch yields the changes of the segments (none: of all) behind a cursor ("": from now on), until ctx ends.
-	Watch(ctx context.Context, cursor string, segments []audience.Number) iter.Seq2[audience.WatchedChange, error]
-	// Filter makes a test of memberships out of an expression over segments; an InvalidError of "filter" for another one.
-	Filter(ctx context.Context, expression string) (func([]audience.Number) bool, error)
+	Watch(ctx context.Context, cursor string, segments []audience.SegmentID) iter.Seq2[audience.WatchedChange, error]
+	// Edition is the definitions that readers see now, EditionAt those they saw at an instant.
+	Edition(ctx context.Context) (*audience.Edition, error)
+	EditionAt(ctx context.Context, at time.Time) (*audience.Edition, error)
+	// EverNamed are the segments that numbers in the log have stood for, each once.
+	EverNamed(ctx context.Context, numbers []audience.Number) ([]audience.SegmentID, error)
+	// Filter makes a test of memberships, by an edition, out of an expression over segments; an InvalidError of "filter" for
+	// another one.
+	Filter(ctx context.Context, edition *audience.Edition, expression string) (func([]audience.Number) bool, error)
 }
 
 // History reads membership as it was.
@@ -166,7 +179,8 @@ type Planner interface {
 // Jobs starts long work and answers at once. The error is an ErrConflict while a run of the same subject is under way.
 type Jobs interface {
 	Train(ctx context.Context, model audience.Model) (audience.Run, error)
-	// Evaluate works on the given users, ascending and each once, or on everybody for nil.
+	// Evaluate works on the given users, ascending and each once, or on everybody for nil. While everybody is evaluated, the
+	// run under way is the answer: it takes in what has changed until its end.
 	Evaluate(ctx context.Context, users []audience.UserID) (audience.Run, error)
 	Sync(ctx context.Context, target audience.Audience, order audience.SyncOrder) (audience.Run, error)
 	// Resume goes on with a run that has ended without success; ErrPrecondition for a kind that cannot be gone on with.

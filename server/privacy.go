@@ -25,12 +25,12 @@ type privacyService struct {
 	privacy   Privacy
 	audit     Audit
 	audiences Resources[audience.Audience]
-	directory *directory
+	live      Live
 	repeats   *repeats
 }
 
-func newPrivacyService(deps Deps, repeats *repeats, directory *directory) *privacyService {
-	return &privacyService{privacy: deps.Privacy, audit: deps.Audit, audiences: deps.Audiences, directory: directory, repeats: repeats}
+func newPrivacyService(deps Deps, repeats *repeats) *privacyService {
+	return &privacyService{privacy: deps.Privacy, audit: deps.Audit, audiences: deps.Audiences, live: deps.Live, repeats: repeats}
 }
 
 func (s *privacyService) EraseUser(ctx context.Context, req *audiencev1.EraseUserRequest) (*audiencev1.EraseUserResponse, error) {

@@ -30,7 +30,7 @@ func TestLifeOfASegment(t *testing.T) {
 	got, err := h.segment.GetSegment(t.Context(), &audiencev1.GetSegmentRequest{Name: "segments/vip"})
 	require.NoError(t, err)
 	require.EqualValues(t, 1, got.GetSegment().GetMemberCount())
-	require.Empty(t, cmp.Diff(created, got.GetSegment(), protocmp.Transform(), protocmp.IgnoreFields(&audiencev1.Segment{}, "member_count")))
+	require.Empty(t, cmp.Diff(created, got.GetSegment(), protocmp.Transform(), protocmp.IgnoreFields(&audiencev1.Segment{}, "member_count", "in_force_version")))
 
 	changed, err := h.segment.UpdateSegment(t.Context(), &audiencev1.UpdateSegmentRequest{
 		Segment: &audiencev1.Segment{Name: "segments/vip", Description: "for the newsletter", Etag: created.GetEtag()},

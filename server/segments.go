@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"sync"
@@ -28,6 +29,7 @@ type segmentService struct {
 	history   History
 	live      Live
 	explainer Explainer
+	versions  Versions
 	jobs      Jobs
 	repeats   *repeats
 	directory *directory
@@ -35,7 +37,7 @@ type segmentService struct {
 
 func newSegmentService(deps Deps, repeats *repeats, writing *sync.Mutex, directory *directory) *segmentService {
 	s := &segmentService{
-		segmenter: deps.Segmenter, members: deps.Members, history: deps.History, live: deps.Live, explainer: deps.Explainer, jobs: deps.Jobs, repeats: repeats, directory: directory,
+		segmenter: deps.Segmenter, members: deps.Members, history: deps.History, live: deps.Live, explainer: deps.Explainer, versions: deps.Versions, jobs: deps.Jobs, repeats: repeats, directory: directory,
 	}
 	s.kind = kind[audience.Segment, *audiencev1.Segment]{
 		collection: segmentsCollection, field: "segment", idField: "segment_id", store: deps.Segments, writing: writing,
@@ -49,7 +51,7 @@ func newSegmentService(deps Deps, repeats *repeats, writing *sync.Mutex, directo
 		users: func(ctx context.Context, segment audience.Segment) ([]string, error) {
 			return usersOfSegment(ctx, deps, segment.ID)
 		},
-		fixed: map[string]bool{"name": true, "etag": true, "member_count": true, "create_time": true, "update_time": true},
+		fixed: map[string]bool{"name": true, "etag": true, "member_count": true, "version": true, "in_force_version": true, "create_time": true, "update_time": true},
 	}
 	return s
 }
@@ -95,7 +97,7 @@ func usersOfSegment(ctx context.Context, deps Deps, id audience.SegmentID) ([]st
 func (s *segmentService) CreateSegment(ctx context.Context, req *audiencev1.CreateSegmentRequest) (*audiencev1.CreateSegmentResponse, error) {
 	return once(ctx, s.repeats, req, func() (*audiencev1.CreateSegmentResponse, error) {
 		segment, err := s.create(ctx, req.GetSegmentId(), req.GetSegment())
-		s.directory.refresh(ctx)
+		s.directory.written()
 		return &audiencev1.CreateSegmentResponse{Segment: segment}, err
 	})
 }
@@ -105,12 +107,10 @@ func (s *segmentService) GetSegment(ctx context.Context, req *audiencev1.GetSegm
 	if err != nil {
 		return nil, err
 	}
-	sizes, err := s.members.SegmentSizes(ctx)
-	if err != nil {
+	message := writeSegment(segment)
+	if err := s.complete(ctx, message); err != nil {
 		return nil, err
 	}
-	message := writeSegment(segment)
-	message.MemberCount = new(sizes[segment.Number])
 	return &audiencev1.GetSegmentResponse{Segment: message}, nil
 }
 
@@ -119,41 +119,61 @@ func (s *segmentService) ListSegments(ctx context.Context, req *audiencev1.ListS
 	if err != nil {
 		return nil, err
 	}
-	sizes, err := s.members.SegmentSizes(ctx)
-	if err != nil {
-		return nil, err
-	}
 	out := &audiencev1.ListSegmentsResponse{NextPageToken: next}
 	for _, segment := range segments {
-		message := writeSegment(segment)
-		message.MemberCount = new(sizes[segment.Number])
-		out.Segments = append(out.Segments, message)
+		out.Segments = append(out.Segments, writeSegment(segment))
+	}
+	if err := s.complete(ctx, out.Segments...); err != nil {
+		return nil, err
 	}
 	return out, nil
 }
 
+// complete adds to segments what is in force of them, and how many members that has.
+func (s *segmentService) complete(ctx context.Context, segments ...*audiencev1.Segment) error {
+	var sizes map[audience.Number]int64
+	names, err := s.directory.consistent(ctx, func(*names) (err error) {
+		sizes, err = s.members.SegmentSizes(ctx)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	for _, segment := range segments {
+		id, err := idOf("name", segmentsCollection, segment.GetName())
+		if err != nil {
+			return err
+		}
+		if inForce, found := names.Find(audience.SegmentID(id)); found {
+			segment.InForceVersion, segment.MemberCount = new(int64(inForce.Version)), new(sizes[inForce.Number])
+		}
+	}
+	return nil
+}
+
 func (s *segmentService) UpdateSegment(ctx context.Context, req *audiencev1.UpdateSegmentRequest) (*audiencev1.UpdateSegmentResponse, error) {
 	return once(ctx, s.repeats, req, func() (*audiencev1.UpdateSegmentResponse, error) {
-		segment, err := s.update(ctx, req.GetSegment(), req.GetUpdateMask())
-		return &audiencev1.UpdateSegmentResponse{Segment: segment}, err
+		updated, err := s.update(ctx, req.GetSegment(), req.GetUpdateMask())
+		if err != nil {
+			return nil, err
+		}
+		segment, run, err := s.bring(ctx, updated.GetName())
+		return &audiencev1.UpdateSegmentResponse{Segment: segment, Run: run}, err
 	})
 }
 
 func (s *segmentService) DeleteSegment(ctx context.Context, req *audiencev1.DeleteSegmentRequest) (*audiencev1.DeleteSegmentResponse, error) {
 	return once(ctx, s.repeats, req, func() (*audiencev1.DeleteSegmentResponse, error) {
 		err := s.delete(ctx, req.GetName(), req.GetEtag())
-		s.directory.refresh(ctx)
+		s.directory.written()
 		return &audiencev1.DeleteSegmentResponse{}, err
 	})
 }
 
 func (s *segmentService) PreviewSegment(ctx context.Context, req *audiencev1.PreviewSegmentRequest) (*audiencev1.PreviewSegmentResponse, error) {
-	sample := int(req.GetSampleSize())
-	switch {
-	case sample < 0 || sample > maxSample:
-		return nil, audience.Invalid("sample_size", "is %d; 0 means %d, the most is %d", sample, defaultSample, maxSample)
-	case sample == 0:
-		sample = defaultSample
+	sample, err := sampleSize(req.GetSampleSize())
+	if err != nil {
+		return nil, err
 	}
 	at, err := instantOf("evaluate_time", req.GetEvaluateTime())
 	if err != nil {
@@ -188,6 +208,14 @@ func (s *segmentService) EvaluateSegments(ctx context.Context, req *audiencev1.E
 		run, err := s.jobs.Evaluate(ctx, users)
 		return &audiencev1.EvaluateSegmentsResponse{Run: writeRun(run)}, err
 	})
+}
+
+// sampleSize is how many users to show.
+func sampleSize(asked int32) (int, error) {
+	if asked < 0 || asked > maxSample {
+		return 0, audience.Invalid("sample_size", "is %d; 0 means %d, the most is %d", asked, defaultSample, maxSample)
+	}
+	return cmp.Or(int(asked), defaultSample), nil
 }
 
 // instantOf is the instant a caller asks for, among those events can have; the zero time for none.
@@ -230,6 +258,7 @@ func writeSegment(segment audience.Segment) *audiencev1.Segment {
 		Disabled:    segment.Disabled,
 		Group:       segment.Group,
 		Priority:    int32(segment.Priority),
+		Version:     int64(segment.Version),
 		CreateTime:  timestampOf(segment.CreateTime),
 		UpdateTime:  timestampOf(segment.UpdateTime),
 		Etag:        segment.Etag,

@@ -40,6 +40,7 @@ type Deps struct {
 	History     History
 	Live        Live
 	Explainer   Explainer
+	Versions    Versions
 	Scores      Scores
 	Check       CheckDestination
 	Platforms   Platforms
@@ -64,7 +65,7 @@ type Server struct {
 // New makes a Server. Serve starts it, once.
 func New(deps Deps) *Server {
 	deps.Config = deps.Config.withDefaults()
-	s := &Server{config: deps.Config, directory: newDirectory(deps.Segments, deps.Log)}
+	s := &Server{config: deps.Config, directory: newDirectory(deps.Live, deps.Segments)}
 	s.draining, s.drain = context.WithCancel(context.Background())
 	calls := &calls{log: deps.Log, audit: deps.Audit, deadline: deps.Config.Deadline, draining: s.draining, reads: map[string]bool{}}
 	s.grpc = grpc.NewServer(
@@ -81,7 +82,7 @@ func New(deps Deps) *Server {
 	calls.register(s.grpc, &audiencev1.AudienceService_ServiceDesc, newAudienceService(deps, repeats, writing))
 	calls.register(s.grpc, &audiencev1.WebhookService_ServiceDesc, newWebhookService(deps, repeats, writing))
 	calls.register(s.grpc, &audiencev1.RunService_ServiceDesc, &runService{runs: deps.Runs, jobs: deps.Jobs, repeats: repeats})
-	calls.register(s.grpc, &audiencev1.PrivacyService_ServiceDesc, newPrivacyService(deps, repeats, s.directory))
+	calls.register(s.grpc, &audiencev1.PrivacyService_ServiceDesc, newPrivacyService(deps, repeats))
 	alive := health.NewServer()
 	for service := range s.grpc.GetServiceInfo() {
 		alive.SetServingStatus(service, healthv1.HealthCheckResponse_SERVING)
@@ -94,11 +95,7 @@ func New(deps Deps) *Server {
 // Serve answers on the listener until ctx ends, then takes no new calls, ends streams, lets other calls under way finish
 // within the grace, and returns. The listener is closed.
 func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
-	var following sync.WaitGroup
-	defer following.Wait()
 	defer s.drain()
-	following.Go(func() { s.directory.follow(s.draining) })
-
 	ended := make(chan error, 1)
 	go func() { ended <- s.grpc.Serve(listener) }()
 	select {

@@ -50,9 +50,13 @@ func newWebhookService(deps Deps, repeats *repeats, writing *sync.Mutex) *webhoo
 	}}
 }
 
-// SegmentNames are the names of segments by number, in the order given, without those deleted since.
+// SegmentNames are the names of the segments in force by number, in the order given.
 func (s *Server) SegmentNames(ctx context.Context, numbers []audience.Number) ([]string, error) {
-	return s.directory.namesOf(ctx, numbers)
+	names, err := s.directory.current(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return names.of(numbers), nil
 }
 
 func (s *webhookService) CreateWebhook(ctx context.Context, req *audiencev1.CreateWebhookRequest) (*audiencev1.CreateWebhookResponse, error) {

@@ -27,7 +27,7 @@ var errGone = errors.New("the receiver is gone")
 type follower struct {
 	*Sender
 	webhook audience.Webhook
-	wanted  map[string]bool // names of segments; none: all
+	wanted  map[audience.SegmentID]bool // none: all
 	keys    keyFile
 	log     *slog.Logger
 	stop    context.CancelFunc
@@ -45,12 +45,12 @@ type follower struct {
 func startFollower(ctx context.Context, s *Sender, webhook audience.Webhook) *follower {
 	ctx, stop := context.WithCancel(ctx)
 	f := &follower{
-		Sender: s, webhook: webhook, wanted: map[string]bool{}, stop: stop, ended: make(chan struct{}),
+		Sender: s, webhook: webhook, wanted: map[audience.SegmentID]bool{}, stop: stop, ended: make(chan struct{}),
 		log: s.Log.With("webhook", webhook.ID),
 	}
 	f.keys = newKeyFile(s.SecretPath(webhook.Secret), f.log)
 	for _, id := range webhook.Segments {
-		f.wanted["segments/"+string(id)] = true
+		f.wanted[id] = true
 	}
 	go f.run(ctx)
 	return f
@@ -209,34 +209,23 @@ func (f *follower) next(ctx context.Context, stream <-chan audience.WatchedChang
 		if !more {
 			return b, nil
 		}
-		if err := f.add(ctx, &b, change); err != nil {
-			return b, err
-		}
+		f.add(&b, change)
 	}
 	return b, nil
 }
 
 // add takes a change into a batch, if the receiver wants to hear of it.
-func (f *follower) add(ctx context.Context, b *batch, change audience.WatchedChange) error {
-	entered, err := f.Names.SegmentNames(ctx, change.Entered)
-	if err != nil {
-		return err
-	}
-	left, err := f.Names.SegmentNames(ctx, change.Left)
-	if err != nil {
-		return err
-	}
+func (f *follower) add(b *batch, change audience.WatchedChange) {
 	b.seen++
 	b.cursor = change.Cursor
-	letter, told := letterOf(change.Change, entered, left, f.wanted)
+	letter, told := letterOf(change, f.wanted)
 	if !told {
-		return nil
+		return
 	}
 	if len(b.letters) == 0 {
 		b.oldest = change.Time
 	}
 	b.letters = append(b.letters, letter)
-	return nil
 }
 
 // tell sends a batch until it is accepted or has become dead letters. The error is errGone, or of this side.

@@ -38,12 +38,12 @@ func changeID(user audience.UserID, version uint64) string {
 
 // letter is what is to be told of a change, as it would be kept if nobody took it. wanted chooses the segments; not told is
 // a change that is about no such segment.
-func letterOf(c audience.Change, entered, left []string, wanted map[string]bool) (letter audience.DeadLetter, told bool) {
-	chosen := func(names []string) []string {
+func letterOf(c audience.WatchedChange, wanted map[audience.SegmentID]bool) (letter audience.DeadLetter, told bool) {
+	chosen := func(ids []audience.SegmentID) []string {
 		out := []string{}
-		for _, name := range names {
-			if len(wanted) == 0 || wanted[name] {
-				out = append(out, name)
+		for _, id := range ids {
+			if len(wanted) == 0 || wanted[id] {
+				out = append(out, "segments/"+string(id))
 			}
 		}
 		slices.Sort(out)
@@ -51,7 +51,7 @@ func letterOf(c audience.Change, entered, left []string, wanted map[string]bool)
 	}
 	cause, _, _ := strings.Cut(c.Cause, "/")
 	step := change{
-		ID: changeID(c.User, c.Version), User: string(c.User), Entered: chosen(entered), Left: chosen(left),
+		ID: changeID(c.User, c.Version), User: string(c.User), Entered: chosen(c.Entered), Left: chosen(c.Left),
 		Time: c.Time.UTC(), Version: strconv.FormatUint(c.Version, 10), Cause: cause,
 	}
 	if len(step.Entered)+len(step.Left) == 0 {

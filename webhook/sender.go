@@ -37,7 +37,7 @@ type Places interface {
 // Changes is the stream of changes of membership.
 type Changes interface {
 	// Watch yields every change behind a cursor, of all segments when none is named, until ctx ends.
-	Watch(ctx context.Context, cursor string, segments []audience.Number) iter.Seq2[audience.WatchedChange, error]
+	Watch(ctx context.Context, cursor string, segments []audience.SegmentID) iter.Seq2[audience.WatchedChange, error]
 	// Cursor is where a watch of all segments begins that goes on from now.
 	Cursor(ctx context.Context) (string, error)
 }
@@ -47,7 +47,6 @@ type SenderDeps struct {
 	Webhooks   Webhooks
 	Places     Places
 	Changes    Changes
-	Names      Names
 	SecretPath func(name string) string
 	Log        *slog.Logger
 	Now        func() time.Time // the service's clock, by which changes have their time

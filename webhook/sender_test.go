@@ -121,7 +121,7 @@ func (h *house) sender(t testing.TB) (s *webhook.Sender, stop func()) {
 func (h *house) senderWith(t testing.TB, places webhook.Places) (s *webhook.Sender, stop func()) {
 	t.Helper()
 	s = webhook.NewSender(webhook.SenderDeps{
-		Webhooks: h.store.Webhooks(), Places: places, Changes: h, Names: h, SecretPath: h.secretPath, Log: h.logger(), Now: h.Now,
+		Webhooks: h.store.Webhooks(), Places: places, Changes: h, SecretPath: h.secretPath, Log: h.logger(), Now: h.Now,
 	})
 	s.Hurry()
 	ctx, cancel := context.WithCancel(context.Background())

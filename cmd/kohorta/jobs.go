@@ -18,6 +18,7 @@ type jobs struct {
 	store     *warehouse.Store
 	segmenter *segmenter.Segmenter
 	deliverer *delivery.Deliverer
+	everybody *evaluations
 }
 
 // Train starts a training.
@@ -48,6 +49,9 @@ func (j jobs) train(ctx context.Context, what audience.Run, model audience.Model
 
 // Evaluate starts an evaluation.
 func (j jobs) Evaluate(ctx context.Context, users []audience.UserID) (audience.Run, error) {
+	if users == nil {
+		return j.everybody.start(ctx)
+	}
 	return j.runner.Start(ctx, audience.RunEvaluate, "segments", func(ctx context.Context, task *run.Task) error {
 		evaluation, err := j.segmenter.Evaluate(ctx, users, j.segmenter.Now(), "runs/"+string(task.ID()), task.Progress)
 		task.Counts(evaluation.Summary())
@@ -126,8 +130,11 @@ func (p planner) Plan(ctx context.Context, id audience.AudienceID) (audience.Syn
 	return plan.SyncPlan, err
 }
 
-// syncCatalogue is the store as delivery sees it.
-type syncCatalogue struct{ store *warehouse.Store }
+// syncCatalogue is the store as delivery sees it: a segment is its definition in force.
+type syncCatalogue struct {
+	store     *warehouse.Store
+	segmenter *segmenter.Segmenter
+}
 
 func (c syncCatalogue) Audiences(ctx context.Context) ([]audience.Audience, error) {
 	return c.store.Audiences().All(ctx)
@@ -138,7 +145,20 @@ func (c syncCatalogue) Audience(ctx context.Context, id audience.AudienceID) (au
 }
 
 func (c syncCatalogue) Segment(ctx context.Context, id audience.SegmentID) (audience.Segment, error) {
-	return c.store.Segments().Get(ctx, string(id))
+	segment, err := c.store.Segments().Get(ctx, string(id))
+	if err != nil {
+		return segment, err
+	}
+	edition, err := c.segmenter.Edition(ctx)
+	if err != nil {
+		return segment, err
+	}
+	inForce, found := edition.Find(id)
+	if !found && !segment.Disabled {
+		return segment, fmt.Errorf("segments/%s was not evaluated since it was created; evaluate the segments first: %w", id, audience.ErrPrecondition)
+	}
+	segment.Number, segment.Expression = inForce.Number, inForce.Expression
+	return segment, nil
 }
 
 func (c syncCatalogue) Destination(ctx context.Context, id audience.DestinationID) (audience.Destination, error) {

@@ -34,13 +34,9 @@ func (s *service) scheduled(ctx context.Context) ([]schedule.Job, error) {
 	if err != nil {
 		return nil, err
 	}
-	segments, err := s.store.Segments().All(ctx)
+	edition, err := s.segmenter.Edition(ctx)
 	if err != nil {
 		return nil, err
-	}
-	numbers := map[audience.SegmentID]audience.Number{}
-	for _, segment := range segments {
-		numbers[segment.ID] = segment.Number
 	}
 	held, err := s.store.WaitingPlans(ctx, time.Now())
 	if err != nil {
@@ -55,7 +51,7 @@ func (s *service) scheduled(ctx context.Context) ([]schedule.Job, error) {
 		if !a.Disabled {
 			jobs = append(jobs, schedule.Job{
 				Kind: audience.RunSync, Subject: "audiences/" + string(a.ID), Schedule: a.Schedule, Since: s.clock.at(a.UpdateTime),
-				Segment: numbers[a.Segment], Held: held[a.Number], Doubtful: doubtful[a.Number],
+				Segment: edition.NumberOf(a.Segment), Held: held[a.Number], Doubtful: doubtful[a.Number],
 			})
 		}
 	}

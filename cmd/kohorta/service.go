@@ -39,6 +39,7 @@ type service struct {
 	live      *live.Store
 	clock     clock
 	segmenter *segmenter.Segmenter
+	everybody *evaluations
 	runner    *run.Runner
 	deliverer *delivery.Deliverer
 	scheduler *schedule.Scheduler
@@ -87,8 +88,9 @@ func newService(ctx context.Context, config Config, log *slog.Logger) (_ *servic
 		Database: s.store, Log: s.store, Projection: s.live, Catalogue: warehouse.Catalogue{Store: s.store}, People: s.store,
 		Logger: log, Now: s.clock.Now,
 	})
+	s.everybody = &evaluations{runner: s.runner, segmenter: s.segmenter}
 	store := liveStore{s.store, s.segmenter}
-	syncing := delivery.Deps{Ledger: s.store, Catalogue: syncCatalogue{s.store}, Connect: s.connect, Log: log}
+	syncing := delivery.Deps{Ledger: s.store, Catalogue: syncCatalogue{s.store, s.segmenter}, Connect: s.connect, Log: log}
 	if s.leases != nil {
 		syncing.Leases = audienceLeases{s.leases}
 	}
@@ -97,7 +99,7 @@ func newService(ctx context.Context, config Config, log *slog.Logger) (_ *servic
 		Jobs: s.scheduled, LastRuns: s.lastRuns, Changes: s.store.ChangedSegments, Begin: s.begin, Now: s.clock.Now, Log: log,
 	})
 	s.sender = webhook.NewSender(webhook.SenderDeps{
-		Webhooks: s.store.Webhooks(), Places: s.store, Changes: s.segmenter, Names: segmentNames{s}, SecretPath: s.secretPath, Log: log, Now: s.clock.Now,
+		Webhooks: s.store.Webhooks(), Places: s.store, Changes: s.segmenter, SecretPath: s.secretPath, Log: log, Now: s.clock.Now,
 	})
 	s.receiver = webhook.NewReceiver(webhook.ReceiverDeps{
 		Sources: config.Webhooks.Sources, SecretPath: s.secretPath, Mover: mover{s.segmenter, s.deliverer}, Claims: s.live, Memberships: s.live,
@@ -115,14 +117,14 @@ func newService(ctx context.Context, config Config, log *slog.Logger) (_ *servic
 		Segments: s.store.Segments(), Models: s.store.Models(), Destinations: s.store.Destinations(), Audiences: s.store.Audiences(),
 		Webhooks: s.store.Webhooks(), Receivers: s.sender,
 		Events: store, Profiles: profiles{store, s.deliverer}, Answers: s.store, Identify: identify, Segmenter: s.segmenter,
-		Memberships: s.live, Members: s.store, History: s.store, Live: mover{s.segmenter, s.deliverer}, Explainer: s.segmenter, Scores: s.store,
+		Memberships: s.live, Members: s.store, History: s.store, Live: mover{s.segmenter, s.deliverer}, Explainer: s.segmenter, Versions: s.store.Segments(), Scores: s.store,
 		Check: s.checkDestination, Platforms: s.deliverer, Planner: planner{s.deliverer}, Jobs: s.jobs(), Runs: s.runner, Schedules: schedules{&s.clock},
 		Privacy: office{s.store, s.eraser, s.deliverer}, Audit: s.store,
 	})
 	return s, nil
 }
 
-func (s *service) jobs() jobs { return jobs{s.runner, s.store, s.segmenter, s.deliverer} }
+func (s *service) jobs() jobs { return jobs{s.runner, s.store, s.segmenter, s.deliverer, s.everybody} }
 
 // openStores starts what must be started and opens both stores.
 func (s *service) openStores(ctx context.Context) error {

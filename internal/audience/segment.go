@@ -20,6 +20,21 @@ type Segment struct {
 	Disabled    bool   // keeps no members
 	Group       string // exclusive group: of its segments a user is in the first by Priority only; "" is none
 	Priority    int    // within Group, the lowest first; equal ones by Number
+
+	// Version counts what Expression, Group and Priority have been, from 1; the store sets it, and when it was made.
+	Version    int
+	DefineTime time.Time
+}
+
+// Definition is the newest version of the segment, without a number of its own.
+func (s Segment) Definition() Definition {
+	return Definition{ID: s.ID, Segment: s.Number, Version: s.Version, Expression: s.Expression, Group: s.Group, Priority: s.Priority}
+}
+
+// SegmentVersion is what a segment's definition was from a time on.
+type SegmentVersion struct {
+	Definition
+	DefineTime time.Time
 }
 
 // Membership is all segments of a user at a version of the membership log.
@@ -54,10 +69,28 @@ func ChangeOf(user UserID, from, to []Number) Change {
 	return change
 }
 
-// WatchedChange is a change with the place behind it in the watcher's stream.
+// WatchedChange is what readers see change for one user at a version of the log.
 type WatchedChange struct {
-	Change // Entered and Left hold watched segments only
-	Cursor string
+	User    UserID
+	Version uint64
+	Entered []SegmentID // of those watched
+	Left    []SegmentID
+	Time    time.Time
+	Cause   string
+	Cursor  string // the place behind the change in the watcher's stream
+}
+
+// Comparison is what another definition of a segment would change.
+type Comparison struct {
+	At       time.Time
+	Segments []ComparedSegment // the one compared, then those that depend on it and would change, by id
+}
+
+// ComparedSegment is how the members of one segment would change.
+type ComparedSegment struct {
+	ID                            SegmentID
+	Entering, Leaving, Staying    int64
+	EnteringSample, LeavingSample []UserID // the same ones for the same data
 }
 
 // Preview says whom an expression takes in.

@@ -96,9 +96,13 @@ func (s *Store) bringMembersUp(ctx context.Context, from uint64) error {
 	})
 }
 
-// LastVersion is the newest version of the log; 0 when it is empty.
+// LastVersion is the newest version of the log, be it an edition's; 0 when it is empty.
 func (s *Store) LastVersion(ctx context.Context) (uint64, error) {
-	version, _, err := first(ctx, s, audience.Query{SQL: "SELECT version FROM membership_changes ORDER BY version DESC LIMIT 1"}, scanUint64)
+	version, _, err := first(ctx, s, audience.Query{
+		SQL: `SELECT max(version) FROM (
+			SELECT version FROM (SELECT version FROM membership_changes ORDER BY version DESC LIMIT 1)
+			UNION ALL SELECT max(version) FROM editions)`,
+	}, scanUint64)
 	if err != nil {
 		return 0, fmt.Errorf("read the log's newest version: %w", err)
 	}
@@ -177,8 +181,27 @@ func (s *Store) ChangedSegments(ctx context.Context, version uint64, since time.
 		changed[audience.Number(segment)] = at.UTC()
 		return err
 	})
+	if err == nil {
+		err = s.addTurned(ctx, changed, version, since)
+	}
 	if err != nil {
 		return nil, version, fmt.Errorf("find segments that have changed: %w", err)
 	}
 	return changed, newest, nil
+}
+
+// addTurned adds the segments that got another number by an edition.
+func (s *Store) addTurned(ctx context.Context, changed map[audience.Number]time.Time, version uint64, since time.Time) error {
+	editions, err := s.Editions(ctx)
+	if err != nil {
+		return err
+	}
+	for i := 1; i < len(editions); i++ {
+		if e := editions[i]; e.Version > version && e.Time.After(since) {
+			for _, r := range e.RenumberedSince(editions[i-1]) {
+				changed[r.After] = e.Time
+			}
+		}
+	}
+	return nil
 }

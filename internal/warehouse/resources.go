@@ -23,12 +23,6 @@ type Resources[T any] struct {
 	meta  func(*T) *audience.Meta
 }
 
-// Segments are the segments.
-func (s *Store) Segments() *Resources[audience.Segment] {
-	return &Resources[audience.Segment]{s, "segments",
-		func(v *audience.Segment) string { return string(v.ID) }, func(v *audience.Segment) *audience.Meta { return &v.Meta }}
-}
-
 // Models are the models.
 func (s *Store) Models() *Resources[audience.Model] {
 	return &Resources[audience.Model]{s, "models",

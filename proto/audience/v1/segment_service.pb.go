@@ -36,7 +36,7 @@ type Segment struct {
 	Expression string `protobuf:"bytes,4,opt,name=expression,proto3" json:"expression,omitempty"`
 	// A disabled segment keeps no members after the next evaluation.
 	Disabled bool `protobuf:"varint,5,opt,name=disabled,proto3" json:"disabled,omitempty"`
-	// Members since the last evaluation, in answers of GetSegment and ListSegments. Output only.
+	// Members, in answers of GetSegment and ListSegments; not set while the segment is not in force. Output only.
 	MemberCount *int64 `protobuf:"varint,6,opt,name=member_count,json=memberCount,proto3,oneof" json:"member_count,omitempty"`
 	// When it was created. Output only.
 	CreateTime *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
@@ -48,9 +48,14 @@ type Segment struct {
 	// segment.
 	Group string `protobuf:"bytes,10,opt,name=group,proto3" json:"group,omitempty"`
 	// Place in the group, the least first; segments of equal priority by age.
-	Priority      int32 `protobuf:"varint,11,opt,name=priority,proto3" json:"priority,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Priority int32 `protobuf:"varint,11,opt,name=priority,proto3" json:"priority,omitempty"`
+	// Counts the definitions, expression, group and priority, that the segment has had, from 1. Output only.
+	Version int64 `protobuf:"varint,12,opt,name=version,proto3" json:"version,omitempty"`
+	// The version that members are by, in answers of GetSegment and ListSegments; not set before the first evaluation. When it
+	// is less than version, the newest definition is being evaluated. Output only.
+	InForceVersion *int64 `protobuf:"varint,13,opt,name=in_force_version,json=inForceVersion,proto3,oneof" json:"in_force_version,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *Segment) Reset() {
@@ -156,6 +161,20 @@ func (x *Segment) GetGroup() string {
 func (x *Segment) GetPriority() int32 {
 	if x != nil {
 		return x.Priority
+	}
+	return 0
+}
+
+func (x *Segment) GetVersion() int64 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+func (x *Segment) GetInForceVersion() int64 {
+	if x != nil && x.InForceVersion != nil {
+		return *x.InForceVersion
 	}
 	return 0
 }
@@ -540,7 +559,9 @@ func (x *UpdateSegmentRequest) GetRequestId() string {
 type UpdateSegmentResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The segment.
-	Segment       *Segment `protobuf:"bytes,1,opt,name=segment,proto3" json:"segment,omitempty"`
+	Segment *Segment `protobuf:"bytes,1,opt,name=segment,proto3" json:"segment,omitempty"`
+	// The run that brings the new definition into force; not set when there is nothing to bring.
+	Run           *Run `protobuf:"bytes,2,opt,name=run,proto3" json:"run,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -578,6 +599,13 @@ func (*UpdateSegmentResponse) Descriptor() ([]byte, []int) {
 func (x *UpdateSegmentResponse) GetSegment() *Segment {
 	if x != nil {
 		return x.Segment
+	}
+	return nil
+}
+
+func (x *UpdateSegmentResponse) GetRun() *Run {
+	if x != nil {
+		return x.Run
 	}
 	return nil
 }
@@ -884,6 +912,545 @@ func (x *ClauseCount) GetUserCount() int64 {
 	return 0
 }
 
+// CompareSegmentRequest is a definition to compare with the one in force.
+type CompareSegmentRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The segment, or the one there would be: its members are then all new. Format: segments/{segment}
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// The definition: expression, group and priority count. Empty: the newest of the segment there is.
+	Segment *Segment `protobuf:"bytes,2,opt,name=segment,proto3" json:"segment,omitempty"`
+	// Users to show for each number. 0 means 10, at most 100.
+	SampleSize    int32 `protobuf:"varint,3,opt,name=sample_size,json=sampleSize,proto3" json:"sample_size,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CompareSegmentRequest) Reset() {
+	*x = CompareSegmentRequest{}
+	mi := &file_audience_v1_segment_service_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CompareSegmentRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CompareSegmentRequest) ProtoMessage() {}
+
+func (x *CompareSegmentRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_audience_v1_segment_service_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CompareSegmentRequest.ProtoReflect.Descriptor instead.
+func (*CompareSegmentRequest) Descriptor() ([]byte, []int) {
+	return file_audience_v1_segment_service_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *CompareSegmentRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *CompareSegmentRequest) GetSegment() *Segment {
+	if x != nil {
+		return x.Segment
+	}
+	return nil
+}
+
+func (x *CompareSegmentRequest) GetSampleSize() int32 {
+	if x != nil {
+		return x.SampleSize
+	}
+	return 0
+}
+
+// CompareSegmentResponse says what would change.
+type CompareSegmentResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The segment first, then those that depend on it by in_segment or through its exclusive group, by name.
+	Segments []*SegmentComparison `protobuf:"bytes,1,rep,name=segments,proto3" json:"segments,omitempty"`
+	// The instant at which it was evaluated.
+	EvaluateTime  *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=evaluate_time,json=evaluateTime,proto3" json:"evaluate_time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CompareSegmentResponse) Reset() {
+	*x = CompareSegmentResponse{}
+	mi := &file_audience_v1_segment_service_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CompareSegmentResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CompareSegmentResponse) ProtoMessage() {}
+
+func (x *CompareSegmentResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_audience_v1_segment_service_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CompareSegmentResponse.ProtoReflect.Descriptor instead.
+func (*CompareSegmentResponse) Descriptor() ([]byte, []int) {
+	return file_audience_v1_segment_service_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *CompareSegmentResponse) GetSegments() []*SegmentComparison {
+	if x != nil {
+		return x.Segments
+	}
+	return nil
+}
+
+func (x *CompareSegmentResponse) GetEvaluateTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.EvaluateTime
+	}
+	return nil
+}
+
+// SegmentComparison is how the members of one segment would change.
+type SegmentComparison struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The segment. Format: segments/{segment}
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Users who would enter.
+	EnteringCount int64 `protobuf:"varint,2,opt,name=entering_count,json=enteringCount,proto3" json:"entering_count,omitempty"`
+	// Members who would leave.
+	LeavingCount int64 `protobuf:"varint,3,opt,name=leaving_count,json=leavingCount,proto3" json:"leaving_count,omitempty"`
+	// Members who would stay.
+	StayingCount int64 `protobuf:"varint,4,opt,name=staying_count,json=stayingCount,proto3" json:"staying_count,omitempty"`
+	// Some of those who would enter; the same ones for the same data.
+	EnteringUserIds []string `protobuf:"bytes,5,rep,name=entering_user_ids,json=enteringUserIds,proto3" json:"entering_user_ids,omitempty"`
+	// Some of those who would leave; the same ones for the same data.
+	LeavingUserIds []string `protobuf:"bytes,6,rep,name=leaving_user_ids,json=leavingUserIds,proto3" json:"leaving_user_ids,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *SegmentComparison) Reset() {
+	*x = SegmentComparison{}
+	mi := &file_audience_v1_segment_service_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SegmentComparison) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SegmentComparison) ProtoMessage() {}
+
+func (x *SegmentComparison) ProtoReflect() protoreflect.Message {
+	mi := &file_audience_v1_segment_service_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SegmentComparison.ProtoReflect.Descriptor instead.
+func (*SegmentComparison) Descriptor() ([]byte, []int) {
+	return file_audience_v1_segment_service_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *SegmentComparison) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *SegmentComparison) GetEnteringCount() int64 {
+	if x != nil {
+		return x.EnteringCount
+	}
+	return 0
+}
+
+func (x *SegmentComparison) GetLeavingCount() int64 {
+	if x != nil {
+		return x.LeavingCount
+	}
+	return 0
+}
+
+func (x *SegmentComparison) GetStayingCount() int64 {
+	if x != nil {
+		return x.StayingCount
+	}
+	return 0
+}
+
+func (x *SegmentComparison) GetEnteringUserIds() []string {
+	if x != nil {
+		return x.EnteringUserIds
+	}
+	return nil
+}
+
+func (x *SegmentComparison) GetLeavingUserIds() []string {
+	if x != nil {
+		return x.LeavingUserIds
+	}
+	return nil
+}
+
+// ListSegmentVersionsRequest names a segment.
+type ListSegmentVersionsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The segment. Format: segments/{segment}
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// At most so many versions. 0 means 50; more than 1,000 means 1,000.
+	PageSize int32 `protobuf:"varint,2,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	// Token of the page to read; empty for the first.
+	PageToken     string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListSegmentVersionsRequest) Reset() {
+	*x = ListSegmentVersionsRequest{}
+	mi := &file_audience_v1_segment_service_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListSegmentVersionsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListSegmentVersionsRequest) ProtoMessage() {}
+
+func (x *ListSegmentVersionsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_audience_v1_segment_service_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListSegmentVersionsRequest.ProtoReflect.Descriptor instead.
+func (*ListSegmentVersionsRequest) Descriptor() ([]byte, []int) {
+	return file_audience_v1_segment_service_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *ListSegmentVersionsRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ListSegmentVersionsRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ListSegmentVersionsRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+// ListSegmentVersionsResponse is a page of versions.
+type ListSegmentVersionsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Versions, the newest first.
+	Versions []*SegmentVersion `protobuf:"bytes,1,rep,name=versions,proto3" json:"versions,omitempty"`
+	// Token of the next page; empty on the last.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListSegmentVersionsResponse) Reset() {
+	*x = ListSegmentVersionsResponse{}
+	mi := &file_audience_v1_segment_service_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListSegmentVersionsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListSegmentVersionsResponse) ProtoMessage() {}
+
+func (x *ListSegmentVersionsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_audience_v1_segment_service_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListSegmentVersionsResponse.ProtoReflect.Descriptor instead.
+func (*ListSegmentVersionsResponse) Descriptor() ([]byte, []int) {
+	return file_audience_v1_segment_service_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *ListSegmentVersionsResponse) GetVersions() []*SegmentVersion {
+	if x != nil {
+		return x.Versions
+	}
+	return nil
+}
+
+func (x *ListSegmentVersionsResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
+// SegmentVersion is what the definition of a segment was from a time on.
+type SegmentVersion struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its number.
+	Version int64 `protobuf:"varint,1,opt,name=version,proto3" json:"version,omitempty"`
+	// Who belonged to the segment, in CEL.
+	Expression string `protobuf:"bytes,2,opt,name=expression,proto3" json:"expression,omitempty"`
+	// Exclusive group; empty for none.
+	Group string `protobuf:"bytes,3,opt,name=group,proto3" json:"group,omitempty"`
+	// Place in the group.
+	Priority int32 `protobuf:"varint,4,opt,name=priority,proto3" json:"priority,omitempty"`
+	// When the version was made.
+	CreateTime *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
+	// Whether it is in force.
+	InForce       bool `protobuf:"varint,6,opt,name=in_force,json=inForce,proto3" json:"in_force,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SegmentVersion) Reset() {
+	*x = SegmentVersion{}
+	mi := &file_audience_v1_segment_service_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SegmentVersion) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SegmentVersion) ProtoMessage() {}
+
+func (x *SegmentVersion) ProtoReflect() protoreflect.Message {
+	mi := &file_audience_v1_segment_service_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SegmentVersion.ProtoReflect.Descriptor instead.
+func (*SegmentVersion) Descriptor() ([]byte, []int) {
+	return file_audience_v1_segment_service_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *SegmentVersion) GetVersion() int64 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+func (x *SegmentVersion) GetExpression() string {
+	if x != nil {
+		return x.Expression
+	}
+	return ""
+}
+
+func (x *SegmentVersion) GetGroup() string {
+	if x != nil {
+		return x.Group
+	}
+	return ""
+}
+
+func (x *SegmentVersion) GetPriority() int32 {
+	if x != nil {
+		return x.Priority
+	}
+	return 0
+}
+
+func (x *SegmentVersion) GetCreateTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CreateTime
+	}
+	return nil
+}
+
+func (x *SegmentVersion) GetInForce() bool {
+	if x != nil {
+		return x.InForce
+	}
+	return false
+}
+
+// RollbackSegmentRequest names the version to go back to.
+type RollbackSegmentRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The segment. Format: segments/{segment}
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// The version whose definition to take again, less than the newest.
+	Version int64 `protobuf:"varint,2,opt,name=version,proto3" json:"version,omitempty"`
+	// Optional UUIDv4. A repeat within 24 h gets the first answer and does no work twice.
+	RequestId     string `protobuf:"bytes,3,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RollbackSegmentRequest) Reset() {
+	*x = RollbackSegmentRequest{}
+	mi := &file_audience_v1_segment_service_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RollbackSegmentRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RollbackSegmentRequest) ProtoMessage() {}
+
+func (x *RollbackSegmentRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_audience_v1_segment_service_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RollbackSegmentRequest.ProtoReflect.Descriptor instead.
+func (*RollbackSegmentRequest) Descriptor() ([]byte, []int) {
+	return file_audience_v1_segment_service_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *RollbackSegmentRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *RollbackSegmentRequest) GetVersion() int64 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+func (x *RollbackSegmentRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+// RollbackSegmentResponse is the segment and the run to watch.
+type RollbackSegmentResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The segment, of a new version.
+	Segment *Segment `protobuf:"bytes,1,opt,name=segment,proto3" json:"segment,omitempty"`
+	// The run that brings it into force; not set when there is nothing to bring.
+	Run           *Run `protobuf:"bytes,2,opt,name=run,proto3" json:"run,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RollbackSegmentResponse) Reset() {
+	*x = RollbackSegmentResponse{}
+	mi := &file_audience_v1_segment_service_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RollbackSegmentResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RollbackSegmentResponse) ProtoMessage() {}
+
+func (x *RollbackSegmentResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_audience_v1_segment_service_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RollbackSegmentResponse.ProtoReflect.Descriptor instead.
+func (*RollbackSegmentResponse) Descriptor() ([]byte, []int) {
+	return file_audience_v1_segment_service_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *RollbackSegmentResponse) GetSegment() *Segment {
+	if x != nil {
+		return x.Segment
+	}
+	return nil
+}
+
+func (x *RollbackSegmentResponse) GetRun() *Run {
+	if x != nil {
+		return x.Run
+	}
+	return nil
+}
+
 // ExplainMembershipRequest names a user and a segment.
 type ExplainMembershipRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -891,8 +1458,8 @@ type ExplainMembershipRequest struct {
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// The user.
 	UserId string `protobuf:"bytes,2,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
-	// Instant to explain. Default: now. In the past, later events do not count; definitions, profile, pins and scores are
-	// those of now.
+	// Instant to explain. Default: now. In the past, later events do not count, and the definition is the one in force then;
+	// profile, pins and scores are those of now.
 	Time          *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=time,proto3" json:"time,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -900,7 +1467,7 @@ type ExplainMembershipRequest struct {
 
 func (x *ExplainMembershipRequest) Reset() {
 	*x = ExplainMembershipRequest{}
-	mi := &file_audience_v1_segment_service_proto_msgTypes[14]
+	mi := &file_audience_v1_segment_service_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -912,7 +1479,7 @@ func (x *ExplainMembershipRequest) String() string {
 func (*ExplainMembershipRequest) ProtoMessage() {}
 
 func (x *ExplainMembershipRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_audience_v1_segment_service_proto_msgTypes[14]
+	mi := &file_audience_v1_segment_service_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -925,7 +1492,7 @@ func (x *ExplainMembershipRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExplainMembershipRequest.ProtoReflect.Descriptor instead.
 func (*ExplainMembershipRequest) Descriptor() ([]byte, []int) {
-	return file_audience_v1_segment_service_proto_rawDescGZIP(), []int{14}
+	return file_audience_v1_segment_service_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ExplainMembershipRequest) GetName() string {
@@ -974,7 +1541,7 @@ type ExplainMembershipResponse struct {
 
 func (x *ExplainMembershipResponse) Reset() {
 	*x = ExplainMembershipResponse{}
-	mi := &file_audience_v1_segment_service_proto_msgTypes[15]
+	mi := &file_audience_v1_segment_service_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -986,7 +1553,7 @@ func (x *ExplainMembershipResponse) String() string {
 func (*ExplainMembershipResponse) ProtoMessage() {}
 
 func (x *ExplainMembershipResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_audience_v1_segment_service_proto_msgTypes[15]
+	mi := &file_audience_v1_segment_service_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -999,7 +1566,7 @@ func (x *ExplainMembershipResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExplainMembershipResponse.ProtoReflect.Descriptor instead.
 func (*ExplainMembershipResponse) Descriptor() ([]byte, []int) {
-	return file_audience_v1_segment_service_proto_rawDescGZIP(), []int{15}
+	return file_audience_v1_segment_service_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *ExplainMembershipResponse) GetMember() bool {
@@ -1077,7 +1644,7 @@ type DecidingMove struct {
 
 func (x *DecidingMove) Reset() {
 	*x = DecidingMove{}
-	mi := &file_audience_v1_segment_service_proto_msgTypes[16]
+	mi := &file_audience_v1_segment_service_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1089,7 +1656,7 @@ func (x *DecidingMove) String() string {
 func (*DecidingMove) ProtoMessage() {}
 
 func (x *DecidingMove) ProtoReflect() protoreflect.Message {
-	mi := &file_audience_v1_segment_service_proto_msgTypes[16]
+	mi := &file_audience_v1_segment_service_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1102,7 +1669,7 @@ func (x *DecidingMove) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DecidingMove.ProtoReflect.Descriptor instead.
 func (*DecidingMove) Descriptor() ([]byte, []int) {
-	return file_audience_v1_segment_service_proto_rawDescGZIP(), []int{16}
+	return file_audience_v1_segment_service_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *DecidingMove) GetInto() bool {
@@ -1155,7 +1722,7 @@ type ExplainedClause struct {
 
 func (x *ExplainedClause) Reset() {
 	*x = ExplainedClause{}
-	mi := &file_audience_v1_segment_service_proto_msgTypes[17]
+	mi := &file_audience_v1_segment_service_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1167,7 +1734,7 @@ func (x *ExplainedClause) String() string {
 func (*ExplainedClause) ProtoMessage() {}
 
 func (x *ExplainedClause) ProtoReflect() protoreflect.Message {
-	mi := &file_audience_v1_segment_service_proto_msgTypes[17]
+	mi := &file_audience_v1_segment_service_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1180,7 +1747,7 @@ func (x *ExplainedClause) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExplainedClause.ProtoReflect.Descriptor instead.
 func (*ExplainedClause) Descriptor() ([]byte, []int) {
-	return file_audience_v1_segment_service_proto_rawDescGZIP(), []int{17}
+	return file_audience_v1_segment_service_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ExplainedClause) GetClause() string {
@@ -1219,7 +1786,7 @@ type ExplainedCondition struct {
 
 func (x *ExplainedCondition) Reset() {
 	*x = ExplainedCondition{}
-	mi := &file_audience_v1_segment_service_proto_msgTypes[18]
+	mi := &file_audience_v1_segment_service_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1231,7 +1798,7 @@ func (x *ExplainedCondition) String() string {
 func (*ExplainedCondition) ProtoMessage() {}
 
 func (x *ExplainedCondition) ProtoReflect() protoreflect.Message {
-	mi := &file_audience_v1_segment_service_proto_msgTypes[18]
+	mi := &file_audience_v1_segment_service_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1244,7 +1811,7 @@ func (x *ExplainedCondition) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExplainedCondition.ProtoReflect.Descriptor instead.
 func (*ExplainedCondition) Descriptor() ([]byte, []int) {
-	return file_audience_v1_segment_service_proto_rawDescGZIP(), []int{18}
+	return file_audience_v1_segment_service_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *ExplainedCondition) GetCondition() string {
@@ -1283,7 +1850,7 @@ type ExplainedValue struct {
 
 func (x *ExplainedValue) Reset() {
 	*x = ExplainedValue{}
-	mi := &file_audience_v1_segment_service_proto_msgTypes[19]
+	mi := &file_audience_v1_segment_service_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1295,7 +1862,7 @@ func (x *ExplainedValue) String() string {
 func (*ExplainedValue) ProtoMessage() {}
 
 func (x *ExplainedValue) ProtoReflect() protoreflect.Message {
-	mi := &file_audience_v1_segment_service_proto_msgTypes[19]
+	mi := &file_audience_v1_segment_service_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1308,7 +1875,7 @@ func (x *ExplainedValue) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExplainedValue.ProtoReflect.Descriptor instead.
 func (*ExplainedValue) Descriptor() ([]byte, []int) {
-	return file_audience_v1_segment_service_proto_rawDescGZIP(), []int{19}
+	return file_audience_v1_segment_service_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *ExplainedValue) GetExpression() string {
@@ -1345,7 +1912,7 @@ type EvaluateSegmentsRequest struct {
 
 func (x *EvaluateSegmentsRequest) Reset() {
 	*x = EvaluateSegmentsRequest{}
-	mi := &file_audience_v1_segment_service_proto_msgTypes[20]
+	mi := &file_audience_v1_segment_service_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1357,7 +1924,7 @@ func (x *EvaluateSegmentsRequest) String() string {
 func (*EvaluateSegmentsRequest) ProtoMessage() {}
 
 func (x *EvaluateSegmentsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_audience_v1_segment_service_proto_msgTypes[20]
+	mi := &file_audience_v1_segment_service_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1370,7 +1937,7 @@ func (x *EvaluateSegmentsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EvaluateSegmentsRequest.ProtoReflect.Descriptor instead.
 func (*EvaluateSegmentsRequest) Descriptor() ([]byte, []int) {
-	return file_audience_v1_segment_service_proto_rawDescGZIP(), []int{20}
+	return file_audience_v1_segment_service_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *EvaluateSegmentsRequest) GetUserIds() []string {
@@ -1398,7 +1965,7 @@ type EvaluateSegmentsResponse struct {
 
 func (x *EvaluateSegmentsResponse) Reset() {
 	*x = EvaluateSegmentsResponse{}
-	mi := &file_audience_v1_segment_service_proto_msgTypes[21]
+	mi := &file_audience_v1_segment_service_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1410,7 +1977,7 @@ func (x *EvaluateSegmentsResponse) String() string {
 func (*EvaluateSegmentsResponse) ProtoMessage() {}
 
 func (x *EvaluateSegmentsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_audience_v1_segment_service_proto_msgTypes[21]
+	mi := &file_audience_v1_segment_service_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1423,7 +1990,7 @@ func (x *EvaluateSegmentsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EvaluateSegmentsResponse.ProtoReflect.Descriptor instead.
 func (*EvaluateSegmentsResponse) Descriptor() ([]byte, []int) {
-	return file_audience_v1_segment_service_proto_rawDescGZIP(), []int{21}
+	return file_audience_v1_segment_service_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *EvaluateSegmentsResponse) GetRun() *Run {
@@ -1438,7 +2005,8 @@ type ListMembersRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Segment whose members to list; or "segments/-" with a filter. Format: segments/{segment}
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// Cursor of the last message received, of a request with the same name, filter and time; empty for all members.
+	// Cursor of the last message received, of a request with the same name, filter and time; empty for all members. It ends
+	// with the definition that the list is by: begin again without it.
 	Cursor string `protobuf:"bytes,2,opt,name=cursor,proto3" json:"cursor,omitempty"`
 	// Instead of a segment, an expression over segments, e.g. vip && !in_segment("recent-buyers"). Users in no segment at
 	// all are not listed.
@@ -1451,7 +2019,7 @@ type ListMembersRequest struct {
 
 func (x *ListMembersRequest) Reset() {
 	*x = ListMembersRequest{}
-	mi := &file_audience_v1_segment_service_proto_msgTypes[22]
+	mi := &file_audience_v1_segment_service_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1463,7 +2031,7 @@ func (x *ListMembersRequest) String() string {
 func (*ListMembersRequest) ProtoMessage() {}
 
 func (x *ListMembersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_audience_v1_segment_service_proto_msgTypes[22]
+	mi := &file_audience_v1_segment_service_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1476,7 +2044,7 @@ func (x *ListMembersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListMembersRequest.ProtoReflect.Descriptor instead.
 func (*ListMembersRequest) Descriptor() ([]byte, []int) {
-	return file_audience_v1_segment_service_proto_rawDescGZIP(), []int{22}
+	return file_audience_v1_segment_service_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *ListMembersRequest) GetName() string {
@@ -1520,7 +2088,7 @@ type ListMembersResponse struct {
 
 func (x *ListMembersResponse) Reset() {
 	*x = ListMembersResponse{}
-	mi := &file_audience_v1_segment_service_proto_msgTypes[23]
+	mi := &file_audience_v1_segment_service_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1532,7 +2100,7 @@ func (x *ListMembersResponse) String() string {
 func (*ListMembersResponse) ProtoMessage() {}
 
 func (x *ListMembersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_audience_v1_segment_service_proto_msgTypes[23]
+	mi := &file_audience_v1_segment_service_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1545,7 +2113,7 @@ func (x *ListMembersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListMembersResponse.ProtoReflect.Descriptor instead.
 func (*ListMembersResponse) Descriptor() ([]byte, []int) {
-	return file_audience_v1_segment_service_proto_rawDescGZIP(), []int{23}
+	return file_audience_v1_segment_service_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *ListMembersResponse) GetUserIds() []string {
@@ -1566,7 +2134,7 @@ var File_audience_v1_segment_service_proto protoreflect.FileDescriptor
 
 const file_audience_v1_segment_service_proto_rawDesc = "" +
 	"\n" +
-	"!audience/v1/segment_service.proto\x12\vaudience.v1\x1a\x1daudience/v1/run_service.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x8a\x03\n" +
+	"!audience/v1/segment_service.proto\x12\vaudience.v1\x1a\x1daudience/v1/run_service.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe8\x03\n" +
 	"\aSegment\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05title\x18\x02 \x01(\tR\x05title\x12 \n" +
@@ -1583,8 +2151,11 @@ const file_audience_v1_segment_service_proto_rawDesc = "" +
 	"\x04etag\x18\t \x01(\tR\x04etag\x12\x14\n" +
 	"\x05group\x18\n" +
 	" \x01(\tR\x05group\x12\x1a\n" +
-	"\bpriority\x18\v \x01(\x05R\bpriorityB\x0f\n" +
-	"\r_member_count\"\x84\x01\n" +
+	"\bpriority\x18\v \x01(\x05R\bpriority\x12\x18\n" +
+	"\aversion\x18\f \x01(\x03R\aversion\x12-\n" +
+	"\x10in_force_version\x18\r \x01(\x03H\x01R\x0einForceVersion\x88\x01\x01B\x0f\n" +
+	"\r_member_countB\x13\n" +
+	"\x11_in_force_version\"\x84\x01\n" +
 	"\x14CreateSegmentRequest\x12\x1d\n" +
 	"\n" +
 	"segment_id\x18\x01 \x01(\tR\tsegmentId\x12.\n" +
@@ -1609,9 +2180,10 @@ const file_audience_v1_segment_service_proto_rawDesc = "" +
 	"\vupdate_mask\x18\x02 \x01(\v2\x1a.google.protobuf.FieldMaskR\n" +
 	"updateMask\x12\x1d\n" +
 	"\n" +
-	"request_id\x18\x03 \x01(\tR\trequestId\"G\n" +
+	"request_id\x18\x03 \x01(\tR\trequestId\"k\n" +
 	"\x15UpdateSegmentResponse\x12.\n" +
-	"\asegment\x18\x01 \x01(\v2\x14.audience.v1.SegmentR\asegment\"]\n" +
+	"\asegment\x18\x01 \x01(\v2\x14.audience.v1.SegmentR\asegment\x12\"\n" +
+	"\x03run\x18\x02 \x01(\v2\x10.audience.v1.RunR\x03run\"]\n" +
 	"\x14DeleteSegmentRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04etag\x18\x02 \x01(\tR\x04etag\x12\x1d\n" +
@@ -1635,7 +2207,48 @@ const file_audience_v1_segment_service_proto_rawDesc = "" +
 	"\vClauseCount\x12\x16\n" +
 	"\x06clause\x18\x01 \x01(\tR\x06clause\x12\x1d\n" +
 	"\n" +
-	"user_count\x18\x02 \x01(\x03R\tuserCount\"w\n" +
+	"user_count\x18\x02 \x01(\x03R\tuserCount\"|\n" +
+	"\x15CompareSegmentRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12.\n" +
+	"\asegment\x18\x02 \x01(\v2\x14.audience.v1.SegmentR\asegment\x12\x1f\n" +
+	"\vsample_size\x18\x03 \x01(\x05R\n" +
+	"sampleSize\"\x95\x01\n" +
+	"\x16CompareSegmentResponse\x12:\n" +
+	"\bsegments\x18\x01 \x03(\v2\x1e.audience.v1.SegmentComparisonR\bsegments\x12?\n" +
+	"\revaluate_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\fevaluateTime\"\xee\x01\n" +
+	"\x11SegmentComparison\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12%\n" +
+	"\x0eentering_count\x18\x02 \x01(\x03R\renteringCount\x12#\n" +
+	"\rleaving_count\x18\x03 \x01(\x03R\fleavingCount\x12#\n" +
+	"\rstaying_count\x18\x04 \x01(\x03R\fstayingCount\x12*\n" +
+	"\x11entering_user_ids\x18\x05 \x03(\tR\x0fenteringUserIds\x12(\n" +
+	"\x10leaving_user_ids\x18\x06 \x03(\tR\x0eleavingUserIds\"l\n" +
+	"\x1aListSegmentVersionsRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1b\n" +
+	"\tpage_size\x18\x02 \x01(\x05R\bpageSize\x12\x1d\n" +
+	"\n" +
+	"page_token\x18\x03 \x01(\tR\tpageToken\"~\n" +
+	"\x1bListSegmentVersionsResponse\x127\n" +
+	"\bversions\x18\x01 \x03(\v2\x1b.audience.v1.SegmentVersionR\bversions\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xd4\x01\n" +
+	"\x0eSegmentVersion\x12\x18\n" +
+	"\aversion\x18\x01 \x01(\x03R\aversion\x12\x1e\n" +
+	"\n" +
+	"expression\x18\x02 \x01(\tR\n" +
+	"expression\x12\x14\n" +
+	"\x05group\x18\x03 \x01(\tR\x05group\x12\x1a\n" +
+	"\bpriority\x18\x04 \x01(\x05R\bpriority\x12;\n" +
+	"\vcreate_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"createTime\x12\x19\n" +
+	"\bin_force\x18\x06 \x01(\bR\ainForce\"e\n" +
+	"\x16RollbackSegmentRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
+	"\aversion\x18\x02 \x01(\x03R\aversion\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x03 \x01(\tR\trequestId\"m\n" +
+	"\x17RollbackSegmentResponse\x12.\n" +
+	"\asegment\x18\x01 \x01(\v2\x14.audience.v1.SegmentR\asegment\x12\"\n" +
+	"\x03run\x18\x02 \x01(\v2\x10.audience.v1.RunR\x03run\"w\n" +
 	"\x18ExplainMembershipRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x17\n" +
 	"\auser_id\x18\x02 \x01(\tR\x06userId\x12.\n" +
@@ -1688,7 +2301,7 @@ const file_audience_v1_segment_service_proto_rawDesc = "" +
 	"\x04time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\"H\n" +
 	"\x13ListMembersResponse\x12\x19\n" +
 	"\buser_ids\x18\x01 \x03(\tR\auserIds\x12\x16\n" +
-	"\x06cursor\x18\x02 \x01(\tR\x06cursor2\xc9\x06\n" +
+	"\x06cursor\x18\x02 \x01(\tR\x06cursor2\xf6\b\n" +
 	"\x0eSegmentService\x12V\n" +
 	"\rCreateSegment\x12!.audience.v1.CreateSegmentRequest\x1a\".audience.v1.CreateSegmentResponse\x12R\n" +
 	"\n" +
@@ -1696,7 +2309,10 @@ const file_audience_v1_segment_service_proto_rawDesc = "" +
 	"\fListSegments\x12 .audience.v1.ListSegmentsRequest\x1a!.audience.v1.ListSegmentsResponse\"\x03\x90\x02\x01\x12V\n" +
 	"\rUpdateSegment\x12!.audience.v1.UpdateSegmentRequest\x1a\".audience.v1.UpdateSegmentResponse\x12V\n" +
 	"\rDeleteSegment\x12!.audience.v1.DeleteSegmentRequest\x1a\".audience.v1.DeleteSegmentResponse\x12^\n" +
-	"\x0ePreviewSegment\x12\".audience.v1.PreviewSegmentRequest\x1a#.audience.v1.PreviewSegmentResponse\"\x03\x90\x02\x01\x12g\n" +
+	"\x0ePreviewSegment\x12\".audience.v1.PreviewSegmentRequest\x1a#.audience.v1.PreviewSegmentResponse\"\x03\x90\x02\x01\x12^\n" +
+	"\x0eCompareSegment\x12\".audience.v1.CompareSegmentRequest\x1a#.audience.v1.CompareSegmentResponse\"\x03\x90\x02\x01\x12m\n" +
+	"\x13ListSegmentVersions\x12'.audience.v1.ListSegmentVersionsRequest\x1a(.audience.v1.ListSegmentVersionsResponse\"\x03\x90\x02\x01\x12\\\n" +
+	"\x0fRollbackSegment\x12#.audience.v1.RollbackSegmentRequest\x1a$.audience.v1.RollbackSegmentResponse\x12g\n" +
 	"\x11ExplainMembership\x12%.audience.v1.ExplainMembershipRequest\x1a&.audience.v1.ExplainMembershipResponse\"\x03\x90\x02\x01\x12_\n" +
 	"\x10EvaluateSegments\x12$.audience.v1.EvaluateSegmentsRequest\x1a%.audience.v1.EvaluateSegmentsResponse\x12W\n" +
 	"\vListMembers\x12\x1f.audience.v1.ListMembersRequest\x1a .audience.v1.ListMembersResponse\"\x03\x90\x02\x010\x01B9Z7github.com/kohorta/kohorta/proto/audience/v1;audiencev1b\x06proto3"
@@ -1713,83 +2329,105 @@ func file_audience_v1_segment_service_proto_rawDescGZIP() []byte {
 	return file_audience_v1_segment_service_proto_rawDescData
 }
 
-var file_audience_v1_segment_service_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
+var file_audience_v1_segment_service_proto_msgTypes = make([]protoimpl.MessageInfo, 32)
 var file_audience_v1_segment_service_proto_goTypes = []any{
-	(*Segment)(nil),                   // 0: audience.v1.Segment
-	(*CreateSegmentRequest)(nil),      // 1: audience.v1.CreateSegmentRequest
-	(*CreateSegmentResponse)(nil),     // 2: audience.v1.CreateSegmentResponse
-	(*GetSegmentRequest)(nil),         // 3: audience.v1.GetSegmentRequest
-	(*GetSegmentResponse)(nil),        // 4: audience.v1.GetSegmentResponse
-	(*ListSegmentsRequest)(nil),       // 5: audience.v1.ListSegmentsRequest
-	(*ListSegmentsResponse)(nil),      // 6: audience.v1.ListSegmentsResponse
-	(*UpdateSegmentRequest)(nil),      // 7: audience.v1.UpdateSegmentRequest
-	(*UpdateSegmentResponse)(nil),     // 8: audience.v1.UpdateSegmentResponse
-	(*DeleteSegmentRequest)(nil),      // 9: audience.v1.DeleteSegmentRequest
-	(*DeleteSegmentResponse)(nil),     // 10: audience.v1.DeleteSegmentResponse
-	(*PreviewSegmentRequest)(nil),     // 11: audience.v1.PreviewSegmentRequest
-	(*PreviewSegmentResponse)(nil),    // 12: audience.v1.PreviewSegmentResponse
-	(*ClauseCount)(nil),               // 13: audience.v1.ClauseCount
-	(*ExplainMembershipRequest)(nil),  // 14: audience.v1.ExplainMembershipRequest
-	(*ExplainMembershipResponse)(nil), // 15: audience.v1.ExplainMembershipResponse
-	(*DecidingMove)(nil),              // 16: audience.v1.DecidingMove
-	(*ExplainedClause)(nil),           // 17: audience.v1.ExplainedClause
-	(*ExplainedCondition)(nil),        // 18: audience.v1.ExplainedCondition
-	(*ExplainedValue)(nil),            // 19: audience.v1.ExplainedValue
-	(*EvaluateSegmentsRequest)(nil),   // 20: audience.v1.EvaluateSegmentsRequest
-	(*EvaluateSegmentsResponse)(nil),  // 21: audience.v1.EvaluateSegmentsResponse
-	(*ListMembersRequest)(nil),        // 22: audience.v1.ListMembersRequest
-	(*ListMembersResponse)(nil),       // 23: audience.v1.ListMembersResponse
-	(*timestamppb.Timestamp)(nil),     // 24: google.protobuf.Timestamp
-	(*fieldmaskpb.FieldMask)(nil),     // 25: google.protobuf.FieldMask
-	(*Run)(nil),                       // 26: audience.v1.Run
+	(*Segment)(nil),                     // 0: audience.v1.Segment
+	(*CreateSegmentRequest)(nil),        // 1: audience.v1.CreateSegmentRequest
+	(*CreateSegmentResponse)(nil),       // 2: audience.v1.CreateSegmentResponse
+	(*GetSegmentRequest)(nil),           // 3: audience.v1.GetSegmentRequest
+	(*GetSegmentResponse)(nil),          // 4: audience.v1.GetSegmentResponse
+	(*ListSegmentsRequest)(nil),         // 5: audience.v1.ListSegmentsRequest
+	(*ListSegmentsResponse)(nil),        // 6: audience.v1.ListSegmentsResponse
+	(*UpdateSegmentRequest)(nil),        // 7: audience.v1.UpdateSegmentRequest
+	(*UpdateSegmentResponse)(nil),       // 8: audience.v1.UpdateSegmentResponse
+	(*DeleteSegmentRequest)(nil),        // 9: audience.v1.DeleteSegmentRequest
+	(*DeleteSegmentResponse)(nil),       // 10: audience.v1.DeleteSegmentResponse
+	(*PreviewSegmentRequest)(nil),       // 11: audience.v1.PreviewSegmentRequest
+	(*PreviewSegmentResponse)(nil),      // 12: audience.v1.PreviewSegmentResponse
+	(*ClauseCount)(nil),                 // 13: audience.v1.ClauseCount
+	(*CompareSegmentRequest)(nil),       // 14: audience.v1.CompareSegmentRequest
+	(*CompareSegmentResponse)(nil),      // 15: audience.v1.CompareSegmentResponse
+	(*SegmentComparison)(nil),           // 16: audience.v1.SegmentComparison
+	(*ListSegmentVersionsRequest)(nil),  // 17: audience.v1.ListSegmentVersionsRequest
+	(*ListSegmentVersionsResponse)(nil), // 18: audience.v1.ListSegmentVersionsResponse
+	(*SegmentVersion)(nil),              // 19: audience.v1.SegmentVersion
+	(*RollbackSegmentRequest)(nil),      // 20: audience.v1.RollbackSegmentRequest
+	(*RollbackSegmentResponse)(nil),     // 21: audience.v1.RollbackSegmentResponse
+	(*ExplainMembershipRequest)(nil),    // 22: audience.v1.ExplainMembershipRequest
+	(*ExplainMembershipResponse)(nil),   // 23: audience.v1.ExplainMembershipResponse
+	(*DecidingMove)(nil),                // 24: audience.v1.DecidingMove
+	(*ExplainedClause)(nil),             // 25: audience.v1.ExplainedClause
+	(*ExplainedCondition)(nil),          // 26: audience.v1.ExplainedCondition
+	(*ExplainedValue)(nil),              // 27: audience.v1.ExplainedValue
+	(*EvaluateSegmentsRequest)(nil),     // 28: audience.v1.EvaluateSegmentsRequest
+	(*EvaluateSegmentsResponse)(nil),    // 29: audience.v1.EvaluateSegmentsResponse
+	(*ListMembersRequest)(nil),          // 30: audience.v1.ListMembersRequest
+	(*ListMembersResponse)(nil),         // 31: audience.v1.ListMembersResponse
+	(*timestamppb.Timestamp)(nil),       // 32: google.protobuf.Timestamp
+	(*fieldmaskpb.FieldMask)(nil),       // 33: google.protobuf.FieldMask
+	(*Run)(nil),                         // 34: audience.v1.Run
 }
 var file_audience_v1_segment_service_proto_depIdxs = []int32{
-	24, // 0: audience.v1.Segment.create_time:type_name -> google.protobuf.Timestamp
-	24, // 1: audience.v1.Segment.update_time:type_name -> google.protobuf.Timestamp
+	32, // 0: audience.v1.Segment.create_time:type_name -> google.protobuf.Timestamp
+	32, // 1: audience.v1.Segment.update_time:type_name -> google.protobuf.Timestamp
 	0,  // 2: audience.v1.CreateSegmentRequest.segment:type_name -> audience.v1.Segment
 	0,  // 3: audience.v1.CreateSegmentResponse.segment:type_name -> audience.v1.Segment
 	0,  // 4: audience.v1.GetSegmentResponse.segment:type_name -> audience.v1.Segment
 	0,  // 5: audience.v1.ListSegmentsResponse.segments:type_name -> audience.v1.Segment
 	0,  // 6: audience.v1.UpdateSegmentRequest.segment:type_name -> audience.v1.Segment
-	25, // 7: audience.v1.UpdateSegmentRequest.update_mask:type_name -> google.protobuf.FieldMask
+	33, // 7: audience.v1.UpdateSegmentRequest.update_mask:type_name -> google.protobuf.FieldMask
 	0,  // 8: audience.v1.UpdateSegmentResponse.segment:type_name -> audience.v1.Segment
-	24, // 9: audience.v1.PreviewSegmentRequest.evaluate_time:type_name -> google.protobuf.Timestamp
-	13, // 10: audience.v1.PreviewSegmentResponse.clauses:type_name -> audience.v1.ClauseCount
-	24, // 11: audience.v1.PreviewSegmentResponse.evaluate_time:type_name -> google.protobuf.Timestamp
-	24, // 12: audience.v1.ExplainMembershipRequest.time:type_name -> google.protobuf.Timestamp
-	16, // 13: audience.v1.ExplainMembershipResponse.move:type_name -> audience.v1.DecidingMove
-	17, // 14: audience.v1.ExplainMembershipResponse.clauses:type_name -> audience.v1.ExplainedClause
-	24, // 15: audience.v1.ExplainMembershipResponse.since_time:type_name -> google.protobuf.Timestamp
-	24, // 16: audience.v1.ExplainMembershipResponse.evaluate_time:type_name -> google.protobuf.Timestamp
-	24, // 17: audience.v1.DecidingMove.create_time:type_name -> google.protobuf.Timestamp
-	24, // 18: audience.v1.DecidingMove.expire_time:type_name -> google.protobuf.Timestamp
-	18, // 19: audience.v1.ExplainedClause.conditions:type_name -> audience.v1.ExplainedCondition
-	19, // 20: audience.v1.ExplainedCondition.values:type_name -> audience.v1.ExplainedValue
-	26, // 21: audience.v1.EvaluateSegmentsResponse.run:type_name -> audience.v1.Run
-	24, // 22: audience.v1.ListMembersRequest.time:type_name -> google.protobuf.Timestamp
-	1,  // 23: audience.v1.SegmentService.CreateSegment:input_type -> audience.v1.CreateSegmentRequest
-	3,  // 24: audience.v1.SegmentService.GetSegment:input_type -> audience.v1.GetSegmentRequest
-	5,  // 25: audience.v1.SegmentService.ListSegments:input_type -> audience.v1.ListSegmentsRequest
-	7,  // 26: audience.v1.SegmentService.UpdateSegment:input_type -> audience.v1.UpdateSegmentRequest
-	9,  // 27: audience.v1.SegmentService.DeleteSegment:input_type -> audience.v1.DeleteSegmentRequest
-	11, // 28: audience.v1.SegmentService.PreviewSegment:input_type -> audience.v1.PreviewSegmentRequest
-	14, // 29: audience.v1.SegmentService.ExplainMembership:input_type -> audience.v1.ExplainMembershipRequest
-	20, // 30: audience.v1.SegmentService.EvaluateSegments:input_type -> audience.v1.EvaluateSegmentsRequest
-	22, // 31: audience.v1.SegmentService.ListMembers:input_type -> audience.v1.ListMembersRequest
-	2,  // 32: audience.v1.SegmentService.CreateSegment:output_type -> audience.v1.CreateSegmentResponse
-	4,  // 33: audience.v1.SegmentService.GetSegment:output_type -> audience.v1.GetSegmentResponse
-	6,  // 34: audience.v1.SegmentService.ListSegments:output_type -> audience.v1.ListSegmentsResponse
-	8,  // 35: audience.v1.SegmentService.UpdateSegment:output_type -> audience.v1.UpdateSegmentResponse
-	10, // 36: audience.v1.SegmentService.DeleteSegment:output_type -> audience.v1.DeleteSegmentResponse
-	12, // 37: audience.v1.SegmentService.PreviewSegment:output_type -> audience.v1.PreviewSegmentResponse
-	15, // 38: audience.v1.SegmentService.ExplainMembership:output_type -> audience.v1.ExplainMembershipResponse
-	21, // 39: audience.v1.SegmentService.EvaluateSegments:output_type -> audience.v1.EvaluateSegmentsResponse
-	23, // 40: audience.v1.SegmentService.ListMembers:output_type -> audience.v1.ListMembersResponse
-	32, // [32:41] is the sub-list for method output_type
-	23, // [23:32] is the sub-list for method input_type
-	23, // [23:23] is the sub-list for extension type_name
-	23, // [23:23] is the sub-list for extension extendee
-	0,  // [0:23] is the sub-list for field type_name
+	34, // 9: audience.v1.UpdateSegmentResponse.run:type_name -> audience.v1.Run
+	32, // 10: audience.v1.PreviewSegmentRequest.evaluate_time:type_name -> google.protobuf.Timestamp
+	13, // 11: audience.v1.PreviewSegmentResponse.clauses:type_name -> audience.v1.ClauseCount
+	32, // 12: audience.v1.PreviewSegmentResponse.evaluate_time:type_name -> google.protobuf.Timestamp
+	0,  // 13: audience.v1.CompareSegmentRequest.segment:type_name -> audience.v1.Segment
+	16, // 14: audience.v1.CompareSegmentResponse.segments:type_name -> audience.v1.SegmentComparison
+	32, // 15: audience.v1.CompareSegmentResponse.evaluate_time:type_name -> google.protobuf.Timestamp
+	19, // 16: audience.v1.ListSegmentVersionsResponse.versions:type_name -> audience.v1.SegmentVersion
+	32, // 17: audience.v1.SegmentVersion.create_time:type_name -> google.protobuf.Timestamp
+	0,  // 18: audience.v1.RollbackSegmentResponse.segment:type_name -> audience.v1.Segment
+	34, // 19: audience.v1.RollbackSegmentResponse.run:type_name -> audience.v1.Run
+	32, // 20: audience.v1.ExplainMembershipRequest.time:type_name -> google.protobuf.Timestamp
+	24, // 21: audience.v1.ExplainMembershipResponse.move:type_name -> audience.v1.DecidingMove
+	25, // 22: audience.v1.ExplainMembershipResponse.clauses:type_name -> audience.v1.ExplainedClause
+	32, // 23: audience.v1.ExplainMembershipResponse.since_time:type_name -> google.protobuf.Timestamp
+	32, // 24: audience.v1.ExplainMembershipResponse.evaluate_time:type_name -> google.protobuf.Timestamp
+	32, // 25: audience.v1.DecidingMove.create_time:type_name -> google.protobuf.Timestamp
+	32, // 26: audience.v1.DecidingMove.expire_time:type_name -> google.protobuf.Timestamp
+	26, // 27: audience.v1.ExplainedClause.conditions:type_name -> audience.v1.ExplainedCondition
+	27, // 28: audience.v1.ExplainedCondition.values:type_name -> audience.v1.ExplainedValue
+	34, // 29: audience.v1.EvaluateSegmentsResponse.run:type_name -> audience.v1.Run
+	32, // 30: audience.v1.ListMembersRequest.time:type_name -> google.protobuf.Timestamp
+	1,  // 31: audience.v1.SegmentService.CreateSegment:input_type -> audience.v1.CreateSegmentRequest
+	3,  // 32: audience.v1.SegmentService.GetSegment:input_type -> audience.v1.GetSegmentRequest
+	5,  // 33: audience.v1.SegmentService.ListSegments:input_type -> audience.v1.ListSegmentsRequest
+	7,  // 34: audience.v1.SegmentService.UpdateSegment:input_type -> audience.v1.UpdateSegmentRequest
+	9,  // 35: audience.v1.SegmentService.DeleteSegment:input_type -> audience.v1.DeleteSegmentRequest
+	11, // 36: audience.v1.SegmentService.PreviewSegment:input_type -> audience.v1.PreviewSegmentRequest
+	14, // 37: audience.v1.SegmentService.CompareSegment:input_type -> audience.v1.CompareSegmentRequest
+	17, // 38: audience.v1.SegmentService.ListSegmentVersions:input_type -> audience.v1.ListSegmentVersionsRequest
+	20, // 39: audience.v1.SegmentService.RollbackSegment:input_type -> audience.v1.RollbackSegmentRequest
+	22, // 40: audience.v1.SegmentService.ExplainMembership:input_type -> audience.v1.ExplainMembershipRequest
+	28, // 41: audience.v1.SegmentService.EvaluateSegments:input_type -> audience.v1.EvaluateSegmentsRequest
+	30, // 42: audience.v1.SegmentService.ListMembers:input_type -> audience.v1.ListMembersRequest
+	2,  // 43: audience.v1.SegmentService.CreateSegment:output_type -> audience.v1.CreateSegmentResponse
+	4,  // 44: audience.v1.SegmentService.GetSegment:output_type -> audience.v1.GetSegmentResponse
+	6,  // 45: audience.v1.SegmentService.ListSegments:output_type -> audience.v1.ListSegmentsResponse
+	8,  // 46: audience.v1.SegmentService.UpdateSegment:output_type -> audience.v1.UpdateSegmentResponse
+	10, // 47: audience.v1.SegmentService.DeleteSegment:output_type -> audience.v1.DeleteSegmentResponse
+	12, // 48: audience.v1.SegmentService.PreviewSegment:output_type -> audience.v1.PreviewSegmentResponse
+	15, // 49: audience.v1.SegmentService.CompareSegment:output_type -> audience.v1.CompareSegmentResponse
+	18, // 50: audience.v1.SegmentService.ListSegmentVersions:output_type -> audience.v1.ListSegmentVersionsResponse
+	21, // 51: audience.v1.SegmentService.RollbackSegment:output_type -> audience.v1.RollbackSegmentResponse
+	23, // 52: audience.v1.SegmentService.ExplainMembership:output_type -> audience.v1.ExplainMembershipResponse
+	29, // 53: audience.v1.SegmentService.EvaluateSegments:output_type -> audience.v1.EvaluateSegmentsResponse
+	31, // 54: audience.v1.SegmentService.ListMembers:output_type -> audience.v1.ListMembersResponse
+	43, // [43:55] is the sub-list for method output_type
+	31, // [31:43] is the sub-list for method input_type
+	31, // [31:31] is the sub-list for extension type_name
+	31, // [31:31] is the sub-list for extension extendee
+	0,  // [0:31] is the sub-list for field type_name
 }
 
 func init() { file_audience_v1_segment_service_proto_init() }
@@ -1805,7 +2443,7 @@ func file_audience_v1_segment_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_audience_v1_segment_service_proto_rawDesc), len(file_audience_v1_segment_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   24,
+			NumMessages:   32,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

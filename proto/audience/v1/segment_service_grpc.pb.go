@@ -19,15 +19,18 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	SegmentService_CreateSegment_FullMethodName     = "/audience.v1.SegmentService/CreateSegment"
-	SegmentService_GetSegment_FullMethodName        = "/audience.v1.SegmentService/GetSegment"
-	SegmentService_ListSegments_FullMethodName      = "/audience.v1.SegmentService/ListSegments"
-	SegmentService_UpdateSegment_FullMethodName     = "/audience.v1.SegmentService/UpdateSegment"
-	SegmentService_DeleteSegment_FullMethodName     = "/audience.v1.SegmentService/DeleteSegment"
-	SegmentService_PreviewSegment_FullMethodName    = "/audience.v1.SegmentService/PreviewSegment"
-	SegmentService_ExplainMembership_FullMethodName = "/audience.v1.SegmentService/ExplainMembership"
-	SegmentService_EvaluateSegments_FullMethodName  = "/audience.v1.SegmentService/EvaluateSegments"
-	SegmentService_ListMembers_FullMethodName       = "/audience.v1.SegmentService/ListMembers"
+	SegmentService_CreateSegment_FullMethodName       = "/audience.v1.SegmentService/CreateSegment"
+	SegmentService_GetSegment_FullMethodName          = "/audience.v1.SegmentService/GetSegment"
+	SegmentService_ListSegments_FullMethodName        = "/audience.v1.SegmentService/ListSegments"
+	SegmentService_UpdateSegment_FullMethodName       = "/audience.v1.SegmentService/UpdateSegment"
+	SegmentService_DeleteSegment_FullMethodName       = "/audience.v1.SegmentService/DeleteSegment"
+	SegmentService_PreviewSegment_FullMethodName      = "/audience.v1.SegmentService/PreviewSegment"
+	SegmentService_CompareSegment_FullMethodName      = "/audience.v1.SegmentService/CompareSegment"
+	SegmentService_ListSegmentVersions_FullMethodName = "/audience.v1.SegmentService/ListSegmentVersions"
+	SegmentService_RollbackSegment_FullMethodName     = "/audience.v1.SegmentService/RollbackSegment"
+	SegmentService_ExplainMembership_FullMethodName   = "/audience.v1.SegmentService/ExplainMembership"
+	SegmentService_EvaluateSegments_FullMethodName    = "/audience.v1.SegmentService/EvaluateSegments"
+	SegmentService_ListMembers_FullMethodName         = "/audience.v1.SegmentService/ListMembers"
 )
 
 // SegmentServiceClient is the client API for SegmentService service.
@@ -42,18 +45,28 @@ type SegmentServiceClient interface {
 	GetSegment(ctx context.Context, in *GetSegmentRequest, opts ...grpc.CallOption) (*GetSegmentResponse, error)
 	// ListSegments lists segments by name.
 	ListSegments(ctx context.Context, in *ListSegmentsRequest, opts ...grpc.CallOption) (*ListSegmentsResponse, error)
-	// UpdateSegment changes a segment. Members follow at the next evaluation.
+	// UpdateSegment changes a segment. When that changes the definition of one in force, the new definition is evaluated beside
+	// the old one, at once, and takes its place for all readers at one moment; the answer has the run to watch.
 	UpdateSegment(ctx context.Context, in *UpdateSegmentRequest, opts ...grpc.CallOption) (*UpdateSegmentResponse, error)
 	// DeleteSegment deletes a segment that no other segment and no audience uses. Its members leave at the next evaluation.
 	DeleteSegment(ctx context.Context, in *DeleteSegmentRequest, opts ...grpc.CallOption) (*DeleteSegmentResponse, error)
 	// PreviewSegment says whom an expression would take in now, and changes nothing.
 	PreviewSegment(ctx context.Context, in *PreviewSegmentRequest, opts ...grpc.CallOption) (*PreviewSegmentResponse, error)
+	// CompareSegment says what another definition of a segment would change: who would enter and who would leave. It changes
+	// nothing.
+	CompareSegment(ctx context.Context, in *CompareSegmentRequest, opts ...grpc.CallOption) (*CompareSegmentResponse, error)
+	// ListSegmentVersions lists what the definition of a segment is and was, the newest first.
+	ListSegmentVersions(ctx context.Context, in *ListSegmentVersionsRequest, opts ...grpc.CallOption) (*ListSegmentVersionsResponse, error)
+	// RollbackSegment gives a segment the definition of an earlier version again, as its newest version, and evaluates it at
+	// once as UpdateSegment does.
+	RollbackSegment(ctx context.Context, in *RollbackSegmentRequest, opts ...grpc.CallOption) (*RollbackSegmentResponse, error)
 	// ExplainMembership says why a user is in a segment, or is not: clause by clause, with the values and the events that
 	// decide, since when, and by which change.
 	ExplainMembership(ctx context.Context, in *ExplainMembershipRequest, opts ...grpc.CallOption) (*ExplainMembershipResponse, error)
 	// EvaluateSegments brings the members of all segments up to date. It answers at once, with the run to watch.
 	EvaluateSegments(ctx context.Context, in *EvaluateSegmentsRequest, opts ...grpc.CallOption) (*EvaluateSegmentsResponse, error)
-	// ListMembers streams the members of a segment by user id. A stream that broke goes on from its last cursor.
+	// ListMembers streams the members of a segment by user id. A stream that broke goes on from its last cursor. It ends with
+	// ABORTED when another definition comes into force: all members sent are by one definition.
 	ListMembers(ctx context.Context, in *ListMembersRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ListMembersResponse], error)
 }
 
@@ -125,6 +138,36 @@ func (c *segmentServiceClient) PreviewSegment(ctx context.Context, in *PreviewSe
 	return out, nil
 }
 
+func (c *segmentServiceClient) CompareSegment(ctx context.Context, in *CompareSegmentRequest, opts ...grpc.CallOption) (*CompareSegmentResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CompareSegmentResponse)
+	err := c.cc.Invoke(ctx, SegmentService_CompareSegment_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *segmentServiceClient) ListSegmentVersions(ctx context.Context, in *ListSegmentVersionsRequest, opts ...grpc.CallOption) (*ListSegmentVersionsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListSegmentVersionsResponse)
+	err := c.cc.Invoke(ctx, SegmentService_ListSegmentVersions_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *segmentServiceClient) RollbackSegment(ctx context.Context, in *RollbackSegmentRequest, opts ...grpc.CallOption) (*RollbackSegmentResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RollbackSegmentResponse)
+	err := c.cc.Invoke(ctx, SegmentService_RollbackSegment_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *segmentServiceClient) ExplainMembership(ctx context.Context, in *ExplainMembershipRequest, opts ...grpc.CallOption) (*ExplainMembershipResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ExplainMembershipResponse)
@@ -176,18 +219,28 @@ type SegmentServiceServer interface {
 	GetSegment(context.Context, *GetSegmentRequest) (*GetSegmentResponse, error)
 	// ListSegments lists segments by name.
 	ListSegments(context.Context, *ListSegmentsRequest) (*ListSegmentsResponse, error)
-	// UpdateSegment changes a segment. Members follow at the next evaluation.
+	// UpdateSegment changes a segment. When that changes the definition of one in force, the new definition is evaluated beside
+	// the old one, at once, and takes its place for all readers at one moment; the answer has the run to watch.
 	UpdateSegment(context.Context, *UpdateSegmentRequest) (*UpdateSegmentResponse, error)
 	// DeleteSegment deletes a segment that no other segment and no audience uses. Its members leave at the next evaluation.
 	DeleteSegment(context.Context, *DeleteSegmentRequest) (*DeleteSegmentResponse, error)
 	// PreviewSegment says whom an expression would take in now, and changes nothing.
 	PreviewSegment(context.Context, *PreviewSegmentRequest) (*PreviewSegmentResponse, error)
+	// CompareSegment says what another definition of a segment would change: who would enter and who would leave. It changes
+	// nothing.
+	CompareSegment(context.Context, *CompareSegmentRequest) (*CompareSegmentResponse, error)
+	// ListSegmentVersions lists what the definition of a segment is and was, the newest first.
+	ListSegmentVersions(context.Context, *ListSegmentVersionsRequest) (*ListSegmentVersionsResponse, error)
+	// RollbackSegment gives a segment the definition of an earlier version again, as its newest version, and evaluates it at
+	// once as UpdateSegment does.
+	RollbackSegment(context.Context, *RollbackSegmentRequest) (*RollbackSegmentResponse, error)
 	// ExplainMembership says why a user is in a segment, or is not: clause by clause, with the values and the events that
 	// decide, since when, and by which change.
 	ExplainMembership(context.Context, *ExplainMembershipRequest) (*ExplainMembershipResponse, error)
 	// EvaluateSegments brings the members of all segments up to date. It answers at once, with the run to watch.
 	EvaluateSegments(context.Context, *EvaluateSegmentsRequest) (*EvaluateSegmentsResponse, error)
-	// ListMembers streams the members of a segment by user id. A stream that broke goes on from its last cursor.
+	// ListMembers streams the members of a segment by user id. A stream that broke goes on from its last cursor. It ends with
+	// ABORTED when another definition comes into force: all members sent are by one definition.
 	ListMembers(*ListMembersRequest, grpc.ServerStreamingServer[ListMembersResponse]) error
 	mustEmbedUnimplementedSegmentServiceServer()
 }
@@ -216,6 +269,15 @@ func (UnimplementedSegmentServiceServer) DeleteSegment(context.Context, *DeleteS
 }
 func (UnimplementedSegmentServiceServer) PreviewSegment(context.Context, *PreviewSegmentRequest) (*PreviewSegmentResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method PreviewSegment not implemented")
+}
+func (UnimplementedSegmentServiceServer) CompareSegment(context.Context, *CompareSegmentRequest) (*CompareSegmentResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method CompareSegment not implemented")
+}
+func (UnimplementedSegmentServiceServer) ListSegmentVersions(context.Context, *ListSegmentVersionsRequest) (*ListSegmentVersionsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListSegmentVersions not implemented")
+}
+func (UnimplementedSegmentServiceServer) RollbackSegment(context.Context, *RollbackSegmentRequest) (*RollbackSegmentResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method RollbackSegment not implemented")
 }
 func (UnimplementedSegmentServiceServer) ExplainMembership(context.Context, *ExplainMembershipRequest) (*ExplainMembershipResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ExplainMembership not implemented")
@@ -355,6 +417,60 @@ func _SegmentService_PreviewSegment_Handler(srv interface{}, ctx context.Context
 	return interceptor(ctx, in, info, handler)
 }
 
+func _SegmentService_CompareSegment_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CompareSegmentRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(SegmentServiceServer).CompareSegment(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: SegmentService_CompareSegment_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(SegmentServiceServer).CompareSegment(ctx, req.(*CompareSegmentRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _SegmentService_ListSegmentVersions_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListSegmentVersionsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(SegmentServiceServer).ListSegmentVersions(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: SegmentService_ListSegmentVersions_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(SegmentServiceServer).ListSegmentVersions(ctx, req.(*ListSegmentVersionsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _SegmentService_RollbackSegment_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RollbackSegmentRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(SegmentServiceServer).RollbackSegment(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: SegmentService_RollbackSegment_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(SegmentServiceServer).RollbackSegment(ctx, req.(*RollbackSegmentRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _SegmentService_ExplainMembership_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ExplainMembershipRequest)
 	if err := dec(in); err != nil {
@@ -432,6 +548,18 @@ var SegmentService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "PreviewSegment",
 			Handler:    _SegmentService_PreviewSegment_Handler,
+		},
+		{
+			MethodName: "CompareSegment",
+			Handler:    _SegmentService_CompareSegment_Handler,
+		},
+		{
+			MethodName: "ListSegmentVersions",
+			Handler:    _SegmentService_ListSegmentVersions_Handler,
+		},
+		{
+			MethodName: "RollbackSegment",
+			Handler:    _SegmentService_RollbackSegment_Handler,
 		},
 		{
 			MethodName: "ExplainMembership",
