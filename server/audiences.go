@@ -13,16 +13,22 @@ import (
 	audiencev1 "github.com/kohorta/kohorta/proto/audience/v1"
 )
 
+// maxSourceAge bounds how old membership may be that is sent without asking: longer ages are meant as "never ask".
+const maxSourceAge = 366 * 24 * time.Hour
+
 // maxPlatformName bounds an audience's name on the platform, in bytes; longer ones are cut there, each platform its own way.
 const maxPlatformName = 50
 
-// audienceService keeps destinations and audiences, and syncs audiences. Its destinations stand in destinations.go.
+// audienceService keeps destinations, audiences and lookalikes, and syncs audiences. Its destinations stand in destinations.go, its
+// lookalikes in lookalikes.go, what waits for a person in held.go.
 type audienceService struct {
 	audiencev1.UnsafeAudienceServiceServer
 	destinations kind[audience.Destination, *audiencev1.Destination]
 	audiences    kind[audience.Audience, *audiencev1.Audience]
+	lookalikes   kind[audience.Lookalike, *audiencev1.Lookalike]
 	platforms    Platforms
 	planner      Planner
+	healths      Healths
 	jobs         Jobs
 	runs         Runs
 	repeats      *repeats
@@ -32,7 +38,8 @@ func newAudienceService(deps Deps, repeats *repeats, writing *sync.Mutex) *audie
 	return &audienceService{
 		destinations: destinationKind(deps, writing),
 		audiences:    audienceKind(deps, writing),
-		platforms:    deps.Platforms, planner: deps.Planner, jobs: deps.Jobs, runs: deps.Runs, repeats: repeats,
+		lookalikes:   lookalikeKind(deps, writing),
+		platforms:    deps.Platforms, planner: deps.Planner, healths: deps.Healths, jobs: deps.Jobs, runs: deps.Runs, repeats: repeats,
 	}
 }
 
@@ -54,16 +61,30 @@ func audienceKind(deps Deps, writing *sync.Mutex) kind[audience.Audience, *audie
 			return checkAudience(ctx, deps, after, before)
 		},
 		users: func(ctx context.Context, a audience.Audience) ([]string, error) {
-			syncs, err := deps.Runs.List(ctx, audience.RunFilter{
-				Kind: audience.RunSync, Subject: nameOf(audiencesCollection, a.ID), State: audience.RunRunning,
-			}, "", 1)
-			if err != nil || len(syncs) == 0 {
-				return nil, err
-			}
-			return []string{nameOf(runsCollection, syncs[0].ID)}, nil
+			return audienceUsers(ctx, deps, a)
 		},
 		fixed: map[string]bool{"name": true, "etag": true, "platform_id": true, "made_of_files": true, "next_sync_time": true, "create_time": true, "update_time": true},
 	}
+}
+
+// audienceUsers are the sync under way of an audience, and the lookalikes made of it: platforms keep the source of one.
+func audienceUsers(ctx context.Context, deps Deps, a audience.Audience) (users []string, err error) {
+	syncs, err := deps.Runs.List(ctx, audience.RunFilter{
+		Kind: audience.RunSync, Subject: nameOf(audiencesCollection, a.ID), State: audience.RunRunning,
+	}, "", 1)
+	if err != nil {
+		return nil, err
+	}
+	for _, run := range syncs {
+		users = append(users, nameOf(runsCollection, run.ID))
+	}
+	lookalikes, err := deps.Lookalikes.All(ctx)
+	for _, l := range lookalikes {
+		if l.Source == a.ID {
+			users = append(users, nameOf(lookalikesCollection, l.ID))
+		}
+	}
+	return users, err
 }
 
 // checkAudience says what is wrong with an audience in view of segments and destinations.
@@ -168,30 +189,6 @@ func (s *audienceService) StartSync(ctx context.Context, req *audiencev1.StartSy
 	})
 }
 
-func (s *audienceService) ApproveSync(ctx context.Context, req *audiencev1.ApproveSyncRequest) (*audiencev1.ApproveSyncResponse, error) {
-	return once(ctx, s.repeats, req, func() (*audiencev1.ApproveSyncResponse, error) {
-		id, err := runIDOf("run", req.GetRun())
-		if err != nil {
-			return nil, err
-		}
-		held, err := s.runs.Get(ctx, id)
-		if err != nil {
-			return nil, err
-		}
-		newest, err := s.runs.List(ctx, audience.RunFilter{Kind: audience.RunSync, Subject: held.Subject}, "", 1)
-		if err != nil {
-			return nil, err
-		}
-		if held.State != audience.RunHeld || len(newest) == 0 || newest[0].ID != id {
-			return nil, &preconditionError{
-				kind: "NOT_HELD", message: "only the newest sync of an audience can be approved, and only while it is held; look at its plan again", in: []string{req.GetRun()},
-			}
-		}
-		run, err := s.sync(ctx, held.Subject, audience.SyncOrder{Approved: true})
-		return &audiencev1.ApproveSyncResponse{Run: writeRun(run)}, err
-	})
-}
-
 // sync starts the sync of an audience by name.
 func (s *audienceService) sync(ctx context.Context, name string, order audience.SyncOrder) (audience.Run, error) {
 	target, err := s.audiences.find(ctx, "name", name)
@@ -214,6 +211,11 @@ func readAudience(into *audience.Audience, message *audiencev1.Audience) error {
 	into.PlatformName, into.Purpose = message.GetPlatformName(), message.GetPurpose()
 	into.MaxRemovalShare, into.Static, into.Disabled = message.GetMaxRemovalShare(), message.GetStatic(), message.GetDisabled()
 	into.Schedule = readSchedule(&v, message.GetSchedule())
+	into.ExclusiveGroup = message.GetExclusiveGroup()
+	into.MaxSourceHours = durationOf(&v, "max_source_age", message.GetMaxSourceAge(), maxSourceAge).Hours()
+	if into.ExclusiveGroup != "" {
+		v.Merge("", audience.ValidSlug("exclusive_group", into.ExclusiveGroup))
+	}
 	checkText(&v, "platform_name", into.PlatformName, maxPlatformName)
 	checkText(&v, "purpose", into.Purpose, audience.MaxPurposeBytes)
 	if share := into.MaxRemovalShare; math.IsNaN(share) || share < 0 || share > 1 {
@@ -233,6 +235,8 @@ func writeAudience(a audience.Audience) *audiencev1.Audience {
 		MaxRemovalShare: a.MaxRemovalShare,
 		Static:          a.Static,
 		MadeOfFiles:     a.PlatformFiles,
+		ExclusiveGroup:  a.ExclusiveGroup,
+		MaxSourceAge:    durationpbOf(time.Duration(a.MaxSourceHours * float64(time.Hour))),
 		Disabled:        a.Disabled,
 		Schedule:        writeSchedule(a.Schedule),
 		CreateTime:      timestampOf(a.CreateTime),

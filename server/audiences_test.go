@@ -136,10 +136,11 @@ func TestApproval(t *testing.T) {
 	}
 	requireStatus(t, approve(), codes.FailedPrecondition, audiencev1.ErrorReason_ERROR_REASON_PRECONDITION)
 	h.endRun(sync.GetRun().GetName(), audience.RunHeld)
+	h.hold(sync.GetRun().GetName(), time.Now().Add(time.Hour))
 	require.NoError(t, approve())
 	require.Equal(t, []string{"sync audiences/vip-meta false", "sync audiences/vip-meta true"}, h.started)
-	d := requireStatus(t, approve(), codes.FailedPrecondition, audiencev1.ErrorReason_ERROR_REASON_PRECONDITION)
-	require.Contains(t, d.message, "newest", "a newer sync exists")
+	d := requireStatus(t, approve(), codes.Aborted, audiencev1.ErrorReason_ERROR_REASON_CONFLICT)
+	require.Contains(t, d.message, "under way")
 
 	_, err = h.destination.UpdateAudience(t.Context(), &audiencev1.UpdateAudienceRequest{Audience: &audiencev1.Audience{Name: "audiences/vip-meta", Disabled: true}})
 	require.NoError(t, err)

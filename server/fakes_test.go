@@ -25,6 +25,7 @@ type world struct {
 	models       *shelf[audience.Model]
 	destinations *shelf[audience.Destination]
 	audiences    *shelf[audience.Audience]
+	lookalikes   *shelf[audience.Lookalike]
 	webhooks     *shelf[audience.Webhook]
 
 	mu          sync.Mutex
@@ -53,6 +54,8 @@ type world struct {
 	receivers   receivers
 	ahead       time.Duration // of the service's clock
 	office      office
+	held        audience.HeldPlan
+	made        []audience.Lookalike
 }
 
 func newWorld() *world {
@@ -65,6 +68,8 @@ func newWorld() *world {
 			meta: func(v *audience.Destination) *audience.Meta { return &v.Meta }},
 		audiences: &shelf[audience.Audience]{kind: "audiences", id: func(v audience.Audience) string { return string(v.ID) },
 			meta: func(v *audience.Audience) *audience.Meta { return &v.Meta }},
+		lookalikes: &shelf[audience.Lookalike]{kind: "lookalikes", id: func(v audience.Lookalike) string { return string(v.ID) },
+			meta: func(v *audience.Lookalike) *audience.Meta { return &v.Meta }},
 		webhooks: &shelf[audience.Webhook]{kind: "webhooks", id: func(v audience.Webhook) string { return string(v.ID) },
 			meta: func(v *audience.Webhook) *audience.Meta { return &v.Meta }},
 		events: map[string]audience.Event{}, profiles: map[audience.UserID]audience.ProfileUpdate{}, answers: map[string][]byte{},
@@ -120,10 +125,10 @@ func (w *world) fail(err error) {
 func (w *world) deps() server.Deps {
 	return server.Deps{
 		Now:      func() time.Time { return time.Now().Add(w.ahead) },
-		Segments: w.segments, Models: w.models, Destinations: w.destinations, Audiences: w.audiences, Webhooks: w.webhooks,
+		Segments: w.segments, Models: w.models, Destinations: w.destinations, Audiences: w.audiences, Lookalikes: w.lookalikes, Webhooks: w.webhooks,
 		Events: w, Profiles: w, Answers: w, Identify: identify, Segmenter: segmenter{w}, Memberships: memberships{w},
 		Members: w, History: w, Live: w, Explainer: w, Versions: w, Scores: w, Check: checkDestination, Platforms: w, Planner: w, Jobs: w, Runs: runs{w}, Schedules: schedules{}, Receivers: &w.receivers,
-		Privacy: &w.office, Audit: &w.office,
+		Privacy: &w.office, Audit: &w.office, Healths: &w.office,
 	}
 }
 

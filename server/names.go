@@ -16,6 +16,7 @@ const (
 	modelsCollection       = "models"
 	destinationsCollection = "destinations"
 	audiencesCollection    = "audiences"
+	lookalikesCollection   = "lookalikes"
 	runsCollection         = "runs"
 	webhooksCollection     = "webhooks"
 )

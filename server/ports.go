@@ -146,6 +146,13 @@ type Platforms interface {
 	// Retire deletes an audience from its platform, with everybody in it; one that is not there is no error. While the
 	// platform does not delete it, nothing has changed, and an ErrUnavailable or ErrPrecondition says what to do.
 	Retire(ctx context.Context, id audience.AudienceID) error
+	// CreateLookalike has a platform make a lookalike, or finds the one it has made, and gives the platform's id. An
+	// InvalidError names the settings the platform does not have; an ErrPrecondition says what has to be done first.
+	CreateLookalike(ctx context.Context, l audience.Lookalike) (platformID string, err error)
+	// Lookalike is the platform's view of one.
+	Lookalike(ctx context.Context, l audience.Lookalike) (audience.LookalikeStatus, error)
+	// DeleteLookalike deletes one; that it is gone already is no error.
+	DeleteLookalike(ctx context.Context, l audience.Lookalike) error
 }
 
 // Privacy forgets users and keeps them off platforms.
@@ -171,9 +178,23 @@ type Audit interface {
 	Actions(ctx context.Context, actor, resource, before string, limit int) ([]audience.Action, error)
 }
 
-// Planner says what a sync would do, without side effects.
+// Planner says what a sync would do, without side effects, and keeps the plans that wait for a person.
 type Planner interface {
 	Plan(ctx context.Context, id audience.AudienceID) (audience.SyncPlan, error)
+	// HeldPlan is the newest plan of an audience that was held; one without State when there never was any.
+	HeldPlan(ctx context.Context, id audience.AudienceID) (audience.HeldPlan, error)
+	// Drop decides against the held plan of an audience. ErrPrecondition when none waits.
+	Drop(ctx context.Context, id audience.AudienceID) error
+}
+
+// Healths knows how destinations are.
+type Healths interface {
+	// Health is what is known. It asks nobody.
+	Health(d audience.Destination) audience.Health
+	// Check asks the platform now.
+	Check(ctx context.Context, d audience.Destination) audience.Health
+	// Look has destinations looked at soon: one has changed.
+	Look()
 }
 
 // Jobs starts long work and answers at once. The error is an ErrConflict while a run of the same subject is under way.

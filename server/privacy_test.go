@@ -30,7 +30,18 @@ type office struct {
 	stored  []audience.Stored
 	actions []audience.Action
 	away    error // of the audit, when set
+	health  audience.Health
+	looks   int
 }
+
+func (o *office) Health(audience.Destination) audience.Health { return o.health }
+
+func (o *office) Check(context.Context, audience.Destination) audience.Health {
+	o.health.Checked = time.Unix(7, 0)
+	return o.health
+}
+
+func (o *office) Look() { o.looks++ }
 
 func (o *office) Erased(user audience.UserID) bool {
 	o.mu.Lock()

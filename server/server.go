@@ -28,6 +28,7 @@ type Deps struct {
 	Models       Resources[audience.Model]
 	Destinations Resources[audience.Destination]
 	Audiences    Resources[audience.Audience]
+	Lookalikes   Resources[audience.Lookalike]
 	Webhooks     Resources[audience.Webhook]
 
 	Events      Events
@@ -45,6 +46,7 @@ type Deps struct {
 	Check       CheckDestination
 	Platforms   Platforms
 	Planner     Planner
+	Healths     Healths
 	Jobs        Jobs
 	Runs        Runs
 	Schedules   Schedules

@@ -44,7 +44,7 @@ func (c Config) Validate() error {
 			v.Add(at+".name", "%q is that of a source before; name each differently", source.Name)
 		}
 		switch {
-		case !audience.IsFileName(source.Secret):
+		case !audience.IsSecretName(source.Secret):
 			v.Add(at+".secret", "%.80q is not the name of a file in the secrets directory, such as crm-secret", source.Secret)
 		case secrets[source.Secret]:
 			v.Add(at+".secret", "is that of a source before; whoever signs with it could not be told apart")

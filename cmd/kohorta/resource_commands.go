@@ -16,8 +16,9 @@ var columns = map[string]struct {
 }{
 	"model":       {fields: []string{"name", "title", "version", "update_time"}, right: []int{2}},
 	"segment":     {fields: []string{"name", "title", "member_count", "expression"}, right: []int{2}},
-	"destination": {fields: []string{"name", "title", "platform", "account", "base_url"}},
+	"destination": {fields: []string{"name", "title", "platform", "account", "state", "remedy"}},
 	"audience":    {fields: []string{"name", "segment", "destination", "platform_id"}},
+	"lookalike":   {fields: []string{"name", "source", "ratio", "size", "platform_id"}},
 	"webhook":     {fields: []string{"name", "url", "disabled", "status.lag", "status.last_success_time", "status.dead_letter_count", "status.last_error"}, right: []int{3, 5}},
 }
 
@@ -69,7 +70,7 @@ func newResource(o *options, k kind, short string, more ...*cobra.Command) *cobr
 }
 
 // example is an id of each kind, as in examples/.
-var example = map[string]string{"model": "rfm", "segment": "champions", "destination": "meta", "audience": "champions-meta", "webhook": "crm"}
+var example = map[string]string{"model": "rfm", "segment": "champions", "destination": "meta", "audience": "champions-meta", "lookalike": "champions-like", "webhook": "crm"}
 
 // name takes an id or a resource name.
 func (k kind) name(id string) string { return k.plural + "/" + strings.TrimPrefix(id, k.plural+"/") }

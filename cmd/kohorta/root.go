@@ -52,7 +52,7 @@ and TikTok audiences exactly equal to it by confirmed diffs.
 		root.AddCommand(command)
 	}
 	for _, command := range []*cobra.Command{
-		newImport(&o), newApply(&o), newModel(&o), newSegment(&o), newDestination(&o), newAudience(&o), newSync(&o), newWebhook(&o), newUser(&o), newRun(&o), newAudit(&o),
+		newImport(&o), newApply(&o), newModel(&o), newSegment(&o), newDestination(&o), newAudience(&o), newLookalike(&o), newSync(&o), newWebhook(&o), newUser(&o), newRun(&o), newAudit(&o),
 	} {
 		command.GroupID = "ask"
 		root.AddCommand(command)

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -19,6 +20,7 @@ import (
 	"github.com/kohorta/kohorta/internal/privacy"
 	"github.com/kohorta/kohorta/internal/run"
 	"github.com/kohorta/kohorta/internal/schedule"
+	"github.com/kohorta/kohorta/internal/secret"
 	"github.com/kohorta/kohorta/internal/warehouse"
 	"github.com/kohorta/kohorta/segmenter"
 	"github.com/kohorta/kohorta/server"
@@ -47,6 +49,7 @@ type service struct {
 	sender    *webhook.Sender
 	receiver  *webhook.Receiver
 	eraser    *privacy.Eraser
+	watcher   *delivery.Watcher
 	server    *server.Server
 	listener  net.Listener
 	moves     net.Listener // of the receiver; nil when it takes none
@@ -105,6 +108,7 @@ func newService(ctx context.Context, config Config, log *slog.Logger) (_ *servic
 		Sources: config.Webhooks.Sources, SecretPath: s.secretPath, Mover: mover{s.segmenter, s.deliverer}, Claims: s.live, Memberships: s.live,
 		Names: segmentNames{s}, Log: log, Now: time.Now,
 	})
+	s.watcher = delivery.NewWatcher(s.deliverer, watchedDestinations{s.store}, s.resume)
 	s.eraser = privacy.New(privacy.Deps{
 		Store: s.store, Membership: s.segmenter, Platforms: erasurePlatforms{s.deliverer, s.store}, Runs: s.runner, Log: log,
 	})
@@ -115,10 +119,11 @@ func newService(ctx context.Context, config Config, log *slog.Logger) (_ *servic
 	s.server = server.New(server.Deps{
 		Config: server.Config{Currency: config.Currency, Grace: config.ShutdownGrace}, Log: log, Now: s.clock.Now,
 		Segments: s.store.Segments(), Models: s.store.Models(), Destinations: s.store.Destinations(), Audiences: s.store.Audiences(),
-		Webhooks: s.store.Webhooks(), Receivers: s.sender,
+		Lookalikes: s.store.Lookalikes(),
+		Webhooks:   s.store.Webhooks(), Receivers: s.sender,
 		Events: store, Profiles: profiles{store, s.deliverer}, Answers: s.store, Identify: identify, Segmenter: s.segmenter,
 		Memberships: s.live, Members: s.store, History: s.store, Live: mover{s.segmenter, s.deliverer}, Explainer: s.segmenter, Versions: s.store.Segments(), Scores: s.store,
-		Check: s.checkDestination, Platforms: s.deliverer, Planner: planner{s.deliverer}, Jobs: s.jobs(), Runs: s.runner, Schedules: schedules{&s.clock},
+		Check: s.checkDestination, Platforms: s.deliverer, Planner: planner{s.deliverer}, Healths: s.watcher, Jobs: s.jobs(), Runs: s.runner, Schedules: schedules{&s.clock},
 		Privacy: office{s.store, s.eraser, s.deliverer}, Audit: s.store,
 	})
 	return s, nil
@@ -184,6 +189,7 @@ func (s *service) run(ctx context.Context) error {
 	group.Go(func() error { return s.segmenter.Run(working) })
 	group.Go(func() error { return s.deliverer.Run(working) })
 	group.Go(func() error { return s.eraser.Run(working) })
+	group.Go(func() error { return s.watcher.Run(working) })
 	if s.engines != nil {
 		group.Go(func() error { return s.engines.Run(working) })
 	}
@@ -213,10 +219,10 @@ func (s *service) close() error {
 	return errors.Join(errs...)
 }
 
-// secretPath is where the file of a secret is: in the secrets directory, named without a path; "" for none.
+// secretPath is where a secret is: a file in the secrets directory, named without a path, or a variable; "" for none.
 func (s *service) secretPath(name string) string {
-	if name == "" {
-		return ""
+	if name == "" || strings.HasPrefix(name, secret.Env) {
+		return name
 	}
 	return filepath.Join(s.config.SecretsDir, filepath.Base(name))
 }
@@ -235,6 +241,7 @@ func (s *service) connect(d audience.Destination) (destination.Destination, erro
 	case audience.PlatformMeta:
 		return meta.New(meta.Config{
 			Account: d.Account, TokenFile: s.secretPath(d.TokenSecret), AppSecretFile: s.secretPath(d.AppSecret), BaseURL: d.BaseURL,
+			Version: d.APIVersion, Columns: d.Columns,
 			BatchRows: d.BatchRows, RequestsPerSecond: d.RequestsPerS,
 		}, s.log)
 	case audience.PlatformTikTok:

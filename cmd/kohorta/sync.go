@@ -10,12 +10,42 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"google.golang.org/protobuf/proto"
 
 	audiencev1 "github.com/kohorta/kohorta/proto/audience/v1"
 )
 
 func newDestination(o *options) *cobra.Command {
-	return newResource(o, kinds[2], "Destinations: advertising accounts")
+	return newResource(o, kinds[2], "Destinations: advertising accounts", newDestinationCheck(o, kinds[2]))
+}
+
+func newDestinationCheck(o *options, k kind) *cobra.Command {
+	return &cobra.Command{
+		Use: "check DESTINATION", Short: "Ask the platform now whether the secrets open the account; ends with status 1 when they do not",
+		Args: cobra.ExactArgs(1), ValidArgsFunction: k.complete(o), Example: "  kohorta destination check meta",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return ask(cmd.Context(), o, func(ctx context.Context, c *client) error {
+				r, err := c.audiences.CheckDestination(ctx, &audiencev1.CheckDestinationRequest{Name: k.name(args[0])})
+				if err != nil {
+					return err
+				}
+				p, d := newPrinter(cmd.OutOrStdout(), o), r.GetDestination()
+				if p.json {
+					return p.message(d)
+				}
+				for _, warning := range d.GetWarnings() {
+					fmt.Fprintln(cmd.ErrOrStderr(), "warning: "+warning)
+				}
+				switch d.GetState() {
+				case audiencev1.Destination_STATE_OK:
+					return p.done(nil, "its work goes on: the platform takes the secrets, with the rights that syncs need")
+				case audiencev1.Destination_STATE_WAITING:
+					return fmt.Errorf("its work waits since %s: %s; %s", cell(d, "trouble_time"), d.GetTrouble(), d.GetRemedy())
+				}
+				return errors.New("the platform does not answer")
+			})
+		},
+	}
 }
 
 func newAudience(o *options) *cobra.Command {
@@ -47,7 +77,7 @@ func newSync(o *options) *cobra.Command {
 		newSyncStart(o, k),
 		&cobra.Command{
 			Use: "approve RUN", Short: "Send what a held sync did not", Args: cobra.ExactArgs(1),
-			Example: "  kohorta run list\n  kohorta sync approve 0193a0c2-…",
+			Example: "  kohorta sync held\n  kohorta sync approve 0193a0c2-…",
 			RunE: func(cmd *cobra.Command, args []string) error {
 				return ask(cmd.Context(), o, func(ctx context.Context, c *client) error {
 					r, err := c.audiences.ApproveSync(ctx, &audiencev1.ApproveSyncRequest{Run: runName(args[0])})
@@ -55,6 +85,8 @@ func newSync(o *options) *cobra.Command {
 				})
 			},
 		},
+		newSyncDrop(o),
+		newSyncHeld(o),
 	)
 	return command
 }
@@ -101,6 +133,57 @@ func countOf(n int64, noun string) string {
 		noun += "s"
 	}
 	return thousands(n) + " " + noun
+}
+
+func newSyncDrop(o *options) *cobra.Command {
+	return &cobra.Command{
+		Use: "drop RUN", Short: "Decide against a held sync: it cannot be approved any more", Args: cobra.ExactArgs(1),
+		Example: "  kohorta sync held\n  kohorta sync drop 0193a0c2-…",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return ask(cmd.Context(), o, func(ctx context.Context, c *client) error {
+				if _, err := c.audiences.DropSync(ctx, &audiencev1.DropSyncRequest{Run: runName(args[0])}); err != nil {
+					return err
+				}
+				return newPrinter(cmd.OutOrStdout(), o).done(map[string]string{"dropped": runName(args[0])}, "dropped; the next sync makes a plan of its own")
+			})
+		},
+	}
+}
+
+func newSyncHeld(o *options) *cobra.Command {
+	return &cobra.Command{
+		Use: "held", Short: "Show the syncs that wait for approval, and why", Args: cobra.NoArgs, Example: "  kohorta sync held",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return ask(cmd.Context(), o, func(ctx context.Context, c *client) error {
+				var held []*audiencev1.HeldSync
+				for token := ""; ; {
+					r, err := c.audiences.ListHeldSyncs(ctx, &audiencev1.ListHeldSyncsRequest{PageSize: listPage, PageToken: token})
+					if err != nil {
+						return err
+					}
+					held = append(held, r.GetHeldSyncs()...)
+					if token = r.GetNextPageToken(); token == "" {
+						break
+					}
+				}
+				p := newPrinter(cmd.OutOrStdout(), o)
+				if p.json {
+					messages := make([]proto.Message, len(held))
+					for i, h := range held {
+						messages[i] = h
+					}
+					return p.messages(messages)
+				}
+				if len(held) == 0 {
+					return p.done(nil, "no sync waits")
+				}
+				for _, h := range held {
+					fmt.Fprintf(p.out, "%s  %s  since %s, until %s\n%s\n\n", h.GetAudience(), h.GetRun(), cell(h, "hold_time"), cell(h, "expire_time"), planInWords(h.GetPlan()))
+				}
+				return nil
+			})
+		},
+	}
 }
 
 // planInWords is a plan on a few lines.

@@ -113,3 +113,12 @@ func TestMayHold(t *testing.T) {
 		require.Equal(t, may, state.MayHold(), state)
 	}
 }
+
+func TestIsSecretName(t *testing.T) {
+	for name, yes := range map[string]bool{
+		"meta-token": true, "a.b_c": true, "env:META": true, "env:META_2": true, "": false, "../etc/passwd": false, "a/b": false, ".hidden": false,
+		"env:": false, "env:path": false, "env:A B": false, "ENV:META": false,
+	} {
+		require.Equal(t, yes, audience.IsSecretName(name), "%q", name)
+	}
+}

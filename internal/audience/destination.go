@@ -18,11 +18,14 @@ type Destination struct {
 	ID           DestinationID
 	Title        string
 	Platform     Platform
-	Account      string // Meta: ad account number without act_; TikTok: advertiser id
-	TokenSecret  string // file name inside the secrets directory
-	AppSecret    string // Meta only, optional: file name of the app secret; turns appsecret_proof on
-	BaseURL      string // "" is the platform's own; the sandbox's URL otherwise
-	EmailMode    string // TikTok only: "basic" (default), "strip_plus" or "legacy"
+	Account      string   // Meta: ad account number without act_; TikTok: advertiser id
+	TokenSecret  string   // file name inside the secrets directory
+	AppSecret    string   // Meta only, optional: file name of the app secret; turns appsecret_proof on
+	BaseURL      string   // "" is the platform's own; the sandbox's URL otherwise
+	EmailMode    string   // TikTok only: "basic" (default), "strip_plus" or "legacy"
+	APIVersion   string   // Meta only: of the Marketing API; "" is the newest known
+	Columns      []string // Meta only: identifiers to send, by Meta's names; none are those that find a person alone
+	App          string   // TikTok only: whose quota its requests share; "": that of the token
 	RequestsPerS float64
 	BatchRows    int // rows a request; 0: the platform's limit or advice
 }
@@ -181,4 +184,30 @@ type SyncRecord struct {
 	Members        int64
 	Unidentifiable int64 // of the members
 	Source         Source
+}
+
+// Health is whether the work of a destination goes on, as far as is known.
+type Health struct {
+	State    HealthState
+	Trouble  string    // what keeps the work waiting, in words; "" while nothing does
+	Remedy   string    // what a person can do about it
+	Since    time.Time // of the trouble
+	Checked  time.Time // when the platform last answered; zero: not yet
+	Warnings []string  // what will stop the work some day, such as the end of an API version
+}
+
+// HealthState is whether the work of a destination goes on.
+type HealthState string
+
+// The states. While it waits, nothing is sent until a person has helped; then it goes on by itself.
+const (
+	HealthUnknown HealthState = ""
+	HealthOK      HealthState = "ok"
+	HealthWaiting HealthState = "waiting"
+)
+
+// HeldSync is a sync that waits for a person.
+type HeldSync struct {
+	Audience AudienceID
+	HeldPlan
 }

@@ -43,6 +43,8 @@ type (
 	DestinationID string
 	// AudienceID is an audience's, e.g. "champions-meta".
 	AudienceID string
+	// LookalikeID is a platform lookalike's, e.g. "champions-like".
+	LookalikeID string
 	// RunID is a run's, a UUIDv7 in text form.
 	RunID string
 )
@@ -60,7 +62,8 @@ func ValidSlug(field, s string) error {
 	return nil
 }
 
-var fileName = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9._-]{0,99}$`)
+var secretName = regexp.MustCompile(`^([A-Za-z0-9_][A-Za-z0-9._-]{0,99}|env:[A-Z][A-Z0-9_]{0,99})$`)
 
-// IsFileName reports whether s can name a file of the secrets directory: it leads nowhere else.
-func IsFileName(s string) bool { return fileName.MatchString(s) }
+// IsSecretName reports whether s can name a secret: a file of the secrets directory, leading nowhere else, or env:NAME, which is
+// the variable KOHORTA_SECRET_NAME of the service's environment; no other variable can be named.
+func IsSecretName(s string) bool { return secretName.MatchString(s) }

@@ -34,7 +34,7 @@ type Webhook struct {
 func (w *Webhook) Validate() error {
 	var v Violations
 	CheckURL(&v, "url", w.URL, "https://crm.example.com/hooks/kohorta")
-	if !IsFileName(w.Secret) {
+	if !IsSecretName(w.Secret) {
 		v.Add("secret", "%.80q is not the name of a file in the secrets directory, such as crm-secret", w.Secret)
 	}
 	if w.Batch < 0 || w.Batch > MaxWebhookBatch {

@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"os"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 )
@@ -15,6 +16,13 @@ const (
 	// settling is how long after its time stamp a file may still change without showing it: stamps are coarse.
 	settling = 2 * time.Second
 )
+
+// Env begins the path of what is no file but a variable of the environment: env:NAME is KOHORTA_SECRET_NAME. A process sees its
+// environment as it was at its start.
+const Env = "env:"
+
+// variable is the name of the variable that env:NAME stands for. The prefix keeps all others out of reach.
+func variable(name string) string { return "KOHORTA_SECRET_" + name }
 
 // File is a file of secrets, read anew when it has changed. It is safe for concurrent use.
 type File struct {
@@ -37,6 +45,9 @@ func NewFile(setting, path string, most int, log *slog.Logger) *File {
 // Read gives the secrets, in the order of the lines, at least one. As long as the file is the same this costs one stat. The
 // error is an *Error.
 func (f *File) Read() ([]Secret, error) {
+	if name, isVariable := strings.CutPrefix(f.path, Env); isVariable {
+		return f.readVariable(variable(name))
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	info, err := os.Stat(f.path)
@@ -60,6 +71,14 @@ func (f *File) Read() ([]Secret, error) {
 	f.secrets, f.good, f.seen = secrets, now, info
 	if now.Sub(info.ModTime()) < settling {
 		f.seen = nil
+	}
+	return secrets, nil
+}
+
+func (f *File) readVariable(name string) ([]Secret, error) {
+	secrets, remedy, err := parse(os.Getenv(name), f.most)
+	if err != nil {
+		return nil, &Error{Setting: f.setting, Path: name, Remedy: remedy + ", and start the service again: it sees its environment as it was at its start", Err: err}
 	}
 	return secrets, nil
 }

@@ -1,4 +1,4 @@
-// Package secret reads tokens and keys from files, anew when the files change. What it reads shows itself to nobody, and
+// Package secret reads tokens and keys from files, anew when the files change, or from the environment. What it reads shows itself to nobody, and
 // neither does an error about it.
 package secret
 
@@ -27,7 +27,7 @@ func (Secret) MarshalText() ([]byte, error) { return []byte(redacted), nil }
 // Error is why there is no secret in a file. It names the setting and the file, never what stands in it.
 type Error struct {
 	Setting string // that names the file
-	Path    string
+	Path    string // or the name of the variable
 	Remedy  string // what a person can do
 	Err     error
 }
@@ -49,26 +49,32 @@ func read(path string, most int) (secrets []Secret, info os.FileInfo, remedy str
 	case err != nil:
 		return nil, nil, "make it a file with the secret alone, readable for the service", withoutPath(err)
 	}
-	for line := range strings.Lines(string(data)) {
+	secrets, remedy, err = parse(string(data), most)
+	return secrets, info, remedy, err
+}
+
+// parse reads secrets from the lines of a text.
+func parse(text string, most int) (secrets []Secret, remedy string, err error) {
+	for line := range strings.Lines(text) {
 		if line = strings.TrimSpace(line); line != "" {
 			secrets = append(secrets, Secret(line))
 		}
 	}
 	if len(secrets) == 0 {
-		return nil, nil, "write the secret to it", errors.New("the file is empty")
+		return nil, "write the secret to it", errors.New("it is empty")
 	}
 	for _, secret := range secrets {
 		switch {
 		case len(secrets) > most, strings.ContainsFunc(string(secret), func(r rune) bool { return r <= ' ' || r > '~' }):
 			if most > 1 {
-				return nil, nil, fmt.Sprintf("write 1 to %d secrets, each alone on one line", most), errors.New("the file holds more than secrets")
+				return nil, fmt.Sprintf("write 1 to %d secrets, each alone on one line", most), errors.New("it holds more than secrets")
 			}
-			return nil, nil, "write the secret alone, on one line", errors.New("the file holds more than one word")
+			return nil, "write the secret alone, on one line", errors.New("it holds more than one word")
 		case strings.Trim(string(secret), `"'`) != string(secret):
-			return nil, nil, "write the secret alone, without quotes", errors.New("the secret stands in quotes")
+			return nil, "write the secret alone, without quotes", errors.New("the secret stands in quotes")
 		}
 	}
-	return secrets, info, "", nil
+	return secrets, "", nil
 }
 
 // withoutPath is an error of a file without its path.

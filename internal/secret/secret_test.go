@@ -186,3 +186,20 @@ func TestGrace(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, []Secret{"two"}, got)
 }
+
+// TestSecretOfTheEnvironment: only of variables that begin as those of secrets do.
+func TestSecretOfTheEnvironment(t *testing.T) {
+	log := slog.New(slog.DiscardHandler)
+	t.Setenv("KOHORTA_SECRET_META", " canary \n")
+	got, err := NewFile("token_secret", "env:META", 1, log).Read()
+	require.NoError(t, err)
+	require.Equal(t, []Secret{"canary"}, got)
+	t.Setenv("META_TOKEN", "canary")
+	_, err = NewFile("token_secret", "env:META_TOKEN", 1, log).Read()
+	require.ErrorContains(t, err, "token_secret KOHORTA_SECRET_META_TOKEN: it is empty")
+	require.ErrorContains(t, err, "start the service again")
+	t.Setenv("KOHORTA_SECRET_TWO", "canary one")
+	_, err = NewFile("token_secret", "env:TWO", 1, log).Read()
+	require.ErrorContains(t, err, "one line")
+	require.NotContains(t, err.Error(), "canary")
+}

@@ -41,6 +41,12 @@ func (s *Store) Audiences() *Resources[audience.Audience] {
 		func(v *audience.Audience) string { return string(v.ID) }, func(v *audience.Audience) *audience.Meta { return &v.Meta }}
 }
 
+// Lookalikes are the platforms' lookalikes.
+func (s *Store) Lookalikes() *Resources[audience.Lookalike] {
+	return &Resources[audience.Lookalike]{s, "lookalikes",
+		func(v *audience.Lookalike) string { return string(v.ID) }, func(v *audience.Lookalike) *audience.Meta { return &v.Meta }}
+}
+
 // Create stores a new document under the next number and gives it back with its Meta. ErrExists if the id is in use.
 func (r *Resources[T]) Create(ctx context.Context, document T) (T, error) {
 	r.store.resources.Lock()

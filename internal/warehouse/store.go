@@ -117,7 +117,8 @@ func (s *Store) readVersions(ctx context.Context) error {
 			UNION ALL SELECT max(version) FROM held_plans
 			UNION ALL SELECT max(version) FROM moves
 			UNION ALL SELECT max(version) FROM webhook_states
-			UNION ALL SELECT max(version) FROM erasures)`,
+			UNION ALL SELECT max(version) FROM erasures
+			UNION ALL SELECT max(version) FROM destination_healths)`,
 	}, scanUint64)
 	s.versions.startAfter(newest)
 	return err

@@ -11,16 +11,18 @@ import (
 )
 
 // account is what paces the requests of one advertising account, whatever audience they are for: a gate of its own, and
-// one it shares with all accounts of the same token.
+// one it shares with all accounts of the same app.
 type account struct{ own, app *gate }
 
-// account is the one of a destination, at a perhaps new rate.
-func (d *Deliverer) account(of audience.Destination, requestsPerSecond float64) account {
+// account is the one of a destination, at perhaps new rates.
+func (d *Deliverer) account(of audience.Destination, limits destination.Limits) account {
 	a := d.gatesOf(of)
-	a.own.setRate(requestsPerSecond)
+	a.own.setRate(limits.RequestsPerSecond)
+	a.app.setShare(of.ID, limits.AppRequestsPerSecond)
 	return a
 }
 
+// gatesOf finds the gates of a destination: of its account, and of its app, which is known by its id, or else by its token.
 func (d *Deliverer) gatesOf(of audience.Destination) account {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -30,7 +32,25 @@ func (d *Deliverer) gatesOf(of audience.Destination) account {
 		}
 		return d.gates[key]
 	}
-	return account{gateOf(fmt.Sprintf("account %s %s", of.Platform, of.Account)), gateOf(fmt.Sprintf("token %s %s", of.Platform, of.TokenSecret))}
+	app := fmt.Sprintf("token %s %s", of.Platform, of.TokenSecret)
+	if of.App != "" {
+		app = fmt.Sprintf("app %s %s", of.Platform, of.App)
+	}
+	return account{gateOf(fmt.Sprintf("account %s %s", of.Platform, of.Account)), gateOf(app)}
+}
+
+// setShare takes over what one of the destinations that share a gate says of the rate of all: the lowest counts.
+func (g *gate) setShare(id audience.DestinationID, perSecond float64) {
+	g.mu.Lock()
+	g.shares[id] = perSecond
+	lowest := perSecond
+	for _, other := range g.shares {
+		if other > 0 && (lowest == 0 || other < lowest) {
+			lowest = other
+		}
+	}
+	g.mu.Unlock()
+	g.setRate(lowest)
 }
 
 // turn waits for both gates.

@@ -138,7 +138,7 @@ func (d *Deliverer) target(ctx context.Context, id audience.AudienceID) (target,
 			Destination: account.ID, Schemes: connected.Schemes()},
 		destination: connected,
 		platform:    account.Platform,
-		account:     d.account(account, connected.Limits().RequestsPerSecond),
+		account:     d.account(account, connected.Limits()),
 		line:        d.lineOf(id),
 	}
 	if a.PlatformFiles {

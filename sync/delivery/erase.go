@@ -39,7 +39,7 @@ func (d *Deliverer) Erase(ctx context.Context, of audience.Destination, user aud
 		return done, fmt.Errorf("destination %s: %w", of.ID, err)
 	}
 	e := erasing{Deliverer: d, user: user, known: slices.Clone(known),
-		target: target{destination: made, platform: of.Platform, account: d.account(of, made.Limits().RequestsPerSecond)}}
+		target: target{destination: made, platform: of.Platform, account: d.account(of, made.Limits())}}
 	e.eraser, _ = made.(destination.Eraser)
 	for _, a := range all {
 		if a.Destination != of.ID {

@@ -26,7 +26,7 @@ func accounts(t *testing.T, perSecond float64) (d *Deliverer, one, other, foreig
 	t.Helper()
 	d = New(Deps{})
 	of := func(number, token string) account {
-		return d.account(audience.Destination{Platform: "x", Account: number, TokenSecret: token}, perSecond)
+		return d.account(audience.Destination{Platform: "x", Account: number, TokenSecret: token}, destination.Limits{RequestsPerSecond: perSecond})
 	}
 	return d, of("1", "a"), of("2", "a"), of("3", "b")
 }

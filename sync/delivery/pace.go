@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/kohorta/kohorta/internal/audience"
 	"github.com/kohorta/kohorta/sync/destination"
 )
 
@@ -40,7 +41,7 @@ const (
 )
 
 // gate lets requests through at a pace, the most urgent first, those of equal urgency in turn: an audience that has more to
-// send than others waits as often as they do. An account has one, and so have all accounts that share a token.
+// send than others waits as often as they do. An account has one, and so have all accounts that share an app.
 type gate struct {
 	mu      sync.Mutex
 	waiting []*waiter     // by urgency, then in order of arrival
@@ -48,7 +49,8 @@ type gate struct {
 	next    time.Time     // when the next request may leave
 	because string        // why not before; "": nobody waits for it
 
-	start, rate float64 // requests a second; 0: as fast as they come
+	start, rate float64                            // requests a second; 0: as fast as they come
+	shares      map[audience.DestinationID]float64 // rates asked for by those who share it
 	grown       time.Time
 	used, cost  float64 // share of the tightest budget, and the most one request took of it
 	usual       float64 // requests a second lately, while above the knee
@@ -62,7 +64,9 @@ type gate struct {
 
 type waiter struct{ urgency }
 
-func newGate() *gate { return &gate{changed: make(chan struct{})} }
+func newGate() *gate {
+	return &gate{changed: make(chan struct{}), shares: map[audience.DestinationID]float64{}}
+}
 
 // setRate takes over the rate of a destination that may have been edited.
 func (g *gate) setRate(perSecond float64) {
@@ -140,6 +144,9 @@ func (g *gate) leave(pace destination.Pace, failure *destination.Error) {
 	defer g.mu.Unlock()
 	defer g.notify()
 	g.probing = false
+	if failure == nil && g.trouble != nil {
+		g.next = time.Now() // what was held back was for the trouble alone
+	}
 	g.budget(pace)
 	g.holdUntil(pace.Wait, usedUp)
 	switch {

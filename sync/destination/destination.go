@@ -58,10 +58,12 @@ type Limits struct {
 	Rows              int     // of a request
 	Bytes             int     // of a request's body
 	Audiences         int     // of the account
-	RequestsPerSecond float64 // at which to start; Pace corrects it
-	Budget            Budget  // for the long run, as far as known; zero when it allows that pace for hours
-	Replace           ReplaceLimits
-	Files             FileLimits
+	RequestsPerSecond float64 // of the account, at which to start; Pace corrects it
+	// AppRequestsPerSecond is of all accounts of the app together.
+	AppRequestsPerSecond float64
+	Budget               Budget // for the long run, as far as known; zero when it allows that pace for hours
+	Replace              ReplaceLimits
+	Files                FileLimits
 }
 
 // Budget is how many requests that change members a platform takes in a span of time.

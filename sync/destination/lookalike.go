@@ -13,6 +13,8 @@ type Lookalikes interface {
 	EnsureLookalike(ctx context.Context, spec LookalikeSpec) (id string, err error)
 	// Lookalike is what the platform has made of it.
 	Lookalike(ctx context.Context, id string) (Lookalike, error)
+	// DeleteLookalike deletes for good. One that is gone already is no error.
+	DeleteLookalike(ctx context.Context, id string) error
 }
 
 // LookalikeSpec says whom a lookalike is to hold. Platforms measure its size each in its own way.

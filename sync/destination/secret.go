@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 
 	"github.com/kohorta/kohorta/internal/secret"
 )
@@ -12,11 +13,29 @@ import (
 type Secret = secret.Secret
 
 // SecretFile is a secret in a file, read anew when the file has changed. It is safe for concurrent use.
-type SecretFile struct{ file *secret.File }
+type SecretFile struct {
+	file *secret.File
+
+	mu         sync.Mutex
+	last       Secret // "" for none
+	generation uint64
+}
 
 // NewSecretFile names the file that a setting gives. It opens nothing.
 func NewSecretFile(setting, path string, log *slog.Logger) *SecretFile {
-	return &SecretFile{secret.NewFile(setting, path, 1, log)}
+	return &SecretFile{file: secret.NewFile(setting, path, 1, log)}
+}
+
+// Generation rises when the secret has become another one, or has become good or bad, since the last call.
+func (f *SecretFile) Generation() uint64 {
+	now, _ := f.Read() // "" when there is none
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if now != f.last {
+		f.last = now
+		f.generation++
+	}
+	return f.generation
 }
 
 // Read gives the secret. The error, an Unauthorized *Error, names the setting and the file, and what is wrong with it,

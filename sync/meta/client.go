@@ -49,6 +49,8 @@ var (
 	_ destination.Replacer    = (*Client)(nil)
 	_ destination.Eraser      = (*Client)(nil)
 	_ destination.Lookalikes  = (*Client)(nil)
+	_ destination.Renewable   = (*Client)(nil)
+	_ destination.Foreseeing  = (*Client)(nil)
 )
 
 // New makes a client. It opens no file and sends nothing; Check does.
@@ -56,7 +58,7 @@ func New(cfg Config, log *slog.Logger) (*Client, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	version := cmp.Or(cfg.Version, "v26.0")
+	version := cmp.Or(cfg.Version, newest)
 	log = log.With("platform", "meta", "account", cfg.Account)
 	c := &Client{
 		account:   cfg.Account,
@@ -83,6 +85,15 @@ func New(cfg Config, log *slog.Logger) (*Client, error) {
 
 // Schemes lists the identifiers the configured columns carry.
 func (c *Client) Schemes() []audience.Scheme { return c.schemes }
+
+// Secrets rises when the token or the app's secret has become another one.
+func (c *Client) Secrets() uint64 {
+	generation := c.token.Generation()
+	if c.appSecret != nil {
+		generation += c.appSecret.Generation()
+	}
+	return generation
+}
 
 // Limits are those of 2.9; Meta states none on bytes.
 func (c *Client) Limits() destination.Limits {

@@ -25,7 +25,7 @@ type Config struct {
 	// http:// is for a stand-in on this machine only.
 	BaseURL string `yaml:"base_url"`
 	// Version of the API. "" means v26.0.
-	Version string `yaml:"version"`
+	Version string `yaml:"api_version"`
 	// Columns are the keys to send, such as EMAIL or ZIP. Empty means EMAIL, PHONE and MADID, each of which finds a person
 	// alone; the others only help, and tell Meta more about people.
 	Columns []string `yaml:"columns"`
@@ -82,7 +82,7 @@ func (c *Config) Validate() error {
 		audience.CheckURL(&v, "base_url", c.BaseURL, "https://graph.facebook.com")
 	}
 	if c.Version != "" && !versionShape.MatchString(c.Version) {
-		v.Add("version", "%.20q is not a version such as v26.0", c.Version)
+		v.Add("api_version", "%.20q is not a version such as v26.0", c.Version)
 	}
 	for i, name := range c.Columns {
 		switch {

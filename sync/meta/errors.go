@@ -31,7 +31,7 @@ const (
 	appReview    = "the app needs Meta's review or a higher access tier for this ad account"
 	unflag       = "Meta has flagged the audience; remove telling words from its name and description, or appeal"
 	makeNew      = "Meta could not update the audience; if this service did not make it, have a new one created"
-	raiseVersion = "set version to one that Meta still serves"
+	raiseVersion = "set api_version to one that Meta still serves, or leave it out"
 	reportBug    = "this request is one the API does not take; report it with the code"
 	waitAndAlert = "Meta blocks the app for its behaviour; look at the app's alerts in Meta's dashboard"
 )

@@ -181,7 +181,7 @@ func TestConfig(t *testing.T) {
 		"account":             func(c *Config) { c.Account = "act_1122334455" },
 		"token_file":          func(c *Config) { c.TokenFile = "" },
 		"base_url":            func(c *Config) { c.BaseURL = "http://example.invalid" },
-		"version":             func(c *Config) { c.Version = "26" },
+		"api_version":         func(c *Config) { c.Version = "26" },
 		"columns":             func(c *Config) { c.Columns = []string{"EMAIL", "email"} },
 		"batch_rows":          func(c *Config) { c.BatchRows = 10_001 },
 		"requests_per_second": func(c *Config) { c.RequestsPerSecond = -1 },

@@ -9,6 +9,7 @@ import (
 	"math"
 	"regexp"
 	"slices"
+	"strings"
 
 	"github.com/kohorta/kohorta/internal/audience"
 	"github.com/kohorta/kohorta/sync/destination"
@@ -84,6 +85,9 @@ func (c *Client) EnsureLookalike(ctx context.Context, spec destination.Lookalike
 			return found, nil
 		}
 	}
+	if errors.As(err, &e) && strings.HasPrefix(e.Code, "2654") { // about this lookalike, not about the account
+		e.Scope = destination.OfAudience
+	}
 	return id, err
 }
 
@@ -134,6 +138,11 @@ func (c *Client) Lookalike(ctx context.Context, id string) (destination.Lookalik
 	}
 	return destination.Lookalike{Status: statusOf(a), Spec: destination.LookalikeSpec{Name: a.Name, Seed: a.Lookalike.Origin[0].ID,
 		Places: a.Lookalike.countries(), Ratio: a.Lookalike.Ratio, StartingRatio: a.Lookalike.Starting}}, nil
+}
+
+// DeleteLookalike deletes for good.
+func (c *Client) DeleteLookalike(ctx context.Context, id string) error {
+	return c.DeleteAudience(ctx, id)
 }
 
 var countryShape = regexp.MustCompile(`^[A-Z]{2}$`)

@@ -39,6 +39,7 @@ var (
 	_ destination.Destination = (*Client)(nil)
 	_ destination.Bulk        = (*Client)(nil)
 	_ destination.Lookalikes  = (*Client)(nil)
+	_ destination.Renewable   = (*Client)(nil)
 )
 
 // New makes a client. It opens no file and sends nothing; Check does.
@@ -69,9 +70,12 @@ func New(cfg Config, log *slog.Logger) (*Client, error) {
 // Schemes lists the identifiers of the configured e-mail mode, then phones and device ids.
 func (c *Client) Schemes() []audience.Scheme { return c.schemes }
 
-// Limits are the safe ones of the sheet (10).
+// Secrets rises when the token has become another one.
+func (c *Client) Secrets() uint64 { return c.token.Generation() }
+
+// Limits are the safe ones of the sheet (10). The quota is the app's, whatever the advertiser (1.4).
 func (c *Client) Limits() destination.Limits {
-	return destination.Limits{Rows: c.batchRows, Bytes: maxBodyBytes, Audiences: maxAudiences, RequestsPerSecond: c.perSecond,
+	return destination.Limits{Rows: c.batchRows, Bytes: maxBodyBytes, Audiences: maxAudiences, RequestsPerSecond: c.perSecond, AppRequestsPerSecond: c.perSecond,
 		Files: destination.FileLimits{Bytes: c.fileBytes, PerCall: filesPerCall, Locked: slowest}}
 }
 

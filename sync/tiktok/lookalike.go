@@ -59,6 +59,11 @@ func (c *Client) Lookalike(ctx context.Context, id string) (destination.Lookalik
 		Size: l.Size, MobileOS: l.OS, Placements: l.Placement, IncludeSeed: l.Include}}, nil
 }
 
+// DeleteLookalike deletes for good, by the call for all audiences that are no segments (4).
+func (c *Client) DeleteLookalike(ctx context.Context, id string) error {
+	return c.DeleteFileAudience(ctx, id)
+}
+
 // checkLookalike says all that is wrong with a spec; wire is what would be sent of it.
 func checkLookalike(spec destination.LookalikeSpec, wire lookalikeSpec) error {
 	var v audience.Violations

@@ -24,6 +24,59 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// State is whether the work of a destination goes on.
+type Destination_State int32
+
+const (
+	// Not known yet: the platform was not asked, or did not answer.
+	Destination_STATE_UNSPECIFIED Destination_State = 0
+	// The platform takes its requests.
+	Destination_STATE_OK Destination_State = 1
+	// Only a person can help; until then all its work waits. It goes on by itself when the trouble is over.
+	Destination_STATE_WAITING Destination_State = 2
+)
+
+// Enum value maps for Destination_State.
+var (
+	Destination_State_name = map[int32]string{
+		0: "STATE_UNSPECIFIED",
+		1: "STATE_OK",
+		2: "STATE_WAITING",
+	}
+	Destination_State_value = map[string]int32{
+		"STATE_UNSPECIFIED": 0,
+		"STATE_OK":          1,
+		"STATE_WAITING":     2,
+	}
+)
+
+func (x Destination_State) Enum() *Destination_State {
+	p := new(Destination_State)
+	*p = x
+	return p
+}
+
+func (x Destination_State) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Destination_State) Descriptor() protoreflect.EnumDescriptor {
+	return file_audience_v1_audience_service_proto_enumTypes[0].Descriptor()
+}
+
+func (Destination_State) Type() protoreflect.EnumType {
+	return &file_audience_v1_audience_service_proto_enumTypes[0]
+}
+
+func (x Destination_State) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Destination_State.Descriptor instead.
+func (Destination_State) EnumDescriptor() ([]byte, []int) {
+	return file_audience_v1_audience_service_proto_rawDescGZIP(), []int{0, 0}
+}
+
 // Platform is an advertising platform.
 type Destination_Platform int32
 
@@ -61,11 +114,11 @@ func (x Destination_Platform) String() string {
 }
 
 func (Destination_Platform) Descriptor() protoreflect.EnumDescriptor {
-	return file_audience_v1_audience_service_proto_enumTypes[0].Descriptor()
+	return file_audience_v1_audience_service_proto_enumTypes[1].Descriptor()
 }
 
 func (Destination_Platform) Type() protoreflect.EnumType {
-	return &file_audience_v1_audience_service_proto_enumTypes[0]
+	return &file_audience_v1_audience_service_proto_enumTypes[1]
 }
 
 func (x Destination_Platform) Number() protoreflect.EnumNumber {
@@ -74,7 +127,7 @@ func (x Destination_Platform) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Destination_Platform.Descriptor instead.
 func (Destination_Platform) EnumDescriptor() ([]byte, []int) {
-	return file_audience_v1_audience_service_proto_rawDescGZIP(), []int{0, 0}
+	return file_audience_v1_audience_service_proto_rawDescGZIP(), []int{0, 1}
 }
 
 // EmailMode is the normal form of an e-mail before it is hashed.
@@ -118,11 +171,11 @@ func (x Destination_EmailMode) String() string {
 }
 
 func (Destination_EmailMode) Descriptor() protoreflect.EnumDescriptor {
-	return file_audience_v1_audience_service_proto_enumTypes[1].Descriptor()
+	return file_audience_v1_audience_service_proto_enumTypes[2].Descriptor()
 }
 
 func (Destination_EmailMode) Type() protoreflect.EnumType {
-	return &file_audience_v1_audience_service_proto_enumTypes[1]
+	return &file_audience_v1_audience_service_proto_enumTypes[2]
 }
 
 func (x Destination_EmailMode) Number() protoreflect.EnumNumber {
@@ -131,7 +184,7 @@ func (x Destination_EmailMode) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Destination_EmailMode.Descriptor instead.
 func (Destination_EmailMode) EnumDescriptor() ([]byte, []int) {
-	return file_audience_v1_audience_service_proto_rawDescGZIP(), []int{0, 1}
+	return file_audience_v1_audience_service_proto_rawDescGZIP(), []int{0, 2}
 }
 
 // Way is how a load reaches an audience.
@@ -175,11 +228,11 @@ func (x SyncPlan_Way) String() string {
 }
 
 func (SyncPlan_Way) Descriptor() protoreflect.EnumDescriptor {
-	return file_audience_v1_audience_service_proto_enumTypes[2].Descriptor()
+	return file_audience_v1_audience_service_proto_enumTypes[3].Descriptor()
 }
 
 func (SyncPlan_Way) Type() protoreflect.EnumType {
-	return &file_audience_v1_audience_service_proto_enumTypes[2]
+	return &file_audience_v1_audience_service_proto_enumTypes[3]
 }
 
 func (x SyncPlan_Way) Number() protoreflect.EnumNumber {
@@ -189,6 +242,189 @@ func (x SyncPlan_Way) Number() protoreflect.EnumNumber {
 // Deprecated: Use SyncPlan_Way.Descriptor instead.
 func (SyncPlan_Way) EnumDescriptor() ([]byte, []int) {
 	return file_audience_v1_audience_service_proto_rawDescGZIP(), []int{2, 0}
+}
+
+// Size is how similar people have to be.
+type Lookalike_Size int32
+
+const (
+	// Meta's lookalikes have a ratio.
+	Lookalike_SIZE_UNSPECIFIED Lookalike_Size = 0
+	// The fewest, most similar.
+	Lookalike_SIZE_NARROW Lookalike_Size = 1
+	// In between.
+	Lookalike_SIZE_BALANCED Lookalike_Size = 2
+	// The most.
+	Lookalike_SIZE_BROAD Lookalike_Size = 3
+)
+
+// Enum value maps for Lookalike_Size.
+var (
+	Lookalike_Size_name = map[int32]string{
+		0: "SIZE_UNSPECIFIED",
+		1: "SIZE_NARROW",
+		2: "SIZE_BALANCED",
+		3: "SIZE_BROAD",
+	}
+	Lookalike_Size_value = map[string]int32{
+		"SIZE_UNSPECIFIED": 0,
+		"SIZE_NARROW":      1,
+		"SIZE_BALANCED":    2,
+		"SIZE_BROAD":       3,
+	}
+)
+
+func (x Lookalike_Size) Enum() *Lookalike_Size {
+	p := new(Lookalike_Size)
+	*p = x
+	return p
+}
+
+func (x Lookalike_Size) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Lookalike_Size) Descriptor() protoreflect.EnumDescriptor {
+	return file_audience_v1_audience_service_proto_enumTypes[4].Descriptor()
+}
+
+func (Lookalike_Size) Type() protoreflect.EnumType {
+	return &file_audience_v1_audience_service_proto_enumTypes[4]
+}
+
+func (x Lookalike_Size) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Lookalike_Size.Descriptor instead.
+func (Lookalike_Size) EnumDescriptor() ([]byte, []int) {
+	return file_audience_v1_audience_service_proto_rawDescGZIP(), []int{4, 0}
+}
+
+// MobileOs is a system of phones.
+type Lookalike_MobileOs int32
+
+const (
+	// All.
+	Lookalike_MOBILE_OS_UNSPECIFIED Lookalike_MobileOs = 0
+	// All.
+	Lookalike_MOBILE_OS_ALL Lookalike_MobileOs = 1
+	// Android.
+	Lookalike_MOBILE_OS_ANDROID Lookalike_MobileOs = 2
+	// iOS.
+	Lookalike_MOBILE_OS_IOS Lookalike_MobileOs = 3
+)
+
+// Enum value maps for Lookalike_MobileOs.
+var (
+	Lookalike_MobileOs_name = map[int32]string{
+		0: "MOBILE_OS_UNSPECIFIED",
+		1: "MOBILE_OS_ALL",
+		2: "MOBILE_OS_ANDROID",
+		3: "MOBILE_OS_IOS",
+	}
+	Lookalike_MobileOs_value = map[string]int32{
+		"MOBILE_OS_UNSPECIFIED": 0,
+		"MOBILE_OS_ALL":         1,
+		"MOBILE_OS_ANDROID":     2,
+		"MOBILE_OS_IOS":         3,
+	}
+)
+
+func (x Lookalike_MobileOs) Enum() *Lookalike_MobileOs {
+	p := new(Lookalike_MobileOs)
+	*p = x
+	return p
+}
+
+func (x Lookalike_MobileOs) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Lookalike_MobileOs) Descriptor() protoreflect.EnumDescriptor {
+	return file_audience_v1_audience_service_proto_enumTypes[5].Descriptor()
+}
+
+func (Lookalike_MobileOs) Type() protoreflect.EnumType {
+	return &file_audience_v1_audience_service_proto_enumTypes[5]
+}
+
+func (x Lookalike_MobileOs) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Lookalike_MobileOs.Descriptor instead.
+func (Lookalike_MobileOs) EnumDescriptor() ([]byte, []int) {
+	return file_audience_v1_audience_service_proto_rawDescGZIP(), []int{4, 1}
+}
+
+// State is what advertisers can do with an audience.
+type Lookalike_State int32
+
+const (
+	// Not asked.
+	Lookalike_STATE_UNSPECIFIED Lookalike_State = 0
+	// Usable in advertisements.
+	Lookalike_STATE_READY Lookalike_State = 1
+	// Being filled; it takes hours.
+	Lookalike_STATE_PROCESSING Lookalike_State = 2
+	// Too few people.
+	Lookalike_STATE_TOO_SMALL Lookalike_State = 3
+	// Usable, but to be deleted by the platform unless it is used.
+	Lookalike_STATE_EXPIRING Lookalike_State = 4
+	// Flagged or failed; a person must act.
+	Lookalike_STATE_BLOCKED Lookalike_State = 5
+	// No longer usable.
+	Lookalike_STATE_EXPIRED Lookalike_State = 6
+)
+
+// Enum value maps for Lookalike_State.
+var (
+	Lookalike_State_name = map[int32]string{
+		0: "STATE_UNSPECIFIED",
+		1: "STATE_READY",
+		2: "STATE_PROCESSING",
+		3: "STATE_TOO_SMALL",
+		4: "STATE_EXPIRING",
+		5: "STATE_BLOCKED",
+		6: "STATE_EXPIRED",
+	}
+	Lookalike_State_value = map[string]int32{
+		"STATE_UNSPECIFIED": 0,
+		"STATE_READY":       1,
+		"STATE_PROCESSING":  2,
+		"STATE_TOO_SMALL":   3,
+		"STATE_EXPIRING":    4,
+		"STATE_BLOCKED":     5,
+		"STATE_EXPIRED":     6,
+	}
+)
+
+func (x Lookalike_State) Enum() *Lookalike_State {
+	p := new(Lookalike_State)
+	*p = x
+	return p
+}
+
+func (x Lookalike_State) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Lookalike_State) Descriptor() protoreflect.EnumDescriptor {
+	return file_audience_v1_audience_service_proto_enumTypes[6].Descriptor()
+}
+
+func (Lookalike_State) Type() protoreflect.EnumType {
+	return &file_audience_v1_audience_service_proto_enumTypes[6]
+}
+
+func (x Lookalike_State) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Lookalike_State.Descriptor instead.
+func (Lookalike_State) EnumDescriptor() ([]byte, []int) {
+	return file_audience_v1_audience_service_proto_rawDescGZIP(), []int{4, 2}
 }
 
 // Destination is one advertising account. It names its secrets, it never holds them: they are files in the service's
@@ -203,9 +439,10 @@ type Destination struct {
 	Platform Destination_Platform `protobuf:"varint,3,opt,name=platform,proto3,enum=audience.v1.Destination_Platform" json:"platform,omitempty"`
 	// Meta: number of the ad account, without act_. TikTok: advertiser id.
 	Account string `protobuf:"bytes,4,opt,name=account,proto3" json:"account,omitempty"`
-	// File name of the access token.
+	// Secret that is the access token: the name of a file in the secrets directory, or env:NAME for the environment variable
+	// KOHORTA_SECRET_NAME.
 	TokenSecret string `protobuf:"bytes,5,opt,name=token_secret,json=tokenSecret,proto3" json:"token_secret,omitempty"`
-	// Meta only, optional: file name of the app secret; turns appsecret_proof on.
+	// Meta only, optional: secret of the app, named likewise; turns appsecret_proof on.
 	AppSecret string `protobuf:"bytes,6,opt,name=app_secret,json=appSecret,proto3" json:"app_secret,omitempty"`
 	// URL of the platform's API. Empty: the platform's own.
 	BaseUrl string `protobuf:"bytes,7,opt,name=base_url,json=baseUrl,proto3" json:"base_url,omitempty"`
@@ -220,7 +457,26 @@ type Destination struct {
 	// When it was last changed. Output only.
 	UpdateTime *timestamppb.Timestamp `protobuf:"bytes,12,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
 	// Changes with every write. Sent along with a change, the change is refused if the destination has changed since.
-	Etag          string `protobuf:"bytes,13,opt,name=etag,proto3" json:"etag,omitempty"`
+	Etag string `protobuf:"bytes,13,opt,name=etag,proto3" json:"etag,omitempty"`
+	// Meta only: version of the Marketing API, such as v26.0. Empty: the newest that this service was made for.
+	ApiVersion string `protobuf:"bytes,14,opt,name=api_version,json=apiVersion,proto3" json:"api_version,omitempty"`
+	// Meta only: identifiers to send, such as EMAIL or ZIP. Empty: EMAIL, PHONE and MADID, each of which finds a person alone.
+	Columns []string `protobuf:"bytes,15,rep,name=columns,proto3" json:"columns,omitempty"`
+	// TikTok only: id of the app that the token was given to. All destinations of one app share its quota, whatever their
+	// tokens. Empty: those with the same token_secret do.
+	App string `protobuf:"bytes,16,opt,name=app,proto3" json:"app,omitempty"`
+	// Whether its work goes on. Output only.
+	State Destination_State `protobuf:"varint,17,opt,name=state,proto3,enum=audience.v1.Destination_State" json:"state,omitempty"`
+	// What keeps its work waiting, in words. Output only.
+	Trouble string `protobuf:"bytes,18,opt,name=trouble,proto3" json:"trouble,omitempty"`
+	// What a person can do about it. Output only.
+	Remedy string `protobuf:"bytes,19,opt,name=remedy,proto3" json:"remedy,omitempty"`
+	// Since when its work waits. Output only.
+	TroubleTime *timestamppb.Timestamp `protobuf:"bytes,20,opt,name=trouble_time,json=troubleTime,proto3" json:"trouble_time,omitempty"`
+	// When the platform was last asked. Output only.
+	CheckTime *timestamppb.Timestamp `protobuf:"bytes,21,opt,name=check_time,json=checkTime,proto3" json:"check_time,omitempty"`
+	// What will stop its work some day, such as the end of an API version. Output only.
+	Warnings      []string `protobuf:"bytes,22,rep,name=warnings,proto3" json:"warnings,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -346,6 +602,69 @@ func (x *Destination) GetEtag() string {
 	return ""
 }
 
+func (x *Destination) GetApiVersion() string {
+	if x != nil {
+		return x.ApiVersion
+	}
+	return ""
+}
+
+func (x *Destination) GetColumns() []string {
+	if x != nil {
+		return x.Columns
+	}
+	return nil
+}
+
+func (x *Destination) GetApp() string {
+	if x != nil {
+		return x.App
+	}
+	return ""
+}
+
+func (x *Destination) GetState() Destination_State {
+	if x != nil {
+		return x.State
+	}
+	return Destination_STATE_UNSPECIFIED
+}
+
+func (x *Destination) GetTrouble() string {
+	if x != nil {
+		return x.Trouble
+	}
+	return ""
+}
+
+func (x *Destination) GetRemedy() string {
+	if x != nil {
+		return x.Remedy
+	}
+	return ""
+}
+
+func (x *Destination) GetTroubleTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.TroubleTime
+	}
+	return nil
+}
+
+func (x *Destination) GetCheckTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CheckTime
+	}
+	return nil
+}
+
+func (x *Destination) GetWarnings() []string {
+	if x != nil {
+		return x.Warnings
+	}
+	return nil
+}
+
 // Audience is a segment bound to a destination: the platform's audience is kept equal to the segment's members.
 type Audience struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -376,6 +695,11 @@ type Audience struct {
 	Static bool `protobuf:"varint,12,opt,name=static,proto3" json:"static,omitempty"`
 	// The platform's audience is made of files, and is changed by files alone. Output only.
 	MadeOfFiles bool `protobuf:"varint,13,opt,name=made_of_files,json=madeOfFiles,proto3" json:"made_of_files,omitempty"`
+	// Of the audiences of one group, on whatever platforms, at most one holds a user at any instant: a removal is confirmed
+	// before the add is sent. 1 to 63 of a-z, 0-9, - and _, starting with a letter; empty: none.
+	ExclusiveGroup string `protobuf:"bytes,14,opt,name=exclusive_group,json=exclusiveGroup,proto3" json:"exclusive_group,omitempty"`
+	// A sync waits for approval when membership was last computed longer ago. Default: 48 hours.
+	MaxSourceAge *durationpb.Duration `protobuf:"bytes,15,opt,name=max_source_age,json=maxSourceAge,proto3" json:"max_source_age,omitempty"`
 	// When it is synced by itself. Not set: only when asked for.
 	Schedule *Schedule `protobuf:"bytes,20,opt,name=schedule,proto3" json:"schedule,omitempty"`
 	// When its schedule is due next, changes aside. Output only.
@@ -503,6 +827,20 @@ func (x *Audience) GetMadeOfFiles() bool {
 		return x.MadeOfFiles
 	}
 	return false
+}
+
+func (x *Audience) GetExclusiveGroup() string {
+	if x != nil {
+		return x.ExclusiveGroup
+	}
+	return ""
+}
+
+func (x *Audience) GetMaxSourceAge() *durationpb.Duration {
+	if x != nil {
+		return x.MaxSourceAge
+	}
+	return nil
 }
 
 func (x *Audience) GetSchedule() *Schedule {
@@ -673,6 +1011,288 @@ func (x *SyncPlan) GetFinishTime() *timestamppb.Timestamp {
 	return nil
 }
 
+// HeldSync is a sync that waits for a person.
+type HeldSync struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The audience. Format: audiences/{audience}
+	Audience string `protobuf:"bytes,1,opt,name=audience,proto3" json:"audience,omitempty"`
+	// The run that was held, to approve or drop. Format: runs/{run}
+	Run string `protobuf:"bytes,2,opt,name=run,proto3" json:"run,omitempty"`
+	// What it would do, and why it waits.
+	Plan *SyncPlan `protobuf:"bytes,3,opt,name=plan,proto3" json:"plan,omitempty"`
+	// Since when it waits.
+	HoldTime *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=hold_time,json=holdTime,proto3" json:"hold_time,omitempty"`
+	// Until when it can be approved.
+	ExpireTime    *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HeldSync) Reset() {
+	*x = HeldSync{}
+	mi := &file_audience_v1_audience_service_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HeldSync) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HeldSync) ProtoMessage() {}
+
+func (x *HeldSync) ProtoReflect() protoreflect.Message {
+	mi := &file_audience_v1_audience_service_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HeldSync.ProtoReflect.Descriptor instead.
+func (*HeldSync) Descriptor() ([]byte, []int) {
+	return file_audience_v1_audience_service_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *HeldSync) GetAudience() string {
+	if x != nil {
+		return x.Audience
+	}
+	return ""
+}
+
+func (x *HeldSync) GetRun() string {
+	if x != nil {
+		return x.Run
+	}
+	return ""
+}
+
+func (x *HeldSync) GetPlan() *SyncPlan {
+	if x != nil {
+		return x.Plan
+	}
+	return nil
+}
+
+func (x *HeldSync) GetHoldTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.HoldTime
+	}
+	return nil
+}
+
+func (x *HeldSync) GetExpireTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ExpireTime
+	}
+	return nil
+}
+
+// Lookalike is an audience that a platform makes of people who are like those of a source. It cannot be changed, only
+// deleted.
+type Lookalike struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Resource name. Format: lookalikes/{lookalike}
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Audience of the people to start from; it must have been synced. Format: audiences/{audience}
+	Source string `protobuf:"bytes,2,opt,name=source,proto3" json:"source,omitempty"`
+	// Name on the platform. Default: the lookalike's id.
+	PlatformName string `protobuf:"bytes,3,opt,name=platform_name,json=platformName,proto3" json:"platform_name,omitempty"`
+	// Where to look for people. Meta: ISO 3166-1 alpha-2 codes of countries. TikTok: location ids.
+	Places []string `protobuf:"bytes,4,rep,name=places,proto3" json:"places,omitempty"`
+	// Meta: share of a country's people, 0.01 to 0.2 in hundredths.
+	Ratio float64 `protobuf:"fixed64,5,opt,name=ratio,proto3" json:"ratio,omitempty"`
+	// Meta: without the most similar share; below ratio. 0: with it.
+	StartingRatio float64 `protobuf:"fixed64,6,opt,name=starting_ratio,json=startingRatio,proto3" json:"starting_ratio,omitempty"`
+	// TikTok: how similar.
+	Size Lookalike_Size `protobuf:"varint,7,opt,name=size,proto3,enum=audience.v1.Lookalike_Size" json:"size,omitempty"`
+	// TikTok: of users of which system.
+	MobileOs Lookalike_MobileOs `protobuf:"varint,8,opt,name=mobile_os,json=mobileOs,proto3,enum=audience.v1.Lookalike_MobileOs" json:"mobile_os,omitempty"`
+	// TikTok: "TikTok", "TopBuzz & BuzzVideo", "Pangle". Default: TikTok.
+	Placements []string `protobuf:"bytes,9,rep,name=placements,proto3" json:"placements,omitempty"`
+	// TikTok: the people of the source are in it, too.
+	IncludeSource bool `protobuf:"varint,10,opt,name=include_source,json=includeSource,proto3" json:"include_source,omitempty"`
+	// Id on the platform. Output only.
+	PlatformId string `protobuf:"bytes,11,opt,name=platform_id,json=platformId,proto3" json:"platform_id,omitempty"`
+	// What advertisers can do with it, as of when it was read. Output only.
+	State Lookalike_State `protobuf:"varint,12,opt,name=state,proto3,enum=audience.v1.Lookalike_State" json:"state,omitempty"`
+	// Why it is not ready, in the platform's words. Output only.
+	Reason string `protobuf:"bytes,13,opt,name=reason,proto3" json:"reason,omitempty"`
+	// What a person can do. Output only.
+	Remedy string `protobuf:"bytes,14,opt,name=remedy,proto3" json:"remedy,omitempty"`
+	// Fewest people in it, as the platform estimates. Output only; not set: it does not say.
+	PeopleLow *int64 `protobuf:"varint,15,opt,name=people_low,json=peopleLow,proto3,oneof" json:"people_low,omitempty"`
+	// Most people in it. Output only; not set: it does not say.
+	PeopleHigh *int64 `protobuf:"varint,16,opt,name=people_high,json=peopleHigh,proto3,oneof" json:"people_high,omitempty"`
+	// When it was created. Output only.
+	CreateTime *timestamppb.Timestamp `protobuf:"bytes,17,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
+	// Changes with every write. Output only.
+	Etag          string `protobuf:"bytes,18,opt,name=etag,proto3" json:"etag,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Lookalike) Reset() {
+	*x = Lookalike{}
+	mi := &file_audience_v1_audience_service_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Lookalike) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Lookalike) ProtoMessage() {}
+
+func (x *Lookalike) ProtoReflect() protoreflect.Message {
+	mi := &file_audience_v1_audience_service_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Lookalike.ProtoReflect.Descriptor instead.
+func (*Lookalike) Descriptor() ([]byte, []int) {
+	return file_audience_v1_audience_service_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *Lookalike) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Lookalike) GetSource() string {
+	if x != nil {
+		return x.Source
+	}
+	return ""
+}
+
+func (x *Lookalike) GetPlatformName() string {
+	if x != nil {
+		return x.PlatformName
+	}
+	return ""
+}
+
+func (x *Lookalike) GetPlaces() []string {
+	if x != nil {
+		return x.Places
+	}
+	return nil
+}
+
+func (x *Lookalike) GetRatio() float64 {
+	if x != nil {
+		return x.Ratio
+	}
+	return 0
+}
+
+func (x *Lookalike) GetStartingRatio() float64 {
+	if x != nil {
+		return x.StartingRatio
+	}
+	return 0
+}
+
+func (x *Lookalike) GetSize() Lookalike_Size {
+	if x != nil {
+		return x.Size
+	}
+	return Lookalike_SIZE_UNSPECIFIED
+}
+
+func (x *Lookalike) GetMobileOs() Lookalike_MobileOs {
+	if x != nil {
+		return x.MobileOs
+	}
+	return Lookalike_MOBILE_OS_UNSPECIFIED
+}
+
+func (x *Lookalike) GetPlacements() []string {
+	if x != nil {
+		return x.Placements
+	}
+	return nil
+}
+
+func (x *Lookalike) GetIncludeSource() bool {
+	if x != nil {
+		return x.IncludeSource
+	}
+	return false
+}
+
+func (x *Lookalike) GetPlatformId() string {
+	if x != nil {
+		return x.PlatformId
+	}
+	return ""
+}
+
+func (x *Lookalike) GetState() Lookalike_State {
+	if x != nil {
+		return x.State
+	}
+	return Lookalike_STATE_UNSPECIFIED
+}
+
+func (x *Lookalike) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *Lookalike) GetRemedy() string {
+	if x != nil {
+		return x.Remedy
+	}
+	return ""
+}
+
+func (x *Lookalike) GetPeopleLow() int64 {
+	if x != nil && x.PeopleLow != nil {
+		return *x.PeopleLow
+	}
+	return 0
+}
+
+func (x *Lookalike) GetPeopleHigh() int64 {
+	if x != nil && x.PeopleHigh != nil {
+		return *x.PeopleHigh
+	}
+	return 0
+}
+
+func (x *Lookalike) GetCreateTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CreateTime
+	}
+	return nil
+}
+
+func (x *Lookalike) GetEtag() string {
+	if x != nil {
+		return x.Etag
+	}
+	return ""
+}
+
 // CreateDestinationRequest is a destination to create.
 type CreateDestinationRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -688,7 +1308,7 @@ type CreateDestinationRequest struct {
 
 func (x *CreateDestinationRequest) Reset() {
 	*x = CreateDestinationRequest{}
-	mi := &file_audience_v1_audience_service_proto_msgTypes[3]
+	mi := &file_audience_v1_audience_service_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -700,7 +1320,7 @@ func (x *CreateDestinationRequest) String() string {
 func (*CreateDestinationRequest) ProtoMessage() {}
 
 func (x *CreateDestinationRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_audience_v1_audience_service_proto_msgTypes[3]
+	mi := &file_audience_v1_audience_service_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -713,7 +1333,7 @@ func (x *CreateDestinationRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateDestinationRequest.ProtoReflect.Descriptor instead.
 func (*CreateDestinationRequest) Descriptor() ([]byte, []int) {
-	return file_audience_v1_audience_service_proto_rawDescGZIP(), []int{3}
+	return file_audience_v1_audience_service_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *CreateDestinationRequest) GetDestinationId() string {
@@ -748,7 +1368,7 @@ type CreateDestinationResponse struct {
 
 func (x *CreateDestinationResponse) Reset() {
 	*x = CreateDestinationResponse{}
-	mi := &file_audience_v1_audience_service_proto_msgTypes[4]
+	mi := &file_audience_v1_audience_service_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -760,7 +1380,7 @@ func (x *CreateDestinationResponse) String() string {
 func (*CreateDestinationResponse) ProtoMessage() {}
 
 func (x *CreateDestinationResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_audience_v1_audience_service_proto_msgTypes[4]
+	mi := &file_audience_v1_audience_service_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -773,7 +1393,7 @@ func (x *CreateDestinationResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateDestinationResponse.ProtoReflect.Descriptor instead.
 func (*CreateDestinationResponse) Descriptor() ([]byte, []int) {
-	return file_audience_v1_audience_service_proto_rawDescGZIP(), []int{4}
+	return file_audience_v1_audience_service_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *CreateDestinationResponse) GetDestination() *Destination {
@@ -794,7 +1414,7 @@ type GetDestinationRequest struct {
 
 func (x *GetDestinationRequest) Reset() {
 	*x = GetDestinationRequest{}
-	mi := &file_audience_v1_audience_service_proto_msgTypes[5]
+	mi := &file_audience_v1_audience_service_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -806,7 +1426,7 @@ func (x *GetDestinationRequest) String() string {
 func (*GetDestinationRequest) ProtoMessage() {}
 
 func (x *GetDestinationRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_audience_v1_audience_service_proto_msgTypes[5]
+	mi := &file_audience_v1_audience_service_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -819,7 +1439,7 @@ func (x *GetDestinationRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetDestinationRequest.ProtoReflect.Descriptor instead.
 func (*GetDestinationRequest) Descriptor() ([]byte, []int) {
-	return file_audience_v1_audience_service_proto_rawDescGZIP(), []int{5}
+	return file_audience_v1_audience_service_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *GetDestinationRequest) GetName() string {
@@ -840,7 +1460,7 @@ type GetDestinationResponse struct {
 
 func (x *GetDestinationResponse) Reset() {
 	*x = GetDestinationResponse{}
-	mi := &file_audience_v1_audience_service_proto_msgTypes[6]
+	mi := &file_audience_v1_audience_service_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -852,7 +1472,7 @@ func (x *GetDestinationResponse) String() string {
 func (*GetDestinationResponse) ProtoMessage() {}
 
 func (x *GetDestinationResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_audience_v1_audience_service_proto_msgTypes[6]
+	mi := &file_audience_v1_audience_service_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -865,7 +1485,7 @@ func (x *GetDestinationResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetDestinationResponse.ProtoReflect.Descriptor instead.
 func (*GetDestinationResponse) Descriptor() ([]byte, []int) {
-	return file_audience_v1_audience_service_proto_rawDescGZIP(), []int{6}
+	return file_audience_v1_audience_service_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *GetDestinationResponse) GetDestination() *Destination {
@@ -888,7 +1508,7 @@ type ListDestinationsRequest struct {
 
 func (x *ListDestinationsRequest) Reset() {
 	*x = ListDestinationsRequest{}
-	mi := &file_audience_v1_audience_service_proto_msgTypes[7]
+	mi := &file_audience_v1_audience_service_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -900,7 +1520,7 @@ func (x *ListDestinationsRequest) String() string {
 func (*ListDestinationsRequest) ProtoMessage() {}
 
 func (x *ListDestinationsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_audience_v1_audience_service_proto_msgTypes[7]
+	mi := &file_audience_v1_audience_service_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -913,7 +1533,7 @@ func (x *ListDestinationsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListDestinationsRequest.ProtoReflect.Descriptor instead.
 func (*ListDestinationsRequest) Descriptor() ([]byte, []int) {
-	return file_audience_v1_audience_service_proto_rawDescGZIP(), []int{7}
+	return file_audience_v1_audience_service_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ListDestinationsRequest) GetPageSize() int32 {
@@ -943,7 +1563,7 @@ type ListDestinationsResponse struct {
 
 func (x *ListDestinationsResponse) Reset() {
 	*x = ListDestinationsResponse{}
-	mi := &file_audience_v1_audience_service_proto_msgTypes[8]
+	mi := &file_audience_v1_audience_service_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -955,7 +1575,7 @@ func (x *ListDestinationsResponse) String() string {
 func (*ListDestinationsResponse) ProtoMessage() {}
 
 func (x *ListDestinationsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_audience_v1_audience_service_proto_msgTypes[8]
+	mi := &file_audience_v1_audience_service_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -968,7 +1588,7 @@ func (x *ListDestinationsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListDestinationsResponse.ProtoReflect.Descriptor instead.
 func (*ListDestinationsResponse) Descriptor() ([]byte, []int) {
-	return file_audience_v1_audience_service_proto_rawDescGZIP(), []int{8}
+	return file_audience_v1_audience_service_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ListDestinationsResponse) GetDestinations() []*Destination {
@@ -1000,7 +1620,7 @@ type UpdateDestinationRequest struct {
 
 func (x *UpdateDestinationRequest) Reset() {
 	*x = UpdateDestinationRequest{}
-	mi := &file_audience_v1_audience_service_proto_msgTypes[9]
+	mi := &file_audience_v1_audience_service_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1012,7 +1632,7 @@ func (x *UpdateDestinationRequest) String() string {
 func (*UpdateDestinationRequest) ProtoMessage() {}
 
 func (x *UpdateDestinationRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_audience_v1_audience_service_proto_msgTypes[9]
+	mi := &file_audience_v1_audience_service_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1025,7 +1645,7 @@ func (x *UpdateDestinationRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateDestinationRequest.ProtoReflect.Descriptor instead.
 func (*UpdateDestinationRequest) Descriptor() ([]byte, []int) {
-	return file_audience_v1_audience_service_proto_rawDescGZIP(), []int{9}
+	return file_audience_v1_audience_service_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *UpdateDestinationRequest) GetDestination() *Destination {
@@ -1060,7 +1680,7 @@ type UpdateDestinationResponse struct {
 
 func (x *UpdateDestinationResponse) Reset() {
 	*x = UpdateDestinationResponse{}
-	mi := &file_audience_v1_audience_service_proto_msgTypes[10]
+	mi := &file_audience_v1_audience_service_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1072,7 +1692,7 @@ func (x *UpdateDestinationResponse) String() string {
 func (*UpdateDestinationResponse) ProtoMessage() {}
 
 func (x *UpdateDestinationResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_audience_v1_audience_service_proto_msgTypes[10]
+	mi := &file_audience_v1_audience_service_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1085,7 +1705,7 @@ func (x *UpdateDestinationResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateDestinationResponse.ProtoReflect.Descriptor instead.
 func (*UpdateDestinationResponse) Descriptor() ([]byte, []int) {
-	return file_audience_v1_audience_service_proto_rawDescGZIP(), []int{10}
+	return file_audience_v1_audience_service_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *UpdateDestinationResponse) GetDestination() *Destination {
@@ -1110,7 +1730,7 @@ type DeleteDestinationRequest struct {
 
 func (x *DeleteDestinationRequest) Reset() {
 	*x = DeleteDestinationRequest{}
-	mi := &file_audience_v1_audience_service_proto_msgTypes[11]
+	mi := &file_audience_v1_audience_service_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1122,7 +1742,7 @@ func (x *DeleteDestinationRequest) String() string {
 func (*DeleteDestinationRequest) ProtoMessage() {}
 
 func (x *DeleteDestinationRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_audience_v1_audience_service_proto_msgTypes[11]
+	mi := &file_audience_v1_audience_service_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1135,7 +1755,7 @@ func (x *DeleteDestinationRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteDestinationRequest.ProtoReflect.Descriptor instead.
 func (*DeleteDestinationRequest) Descriptor() ([]byte, []int) {
-	return file_audience_v1_audience_service_proto_rawDescGZIP(), []int{11}
+	return file_audience_v1_audience_service_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *DeleteDestinationRequest) GetName() string {
@@ -1168,7 +1788,7 @@ type DeleteDestinationResponse struct {
 
 func (x *DeleteDestinationResponse) Reset() {
 	*x = DeleteDestinationResponse{}
-	mi := &file_audience_v1_audience_service_proto_msgTypes[12]
+	mi := &file_audience_v1_audience_service_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1180,7 +1800,7 @@ func (x *DeleteDestinationResponse) String() string {
 func (*DeleteDestinationResponse) ProtoMessage() {}
 
 func (x *DeleteDestinationResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_audience_v1_audience_service_proto_msgTypes[12]
+	mi := &file_audience_v1_audience_service_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1193,7 +1813,7 @@ func (x *DeleteDestinationResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteDestinationResponse.ProtoReflect.Descriptor instead.
 func (*DeleteDestinationResponse) Descriptor() ([]byte, []int) {
-	return file_audience_v1_audience_service_proto_rawDescGZIP(), []int{12}
+	return file_audience_v1_audience_service_proto_rawDescGZIP(), []int{14}
 }
 
 // CreateAudienceRequest is an audience to create.
@@ -1211,7 +1831,7 @@ type CreateAudienceRequest struct {
 
 func (x *CreateAudienceRequest) Reset() {
 	*x = CreateAudienceRequest{}
-	mi := &file_audience_v1_audience_service_proto_msgTypes[13]
+	mi := &file_audience_v1_audience_service_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1223,7 +1843,7 @@ func (x *CreateAudienceRequest) String() string {
 func (*CreateAudienceRequest) ProtoMessage() {}
 
 func (x *CreateAudienceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_audience_v1_audience_service_proto_msgTypes[13]
+	mi := &file_audience_v1_audience_service_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1236,7 +1856,7 @@ func (x *CreateAudienceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateAudienceRequest.ProtoReflect.Descriptor instead.
 func (*CreateAudienceRequest) Descriptor() ([]byte, []int) {
-	return file_audience_v1_audience_service_proto_rawDescGZIP(), []int{13}
+	return file_audience_v1_audience_service_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *CreateAudienceRequest) GetAudienceId() string {
@@ -1271,7 +1891,7 @@ type CreateAudienceResponse struct {
 
 func (x *CreateAudienceResponse) Reset() {
 	*x = CreateAudienceResponse{}
-	mi := &file_audience_v1_audience_service_proto_msgTypes[14]
+	mi := &file_audience_v1_audience_service_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1283,7 +1903,7 @@ func (x *CreateAudienceResponse) String() string {
 func (*CreateAudienceResponse) ProtoMessage() {}
 
 func (x *CreateAudienceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_audience_v1_audience_service_proto_msgTypes[14]
+	mi := &file_audience_v1_audience_service_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1296,7 +1916,7 @@ func (x *CreateAudienceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateAudienceResponse.ProtoReflect.Descriptor instead.
 func (*CreateAudienceResponse) Descriptor() ([]byte, []int) {
-	return file_audience_v1_audience_service_proto_rawDescGZIP(), []int{14}
+	return file_audience_v1_audience_service_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *CreateAudienceResponse) GetAudience() *Audience {
@@ -1317,7 +1937,7 @@ type GetAudienceRequest struct {
 
 func (x *GetAudienceRequest) Reset() {
 	*x = GetAudienceRequest{}
-	mi := &file_audience_v1_audience_service_proto_msgTypes[15]
+	mi := &file_audience_v1_audience_service_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1329,7 +1949,7 @@ func (x *GetAudienceRequest) String() string {
 func (*GetAudienceRequest) ProtoMessage() {}
 
 func (x *GetAudienceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_audience_v1_audience_service_proto_msgTypes[15]
+	mi := &file_audience_v1_audience_service_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1342,7 +1962,7 @@ func (x *GetAudienceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetAudienceRequest.ProtoReflect.Descriptor instead.
 func (*GetAudienceRequest) Descriptor() ([]byte, []int) {
-	return file_audience_v1_audience_service_proto_rawDescGZIP(), []int{15}
+	return file_audience_v1_audience_service_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *GetAudienceRequest) GetName() string {
@@ -1363,7 +1983,7 @@ type GetAudienceResponse struct {
 
 func (x *GetAudienceResponse) Reset() {
 	*x = GetAudienceResponse{}
-	mi := &file_audience_v1_audience_service_proto_msgTypes[16]
+	mi := &file_audience_v1_audience_service_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1375,7 +1995,7 @@ func (x *GetAudienceResponse) String() string {
 func (*GetAudienceResponse) ProtoMessage() {}
 
 func (x *GetAudienceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_audience_v1_audience_service_proto_msgTypes[16]
+	mi := &file_audience_v1_audience_service_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1388,7 +2008,7 @@ func (x *GetAudienceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetAudienceResponse.ProtoReflect.Descriptor instead.
 func (*GetAudienceResponse) Descriptor() ([]byte, []int) {
-	return file_audience_v1_audience_service_proto_rawDescGZIP(), []int{16}
+	return file_audience_v1_audience_service_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *GetAudienceResponse) GetAudience() *Audience {
@@ -1411,7 +2031,7 @@ type ListAudiencesRequest struct {
 
 func (x *ListAudiencesRequest) Reset() {
 	*x = ListAudiencesRequest{}
-	mi := &file_audience_v1_audience_service_proto_msgTypes[17]
+	mi := &file_audience_v1_audience_service_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1423,7 +2043,7 @@ func (x *ListAudiencesRequest) String() string {
 func (*ListAudiencesRequest) ProtoMessage() {}
 
 func (x *ListAudiencesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_audience_v1_audience_service_proto_msgTypes[17]
+	mi := &file_audience_v1_audience_service_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1436,7 +2056,7 @@ func (x *ListAudiencesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAudiencesRequest.ProtoReflect.Descriptor instead.
 func (*ListAudiencesRequest) Descriptor() ([]byte, []int) {
-	return file_audience_v1_audience_service_proto_rawDescGZIP(), []int{17}
+	return file_audience_v1_audience_service_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *ListAudiencesRequest) GetPageSize() int32 {
@@ -1466,7 +2086,7 @@ type ListAudiencesResponse struct {
 
 func (x *ListAudiencesResponse) Reset() {
 	*x = ListAudiencesResponse{}
-	mi := &file_audience_v1_audience_service_proto_msgTypes[18]
+	mi := &file_audience_v1_audience_service_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1478,7 +2098,7 @@ func (x *ListAudiencesResponse) String() string {
 func (*ListAudiencesResponse) ProtoMessage() {}
 
 func (x *ListAudiencesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_audience_v1_audience_service_proto_msgTypes[18]
+	mi := &file_audience_v1_audience_service_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1491,7 +2111,7 @@ func (x *ListAudiencesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAudiencesResponse.ProtoReflect.Descriptor instead.
 func (*ListAudiencesResponse) Descriptor() ([]byte, []int) {
-	return file_audience_v1_audience_service_proto_rawDescGZIP(), []int{18}
+	return file_audience_v1_audience_service_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *ListAudiencesResponse) GetAudiences() []*Audience {
@@ -1523,7 +2143,7 @@ type UpdateAudienceRequest struct {
 
 func (x *UpdateAudienceRequest) Reset() {
 	*x = UpdateAudienceRequest{}
-	mi := &file_audience_v1_audience_service_proto_msgTypes[19]
+	mi := &file_audience_v1_audience_service_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1535,7 +2155,7 @@ func (x *UpdateAudienceRequest) String() string {
 func (*UpdateAudienceRequest) ProtoMessage() {}
 
 func (x *UpdateAudienceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_audience_v1_audience_service_proto_msgTypes[19]
+	mi := &file_audience_v1_audience_service_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1548,7 +2168,7 @@ func (x *UpdateAudienceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateAudienceRequest.ProtoReflect.Descriptor instead.
 func (*UpdateAudienceRequest) Descriptor() ([]byte, []int) {
-	return file_audience_v1_audience_service_proto_rawDescGZIP(), []int{19}
+	return file_audience_v1_audience_service_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *UpdateAudienceRequest) GetAudience() *Audience {
@@ -1583,7 +2203,7 @@ type UpdateAudienceResponse struct {
 
 func (x *UpdateAudienceResponse) Reset() {
 	*x = UpdateAudienceResponse{}
-	mi := &file_audience_v1_audience_service_proto_msgTypes[20]
+	mi := &file_audience_v1_audience_service_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1595,7 +2215,7 @@ func (x *UpdateAudienceResponse) String() string {
 func (*UpdateAudienceResponse) ProtoMessage() {}
 
 func (x *UpdateAudienceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_audience_v1_audience_service_proto_msgTypes[20]
+	mi := &file_audience_v1_audience_service_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1608,7 +2228,7 @@ func (x *UpdateAudienceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateAudienceResponse.ProtoReflect.Descriptor instead.
 func (*UpdateAudienceResponse) Descriptor() ([]byte, []int) {
-	return file_audience_v1_audience_service_proto_rawDescGZIP(), []int{20}
+	return file_audience_v1_audience_service_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *UpdateAudienceResponse) GetAudience() *Audience {
@@ -1633,7 +2253,7 @@ type DeleteAudienceRequest struct {
 
 func (x *DeleteAudienceRequest) Reset() {
 	*x = DeleteAudienceRequest{}
-	mi := &file_audience_v1_audience_service_proto_msgTypes[21]
+	mi := &file_audience_v1_audience_service_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1645,7 +2265,7 @@ func (x *DeleteAudienceRequest) String() string {
 func (*DeleteAudienceRequest) ProtoMessage() {}
 
 func (x *DeleteAudienceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_audience_v1_audience_service_proto_msgTypes[21]
+	mi := &file_audience_v1_audience_service_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1658,7 +2278,7 @@ func (x *DeleteAudienceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteAudienceRequest.ProtoReflect.Descriptor instead.
 func (*DeleteAudienceRequest) Descriptor() ([]byte, []int) {
-	return file_audience_v1_audience_service_proto_rawDescGZIP(), []int{21}
+	return file_audience_v1_audience_service_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *DeleteAudienceRequest) GetName() string {
@@ -1691,7 +2311,7 @@ type DeleteAudienceResponse struct {
 
 func (x *DeleteAudienceResponse) Reset() {
 	*x = DeleteAudienceResponse{}
-	mi := &file_audience_v1_audience_service_proto_msgTypes[22]
+	mi := &file_audience_v1_audience_service_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1703,7 +2323,7 @@ func (x *DeleteAudienceResponse) String() string {
 func (*DeleteAudienceResponse) ProtoMessage() {}
 
 func (x *DeleteAudienceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_audience_v1_audience_service_proto_msgTypes[22]
+	mi := &file_audience_v1_audience_service_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1716,7 +2336,7 @@ func (x *DeleteAudienceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteAudienceResponse.ProtoReflect.Descriptor instead.
 func (*DeleteAudienceResponse) Descriptor() ([]byte, []int) {
-	return file_audience_v1_audience_service_proto_rawDescGZIP(), []int{22}
+	return file_audience_v1_audience_service_proto_rawDescGZIP(), []int{24}
 }
 
 // PlanSyncRequest names an audience.
@@ -1730,7 +2350,7 @@ type PlanSyncRequest struct {
 
 func (x *PlanSyncRequest) Reset() {
 	*x = PlanSyncRequest{}
-	mi := &file_audience_v1_audience_service_proto_msgTypes[23]
+	mi := &file_audience_v1_audience_service_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1742,7 +2362,7 @@ func (x *PlanSyncRequest) String() string {
 func (*PlanSyncRequest) ProtoMessage() {}
 
 func (x *PlanSyncRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_audience_v1_audience_service_proto_msgTypes[23]
+	mi := &file_audience_v1_audience_service_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1755,7 +2375,7 @@ func (x *PlanSyncRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlanSyncRequest.ProtoReflect.Descriptor instead.
 func (*PlanSyncRequest) Descriptor() ([]byte, []int) {
-	return file_audience_v1_audience_service_proto_rawDescGZIP(), []int{23}
+	return file_audience_v1_audience_service_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *PlanSyncRequest) GetName() string {
@@ -1776,7 +2396,7 @@ type PlanSyncResponse struct {
 
 func (x *PlanSyncResponse) Reset() {
 	*x = PlanSyncResponse{}
-	mi := &file_audience_v1_audience_service_proto_msgTypes[24]
+	mi := &file_audience_v1_audience_service_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1788,7 +2408,7 @@ func (x *PlanSyncResponse) String() string {
 func (*PlanSyncResponse) ProtoMessage() {}
 
 func (x *PlanSyncResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_audience_v1_audience_service_proto_msgTypes[24]
+	mi := &file_audience_v1_audience_service_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1801,7 +2421,7 @@ func (x *PlanSyncResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlanSyncResponse.ProtoReflect.Descriptor instead.
 func (*PlanSyncResponse) Descriptor() ([]byte, []int) {
-	return file_audience_v1_audience_service_proto_rawDescGZIP(), []int{24}
+	return file_audience_v1_audience_service_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *PlanSyncResponse) GetPlan() *SyncPlan {
@@ -1827,7 +2447,7 @@ type StartSyncRequest struct {
 
 func (x *StartSyncRequest) Reset() {
 	*x = StartSyncRequest{}
-	mi := &file_audience_v1_audience_service_proto_msgTypes[25]
+	mi := &file_audience_v1_audience_service_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1839,7 +2459,7 @@ func (x *StartSyncRequest) String() string {
 func (*StartSyncRequest) ProtoMessage() {}
 
 func (x *StartSyncRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_audience_v1_audience_service_proto_msgTypes[25]
+	mi := &file_audience_v1_audience_service_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1852,7 +2472,7 @@ func (x *StartSyncRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartSyncRequest.ProtoReflect.Descriptor instead.
 func (*StartSyncRequest) Descriptor() ([]byte, []int) {
-	return file_audience_v1_audience_service_proto_rawDescGZIP(), []int{25}
+	return file_audience_v1_audience_service_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *StartSyncRequest) GetName() string {
@@ -1887,7 +2507,7 @@ type StartSyncResponse struct {
 
 func (x *StartSyncResponse) Reset() {
 	*x = StartSyncResponse{}
-	mi := &file_audience_v1_audience_service_proto_msgTypes[26]
+	mi := &file_audience_v1_audience_service_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1899,7 +2519,7 @@ func (x *StartSyncResponse) String() string {
 func (*StartSyncResponse) ProtoMessage() {}
 
 func (x *StartSyncResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_audience_v1_audience_service_proto_msgTypes[26]
+	mi := &file_audience_v1_audience_service_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1912,7 +2532,7 @@ func (x *StartSyncResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartSyncResponse.ProtoReflect.Descriptor instead.
 func (*StartSyncResponse) Descriptor() ([]byte, []int) {
-	return file_audience_v1_audience_service_proto_rawDescGZIP(), []int{26}
+	return file_audience_v1_audience_service_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *StartSyncResponse) GetRun() *Run {
@@ -1935,7 +2555,7 @@ type ApproveSyncRequest struct {
 
 func (x *ApproveSyncRequest) Reset() {
 	*x = ApproveSyncRequest{}
-	mi := &file_audience_v1_audience_service_proto_msgTypes[27]
+	mi := &file_audience_v1_audience_service_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1947,7 +2567,7 @@ func (x *ApproveSyncRequest) String() string {
 func (*ApproveSyncRequest) ProtoMessage() {}
 
 func (x *ApproveSyncRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_audience_v1_audience_service_proto_msgTypes[27]
+	mi := &file_audience_v1_audience_service_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1960,7 +2580,7 @@ func (x *ApproveSyncRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApproveSyncRequest.ProtoReflect.Descriptor instead.
 func (*ApproveSyncRequest) Descriptor() ([]byte, []int) {
-	return file_audience_v1_audience_service_proto_rawDescGZIP(), []int{27}
+	return file_audience_v1_audience_service_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *ApproveSyncRequest) GetRun() string {
@@ -1988,7 +2608,7 @@ type ApproveSyncResponse struct {
 
 func (x *ApproveSyncResponse) Reset() {
 	*x = ApproveSyncResponse{}
-	mi := &file_audience_v1_audience_service_proto_msgTypes[28]
+	mi := &file_audience_v1_audience_service_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2000,7 +2620,7 @@ func (x *ApproveSyncResponse) String() string {
 func (*ApproveSyncResponse) ProtoMessage() {}
 
 func (x *ApproveSyncResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_audience_v1_audience_service_proto_msgTypes[28]
+	mi := &file_audience_v1_audience_service_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2013,7 +2633,7 @@ func (x *ApproveSyncResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApproveSyncResponse.ProtoReflect.Descriptor instead.
 func (*ApproveSyncResponse) Descriptor() ([]byte, []int) {
-	return file_audience_v1_audience_service_proto_rawDescGZIP(), []int{28}
+	return file_audience_v1_audience_service_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *ApproveSyncResponse) GetRun() *Run {
@@ -2023,11 +2643,709 @@ func (x *ApproveSyncResponse) GetRun() *Run {
 	return nil
 }
 
+// CheckDestinationRequest names a destination.
+type CheckDestinationRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The destination to check. Format: destinations/{destination}
+	Name          string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CheckDestinationRequest) Reset() {
+	*x = CheckDestinationRequest{}
+	mi := &file_audience_v1_audience_service_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CheckDestinationRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CheckDestinationRequest) ProtoMessage() {}
+
+func (x *CheckDestinationRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_audience_v1_audience_service_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CheckDestinationRequest.ProtoReflect.Descriptor instead.
+func (*CheckDestinationRequest) Descriptor() ([]byte, []int) {
+	return file_audience_v1_audience_service_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *CheckDestinationRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+// CheckDestinationResponse is the destination with what the platform said.
+type CheckDestinationResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The destination.
+	Destination   *Destination `protobuf:"bytes,1,opt,name=destination,proto3" json:"destination,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CheckDestinationResponse) Reset() {
+	*x = CheckDestinationResponse{}
+	mi := &file_audience_v1_audience_service_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CheckDestinationResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CheckDestinationResponse) ProtoMessage() {}
+
+func (x *CheckDestinationResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_audience_v1_audience_service_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CheckDestinationResponse.ProtoReflect.Descriptor instead.
+func (*CheckDestinationResponse) Descriptor() ([]byte, []int) {
+	return file_audience_v1_audience_service_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *CheckDestinationResponse) GetDestination() *Destination {
+	if x != nil {
+		return x.Destination
+	}
+	return nil
+}
+
+// DropSyncRequest names a held run.
+type DropSyncRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Run to drop; it must be held. Format: runs/{run}
+	Run           string `protobuf:"bytes,1,opt,name=run,proto3" json:"run,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DropSyncRequest) Reset() {
+	*x = DropSyncRequest{}
+	mi := &file_audience_v1_audience_service_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DropSyncRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DropSyncRequest) ProtoMessage() {}
+
+func (x *DropSyncRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_audience_v1_audience_service_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DropSyncRequest.ProtoReflect.Descriptor instead.
+func (*DropSyncRequest) Descriptor() ([]byte, []int) {
+	return file_audience_v1_audience_service_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *DropSyncRequest) GetRun() string {
+	if x != nil {
+		return x.Run
+	}
+	return ""
+}
+
+// DropSyncResponse says that the held run is dropped.
+type DropSyncResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DropSyncResponse) Reset() {
+	*x = DropSyncResponse{}
+	mi := &file_audience_v1_audience_service_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DropSyncResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DropSyncResponse) ProtoMessage() {}
+
+func (x *DropSyncResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_audience_v1_audience_service_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DropSyncResponse.ProtoReflect.Descriptor instead.
+func (*DropSyncResponse) Descriptor() ([]byte, []int) {
+	return file_audience_v1_audience_service_proto_rawDescGZIP(), []int{34}
+}
+
+// ListHeldSyncsRequest asks for all syncs that wait.
+type ListHeldSyncsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// At most so many. 0 means 50; more than 1,000 means 1,000.
+	PageSize int32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	// Token of the page to read; empty for the first.
+	PageToken     string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListHeldSyncsRequest) Reset() {
+	*x = ListHeldSyncsRequest{}
+	mi := &file_audience_v1_audience_service_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListHeldSyncsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListHeldSyncsRequest) ProtoMessage() {}
+
+func (x *ListHeldSyncsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_audience_v1_audience_service_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListHeldSyncsRequest.ProtoReflect.Descriptor instead.
+func (*ListHeldSyncsRequest) Descriptor() ([]byte, []int) {
+	return file_audience_v1_audience_service_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *ListHeldSyncsRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ListHeldSyncsRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+// ListHeldSyncsResponse is a page of syncs that wait.
+type ListHeldSyncsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The syncs, by audience.
+	HeldSyncs []*HeldSync `protobuf:"bytes,1,rep,name=held_syncs,json=heldSyncs,proto3" json:"held_syncs,omitempty"`
+	// Token of the next page; empty on the last. A page may have fewer syncs than asked for.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListHeldSyncsResponse) Reset() {
+	*x = ListHeldSyncsResponse{}
+	mi := &file_audience_v1_audience_service_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListHeldSyncsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListHeldSyncsResponse) ProtoMessage() {}
+
+func (x *ListHeldSyncsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_audience_v1_audience_service_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListHeldSyncsResponse.ProtoReflect.Descriptor instead.
+func (*ListHeldSyncsResponse) Descriptor() ([]byte, []int) {
+	return file_audience_v1_audience_service_proto_rawDescGZIP(), []int{36}
+}
+
+func (x *ListHeldSyncsResponse) GetHeldSyncs() []*HeldSync {
+	if x != nil {
+		return x.HeldSyncs
+	}
+	return nil
+}
+
+func (x *ListHeldSyncsResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
+// CreateLookalikeRequest is a lookalike to create.
+type CreateLookalikeRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Id of the new lookalike: 1 to 63 of a-z, 0-9, - and _, starting with a letter.
+	LookalikeId string `protobuf:"bytes,1,opt,name=lookalike_id,json=lookalikeId,proto3" json:"lookalike_id,omitempty"`
+	// The lookalike; its name is ignored.
+	Lookalike *Lookalike `protobuf:"bytes,2,opt,name=lookalike,proto3" json:"lookalike,omitempty"`
+	// Optional UUIDv4. A repeat within 24 h gets the first answer and does no work twice.
+	RequestId     string `protobuf:"bytes,3,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreateLookalikeRequest) Reset() {
+	*x = CreateLookalikeRequest{}
+	mi := &file_audience_v1_audience_service_proto_msgTypes[37]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreateLookalikeRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreateLookalikeRequest) ProtoMessage() {}
+
+func (x *CreateLookalikeRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_audience_v1_audience_service_proto_msgTypes[37]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreateLookalikeRequest.ProtoReflect.Descriptor instead.
+func (*CreateLookalikeRequest) Descriptor() ([]byte, []int) {
+	return file_audience_v1_audience_service_proto_rawDescGZIP(), []int{37}
+}
+
+func (x *CreateLookalikeRequest) GetLookalikeId() string {
+	if x != nil {
+		return x.LookalikeId
+	}
+	return ""
+}
+
+func (x *CreateLookalikeRequest) GetLookalike() *Lookalike {
+	if x != nil {
+		return x.Lookalike
+	}
+	return nil
+}
+
+func (x *CreateLookalikeRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+// CreateLookalikeResponse is the lookalike created.
+type CreateLookalikeResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The lookalike.
+	Lookalike     *Lookalike `protobuf:"bytes,1,opt,name=lookalike,proto3" json:"lookalike,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreateLookalikeResponse) Reset() {
+	*x = CreateLookalikeResponse{}
+	mi := &file_audience_v1_audience_service_proto_msgTypes[38]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreateLookalikeResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreateLookalikeResponse) ProtoMessage() {}
+
+func (x *CreateLookalikeResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_audience_v1_audience_service_proto_msgTypes[38]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreateLookalikeResponse.ProtoReflect.Descriptor instead.
+func (*CreateLookalikeResponse) Descriptor() ([]byte, []int) {
+	return file_audience_v1_audience_service_proto_rawDescGZIP(), []int{38}
+}
+
+func (x *CreateLookalikeResponse) GetLookalike() *Lookalike {
+	if x != nil {
+		return x.Lookalike
+	}
+	return nil
+}
+
+// GetLookalikeRequest names a lookalike.
+type GetLookalikeRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The lookalike to read. Format: lookalikes/{lookalike}
+	Name          string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetLookalikeRequest) Reset() {
+	*x = GetLookalikeRequest{}
+	mi := &file_audience_v1_audience_service_proto_msgTypes[39]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetLookalikeRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetLookalikeRequest) ProtoMessage() {}
+
+func (x *GetLookalikeRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_audience_v1_audience_service_proto_msgTypes[39]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetLookalikeRequest.ProtoReflect.Descriptor instead.
+func (*GetLookalikeRequest) Descriptor() ([]byte, []int) {
+	return file_audience_v1_audience_service_proto_rawDescGZIP(), []int{39}
+}
+
+func (x *GetLookalikeRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+// GetLookalikeResponse is the lookalike.
+type GetLookalikeResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The lookalike.
+	Lookalike     *Lookalike `protobuf:"bytes,1,opt,name=lookalike,proto3" json:"lookalike,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetLookalikeResponse) Reset() {
+	*x = GetLookalikeResponse{}
+	mi := &file_audience_v1_audience_service_proto_msgTypes[40]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetLookalikeResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetLookalikeResponse) ProtoMessage() {}
+
+func (x *GetLookalikeResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_audience_v1_audience_service_proto_msgTypes[40]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetLookalikeResponse.ProtoReflect.Descriptor instead.
+func (*GetLookalikeResponse) Descriptor() ([]byte, []int) {
+	return file_audience_v1_audience_service_proto_rawDescGZIP(), []int{40}
+}
+
+func (x *GetLookalikeResponse) GetLookalike() *Lookalike {
+	if x != nil {
+		return x.Lookalike
+	}
+	return nil
+}
+
+// ListLookalikesRequest asks for a page of lookalikes.
+type ListLookalikesRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// At most so many lookalikes. 0 means 50; more than 1,000 means 1,000.
+	PageSize int32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	// Token of the page to read; empty for the first.
+	PageToken     string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListLookalikesRequest) Reset() {
+	*x = ListLookalikesRequest{}
+	mi := &file_audience_v1_audience_service_proto_msgTypes[41]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListLookalikesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListLookalikesRequest) ProtoMessage() {}
+
+func (x *ListLookalikesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_audience_v1_audience_service_proto_msgTypes[41]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListLookalikesRequest.ProtoReflect.Descriptor instead.
+func (*ListLookalikesRequest) Descriptor() ([]byte, []int) {
+	return file_audience_v1_audience_service_proto_rawDescGZIP(), []int{41}
+}
+
+func (x *ListLookalikesRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ListLookalikesRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+// ListLookalikesResponse is a page of lookalikes.
+type ListLookalikesResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The lookalikes, by name.
+	Lookalikes []*Lookalike `protobuf:"bytes,1,rep,name=lookalikes,proto3" json:"lookalikes,omitempty"`
+	// Token of the next page; empty on the last.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListLookalikesResponse) Reset() {
+	*x = ListLookalikesResponse{}
+	mi := &file_audience_v1_audience_service_proto_msgTypes[42]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListLookalikesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListLookalikesResponse) ProtoMessage() {}
+
+func (x *ListLookalikesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_audience_v1_audience_service_proto_msgTypes[42]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListLookalikesResponse.ProtoReflect.Descriptor instead.
+func (*ListLookalikesResponse) Descriptor() ([]byte, []int) {
+	return file_audience_v1_audience_service_proto_rawDescGZIP(), []int{42}
+}
+
+func (x *ListLookalikesResponse) GetLookalikes() []*Lookalike {
+	if x != nil {
+		return x.Lookalikes
+	}
+	return nil
+}
+
+func (x *ListLookalikesResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
+// DeleteLookalikeRequest names a lookalike to delete.
+type DeleteLookalikeRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The lookalike to delete. Format: lookalikes/{lookalike}
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Optional. Refused if the lookalike has changed since.
+	Etag string `protobuf:"bytes,2,opt,name=etag,proto3" json:"etag,omitempty"`
+	// Optional UUIDv4. A repeat within 24 h gets the first answer and does no work twice.
+	RequestId     string `protobuf:"bytes,3,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteLookalikeRequest) Reset() {
+	*x = DeleteLookalikeRequest{}
+	mi := &file_audience_v1_audience_service_proto_msgTypes[43]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteLookalikeRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteLookalikeRequest) ProtoMessage() {}
+
+func (x *DeleteLookalikeRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_audience_v1_audience_service_proto_msgTypes[43]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteLookalikeRequest.ProtoReflect.Descriptor instead.
+func (*DeleteLookalikeRequest) Descriptor() ([]byte, []int) {
+	return file_audience_v1_audience_service_proto_rawDescGZIP(), []int{43}
+}
+
+func (x *DeleteLookalikeRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *DeleteLookalikeRequest) GetEtag() string {
+	if x != nil {
+		return x.Etag
+	}
+	return ""
+}
+
+func (x *DeleteLookalikeRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+// DeleteLookalikeResponse says that the lookalike is deleted.
+type DeleteLookalikeResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteLookalikeResponse) Reset() {
+	*x = DeleteLookalikeResponse{}
+	mi := &file_audience_v1_audience_service_proto_msgTypes[44]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteLookalikeResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteLookalikeResponse) ProtoMessage() {}
+
+func (x *DeleteLookalikeResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_audience_v1_audience_service_proto_msgTypes[44]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteLookalikeResponse.ProtoReflect.Descriptor instead.
+func (*DeleteLookalikeResponse) Descriptor() ([]byte, []int) {
+	return file_audience_v1_audience_service_proto_rawDescGZIP(), []int{44}
+}
+
 var File_audience_v1_audience_service_proto protoreflect.FileDescriptor
 
 const file_audience_v1_audience_service_proto_rawDesc = "" +
 	"\n" +
-	"\"audience/v1/audience_service.proto\x12\vaudience.v1\x1a\x1daudience/v1/run_service.proto\x1a\x1aaudience/v1/schedule.proto\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xcc\x05\n" +
+	"\"audience/v1/audience_service.proto\x12\vaudience.v1\x1a\x1daudience/v1/run_service.proto\x1a\x1aaudience/v1/schedule.proto\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd8\b\n" +
 	"\vDestination\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05title\x18\x02 \x01(\tR\x05title\x12=\n" +
@@ -2047,7 +3365,22 @@ const file_audience_v1_audience_service_proto_rawDesc = "" +
 	"createTime\x12;\n" +
 	"\vupdate_time\x18\f \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"updateTime\x12\x12\n" +
-	"\x04etag\x18\r \x01(\tR\x04etag\"L\n" +
+	"\x04etag\x18\r \x01(\tR\x04etag\x12\x1f\n" +
+	"\vapi_version\x18\x0e \x01(\tR\n" +
+	"apiVersion\x12\x18\n" +
+	"\acolumns\x18\x0f \x03(\tR\acolumns\x12\x10\n" +
+	"\x03app\x18\x10 \x01(\tR\x03app\x124\n" +
+	"\x05state\x18\x11 \x01(\x0e2\x1e.audience.v1.Destination.StateR\x05state\x12\x18\n" +
+	"\atrouble\x18\x12 \x01(\tR\atrouble\x12\x16\n" +
+	"\x06remedy\x18\x13 \x01(\tR\x06remedy\x12=\n" +
+	"\ftrouble_time\x18\x14 \x01(\v2\x1a.google.protobuf.TimestampR\vtroubleTime\x129\n" +
+	"\n" +
+	"check_time\x18\x15 \x01(\v2\x1a.google.protobuf.TimestampR\tcheckTime\x12\x1a\n" +
+	"\bwarnings\x18\x16 \x03(\tR\bwarnings\"?\n" +
+	"\x05State\x12\x15\n" +
+	"\x11STATE_UNSPECIFIED\x10\x00\x12\f\n" +
+	"\bSTATE_OK\x10\x01\x12\x11\n" +
+	"\rSTATE_WAITING\x10\x02\"L\n" +
 	"\bPlatform\x12\x18\n" +
 	"\x14PLATFORM_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rPLATFORM_META\x10\x01\x12\x13\n" +
@@ -2056,7 +3389,7 @@ const file_audience_v1_audience_service_proto_rawDesc = "" +
 	"\x16EMAIL_MODE_UNSPECIFIED\x10\x00\x12\x14\n" +
 	"\x10EMAIL_MODE_BASIC\x10\x01\x12\x19\n" +
 	"\x15EMAIL_MODE_STRIP_PLUS\x10\x02\x12\x15\n" +
-	"\x11EMAIL_MODE_LEGACY\x10\x03\"\xc1\x04\n" +
+	"\x11EMAIL_MODE_LEGACY\x10\x03\"\xab\x05\n" +
 	"\bAudience\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\asegment\x18\x02 \x01(\tR\asegment\x12 \n" +
@@ -2074,7 +3407,9 @@ const file_audience_v1_audience_service_proto_rawDesc = "" +
 	"updateTime\x12\x12\n" +
 	"\x04etag\x18\v \x01(\tR\x04etag\x12\x16\n" +
 	"\x06static\x18\f \x01(\bR\x06static\x12\"\n" +
-	"\rmade_of_files\x18\r \x01(\bR\vmadeOfFiles\x121\n" +
+	"\rmade_of_files\x18\r \x01(\bR\vmadeOfFiles\x12'\n" +
+	"\x0fexclusive_group\x18\x0e \x01(\tR\x0eexclusiveGroup\x12?\n" +
+	"\x0emax_source_age\x18\x0f \x01(\v2\x19.google.protobuf.DurationR\fmaxSourceAge\x121\n" +
 	"\bschedule\x18\x14 \x01(\v2\x15.audience.v1.ScheduleR\bschedule\x12@\n" +
 	"\x0enext_sync_time\x18\x15 \x01(\v2\x1a.google.protobuf.TimestampR\fnextSyncTime\"\xdd\x05\n" +
 	"\bSyncPlan\x12!\n" +
@@ -2102,7 +3437,61 @@ const file_audience_v1_audience_service_proto_rawDesc = "" +
 	"\x0fWAY_UNSPECIFIED\x10\x00\x12\f\n" +
 	"\bWAY_DIFF\x10\x01\x12\x0f\n" +
 	"\vWAY_REPLACE\x10\x02\x12\f\n" +
-	"\bWAY_FILE\x10\x03\"\x9c\x01\n" +
+	"\bWAY_FILE\x10\x03\"\xd9\x01\n" +
+	"\bHeldSync\x12\x1a\n" +
+	"\baudience\x18\x01 \x01(\tR\baudience\x12\x10\n" +
+	"\x03run\x18\x02 \x01(\tR\x03run\x12)\n" +
+	"\x04plan\x18\x03 \x01(\v2\x15.audience.v1.SyncPlanR\x04plan\x127\n" +
+	"\thold_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\bholdTime\x12;\n" +
+	"\vexpire_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"expireTime\"\xf3\a\n" +
+	"\tLookalike\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
+	"\x06source\x18\x02 \x01(\tR\x06source\x12#\n" +
+	"\rplatform_name\x18\x03 \x01(\tR\fplatformName\x12\x16\n" +
+	"\x06places\x18\x04 \x03(\tR\x06places\x12\x14\n" +
+	"\x05ratio\x18\x05 \x01(\x01R\x05ratio\x12%\n" +
+	"\x0estarting_ratio\x18\x06 \x01(\x01R\rstartingRatio\x12/\n" +
+	"\x04size\x18\a \x01(\x0e2\x1b.audience.v1.Lookalike.SizeR\x04size\x12<\n" +
+	"\tmobile_os\x18\b \x01(\x0e2\x1f.audience.v1.Lookalike.MobileOsR\bmobileOs\x12\x1e\n" +
+	"\n" +
+	"placements\x18\t \x03(\tR\n" +
+	"placements\x12%\n" +
+	"\x0einclude_source\x18\n" +
+	" \x01(\bR\rincludeSource\x12\x1f\n" +
+	"\vplatform_id\x18\v \x01(\tR\n" +
+	"platformId\x122\n" +
+	"\x05state\x18\f \x01(\x0e2\x1c.audience.v1.Lookalike.StateR\x05state\x12\x16\n" +
+	"\x06reason\x18\r \x01(\tR\x06reason\x12\x16\n" +
+	"\x06remedy\x18\x0e \x01(\tR\x06remedy\x12\"\n" +
+	"\n" +
+	"people_low\x18\x0f \x01(\x03H\x00R\tpeopleLow\x88\x01\x01\x12$\n" +
+	"\vpeople_high\x18\x10 \x01(\x03H\x01R\n" +
+	"peopleHigh\x88\x01\x01\x12;\n" +
+	"\vcreate_time\x18\x11 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"createTime\x12\x12\n" +
+	"\x04etag\x18\x12 \x01(\tR\x04etag\"P\n" +
+	"\x04Size\x12\x14\n" +
+	"\x10SIZE_UNSPECIFIED\x10\x00\x12\x0f\n" +
+	"\vSIZE_NARROW\x10\x01\x12\x11\n" +
+	"\rSIZE_BALANCED\x10\x02\x12\x0e\n" +
+	"\n" +
+	"SIZE_BROAD\x10\x03\"b\n" +
+	"\bMobileOs\x12\x19\n" +
+	"\x15MOBILE_OS_UNSPECIFIED\x10\x00\x12\x11\n" +
+	"\rMOBILE_OS_ALL\x10\x01\x12\x15\n" +
+	"\x11MOBILE_OS_ANDROID\x10\x02\x12\x11\n" +
+	"\rMOBILE_OS_IOS\x10\x03\"\x94\x01\n" +
+	"\x05State\x12\x15\n" +
+	"\x11STATE_UNSPECIFIED\x10\x00\x12\x0f\n" +
+	"\vSTATE_READY\x10\x01\x12\x14\n" +
+	"\x10STATE_PROCESSING\x10\x02\x12\x13\n" +
+	"\x0fSTATE_TOO_SMALL\x10\x03\x12\x12\n" +
+	"\x0eSTATE_EXPIRING\x10\x04\x12\x11\n" +
+	"\rSTATE_BLOCKED\x10\x05\x12\x11\n" +
+	"\rSTATE_EXPIRED\x10\x06B\r\n" +
+	"\v_people_lowB\x0e\n" +
+	"\f_people_high\"\x9c\x01\n" +
 	"\x18CreateDestinationRequest\x12%\n" +
 	"\x0edestination_id\x18\x01 \x01(\tR\rdestinationId\x12:\n" +
 	"\vdestination\x18\x02 \x01(\v2\x18.audience.v1.DestinationR\vdestination\x12\x1d\n" +
@@ -2184,13 +3573,55 @@ const file_audience_v1_audience_service_proto_rawDesc = "" +
 	"\n" +
 	"request_id\x18\x02 \x01(\tR\trequestId\"9\n" +
 	"\x13ApproveSyncResponse\x12\"\n" +
-	"\x03run\x18\x01 \x01(\v2\x10.audience.v1.RunR\x03run2\xb4\t\n" +
+	"\x03run\x18\x01 \x01(\v2\x10.audience.v1.RunR\x03run\"-\n" +
+	"\x17CheckDestinationRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\"V\n" +
+	"\x18CheckDestinationResponse\x12:\n" +
+	"\vdestination\x18\x01 \x01(\v2\x18.audience.v1.DestinationR\vdestination\"#\n" +
+	"\x0fDropSyncRequest\x12\x10\n" +
+	"\x03run\x18\x01 \x01(\tR\x03run\"\x12\n" +
+	"\x10DropSyncResponse\"R\n" +
+	"\x14ListHeldSyncsRequest\x12\x1b\n" +
+	"\tpage_size\x18\x01 \x01(\x05R\bpageSize\x12\x1d\n" +
+	"\n" +
+	"page_token\x18\x02 \x01(\tR\tpageToken\"u\n" +
+	"\x15ListHeldSyncsResponse\x124\n" +
+	"\n" +
+	"held_syncs\x18\x01 \x03(\v2\x15.audience.v1.HeldSyncR\theldSyncs\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x90\x01\n" +
+	"\x16CreateLookalikeRequest\x12!\n" +
+	"\flookalike_id\x18\x01 \x01(\tR\vlookalikeId\x124\n" +
+	"\tlookalike\x18\x02 \x01(\v2\x16.audience.v1.LookalikeR\tlookalike\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x03 \x01(\tR\trequestId\"O\n" +
+	"\x17CreateLookalikeResponse\x124\n" +
+	"\tlookalike\x18\x01 \x01(\v2\x16.audience.v1.LookalikeR\tlookalike\")\n" +
+	"\x13GetLookalikeRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\"L\n" +
+	"\x14GetLookalikeResponse\x124\n" +
+	"\tlookalike\x18\x01 \x01(\v2\x16.audience.v1.LookalikeR\tlookalike\"S\n" +
+	"\x15ListLookalikesRequest\x12\x1b\n" +
+	"\tpage_size\x18\x01 \x01(\x05R\bpageSize\x12\x1d\n" +
+	"\n" +
+	"page_token\x18\x02 \x01(\tR\tpageToken\"x\n" +
+	"\x16ListLookalikesResponse\x126\n" +
+	"\n" +
+	"lookalikes\x18\x01 \x03(\v2\x16.audience.v1.LookalikeR\n" +
+	"lookalikes\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"_\n" +
+	"\x16DeleteLookalikeRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
+	"\x04etag\x18\x02 \x01(\tR\x04etag\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x03 \x01(\tR\trequestId\"\x19\n" +
+	"\x17DeleteLookalikeResponse2\xb1\x0e\n" +
 	"\x0fAudienceService\x12b\n" +
 	"\x11CreateDestination\x12%.audience.v1.CreateDestinationRequest\x1a&.audience.v1.CreateDestinationResponse\x12^\n" +
 	"\x0eGetDestination\x12\".audience.v1.GetDestinationRequest\x1a#.audience.v1.GetDestinationResponse\"\x03\x90\x02\x01\x12d\n" +
 	"\x10ListDestinations\x12$.audience.v1.ListDestinationsRequest\x1a%.audience.v1.ListDestinationsResponse\"\x03\x90\x02\x01\x12b\n" +
 	"\x11UpdateDestination\x12%.audience.v1.UpdateDestinationRequest\x1a&.audience.v1.UpdateDestinationResponse\x12b\n" +
-	"\x11DeleteDestination\x12%.audience.v1.DeleteDestinationRequest\x1a&.audience.v1.DeleteDestinationResponse\x12Y\n" +
+	"\x11DeleteDestination\x12%.audience.v1.DeleteDestinationRequest\x1a&.audience.v1.DeleteDestinationResponse\x12_\n" +
+	"\x10CheckDestination\x12$.audience.v1.CheckDestinationRequest\x1a%.audience.v1.CheckDestinationResponse\x12Y\n" +
 	"\x0eCreateAudience\x12\".audience.v1.CreateAudienceRequest\x1a#.audience.v1.CreateAudienceResponse\x12U\n" +
 	"\vGetAudience\x12\x1f.audience.v1.GetAudienceRequest\x1a .audience.v1.GetAudienceResponse\"\x03\x90\x02\x01\x12[\n" +
 	"\rListAudiences\x12!.audience.v1.ListAudiencesRequest\x1a\".audience.v1.ListAudiencesResponse\"\x03\x90\x02\x01\x12Y\n" +
@@ -2198,7 +3629,13 @@ const file_audience_v1_audience_service_proto_rawDesc = "" +
 	"\x0eDeleteAudience\x12\".audience.v1.DeleteAudienceRequest\x1a#.audience.v1.DeleteAudienceResponse\x12L\n" +
 	"\bPlanSync\x12\x1c.audience.v1.PlanSyncRequest\x1a\x1d.audience.v1.PlanSyncResponse\"\x03\x90\x02\x01\x12J\n" +
 	"\tStartSync\x12\x1d.audience.v1.StartSyncRequest\x1a\x1e.audience.v1.StartSyncResponse\x12P\n" +
-	"\vApproveSync\x12\x1f.audience.v1.ApproveSyncRequest\x1a .audience.v1.ApproveSyncResponseB9Z7github.com/kohorta/kohorta/proto/audience/v1;audiencev1b\x06proto3"
+	"\vApproveSync\x12\x1f.audience.v1.ApproveSyncRequest\x1a .audience.v1.ApproveSyncResponse\x12G\n" +
+	"\bDropSync\x12\x1c.audience.v1.DropSyncRequest\x1a\x1d.audience.v1.DropSyncResponse\x12[\n" +
+	"\rListHeldSyncs\x12!.audience.v1.ListHeldSyncsRequest\x1a\".audience.v1.ListHeldSyncsResponse\"\x03\x90\x02\x01\x12\\\n" +
+	"\x0fCreateLookalike\x12#.audience.v1.CreateLookalikeRequest\x1a$.audience.v1.CreateLookalikeResponse\x12X\n" +
+	"\fGetLookalike\x12 .audience.v1.GetLookalikeRequest\x1a!.audience.v1.GetLookalikeResponse\"\x03\x90\x02\x01\x12^\n" +
+	"\x0eListLookalikes\x12\".audience.v1.ListLookalikesRequest\x1a#.audience.v1.ListLookalikesResponse\"\x03\x90\x02\x01\x12\\\n" +
+	"\x0fDeleteLookalike\x12#.audience.v1.DeleteLookalikeRequest\x1a$.audience.v1.DeleteLookalikeResponseB9Z7github.com/kohorta/kohorta/proto/audience/v1;audiencev1b\x06proto3"
 
 var (
 	file_audience_v1_audience_service_proto_rawDescOnce sync.Once
@@ -2212,109 +3649,160 @@ func file_audience_v1_audience_service_proto_rawDescGZIP() []byte {
 	return file_audience_v1_audience_service_proto_rawDescData
 }
 
-var file_audience_v1_audience_service_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_audience_v1_audience_service_proto_msgTypes = make([]protoimpl.MessageInfo, 30)
+var file_audience_v1_audience_service_proto_enumTypes = make([]protoimpl.EnumInfo, 7)
+var file_audience_v1_audience_service_proto_msgTypes = make([]protoimpl.MessageInfo, 46)
 var file_audience_v1_audience_service_proto_goTypes = []any{
-	(Destination_Platform)(0),         // 0: audience.v1.Destination.Platform
-	(Destination_EmailMode)(0),        // 1: audience.v1.Destination.EmailMode
-	(SyncPlan_Way)(0),                 // 2: audience.v1.SyncPlan.Way
-	(*Destination)(nil),               // 3: audience.v1.Destination
-	(*Audience)(nil),                  // 4: audience.v1.Audience
-	(*SyncPlan)(nil),                  // 5: audience.v1.SyncPlan
-	(*CreateDestinationRequest)(nil),  // 6: audience.v1.CreateDestinationRequest
-	(*CreateDestinationResponse)(nil), // 7: audience.v1.CreateDestinationResponse
-	(*GetDestinationRequest)(nil),     // 8: audience.v1.GetDestinationRequest
-	(*GetDestinationResponse)(nil),    // 9: audience.v1.GetDestinationResponse
-	(*ListDestinationsRequest)(nil),   // 10: audience.v1.ListDestinationsRequest
-	(*ListDestinationsResponse)(nil),  // 11: audience.v1.ListDestinationsResponse
-	(*UpdateDestinationRequest)(nil),  // 12: audience.v1.UpdateDestinationRequest
-	(*UpdateDestinationResponse)(nil), // 13: audience.v1.UpdateDestinationResponse
-	(*DeleteDestinationRequest)(nil),  // 14: audience.v1.DeleteDestinationRequest
-	(*DeleteDestinationResponse)(nil), // 15: audience.v1.DeleteDestinationResponse
-	(*CreateAudienceRequest)(nil),     // 16: audience.v1.CreateAudienceRequest
-	(*CreateAudienceResponse)(nil),    // 17: audience.v1.CreateAudienceResponse
-	(*GetAudienceRequest)(nil),        // 18: audience.v1.GetAudienceRequest
-	(*GetAudienceResponse)(nil),       // 19: audience.v1.GetAudienceResponse
-	(*ListAudiencesRequest)(nil),      // 20: audience.v1.ListAudiencesRequest
-	(*ListAudiencesResponse)(nil),     // 21: audience.v1.ListAudiencesResponse
-	(*UpdateAudienceRequest)(nil),     // 22: audience.v1.UpdateAudienceRequest
-	(*UpdateAudienceResponse)(nil),    // 23: audience.v1.UpdateAudienceResponse
-	(*DeleteAudienceRequest)(nil),     // 24: audience.v1.DeleteAudienceRequest
-	(*DeleteAudienceResponse)(nil),    // 25: audience.v1.DeleteAudienceResponse
-	(*PlanSyncRequest)(nil),           // 26: audience.v1.PlanSyncRequest
-	(*PlanSyncResponse)(nil),          // 27: audience.v1.PlanSyncResponse
-	(*StartSyncRequest)(nil),          // 28: audience.v1.StartSyncRequest
-	(*StartSyncResponse)(nil),         // 29: audience.v1.StartSyncResponse
-	(*ApproveSyncRequest)(nil),        // 30: audience.v1.ApproveSyncRequest
-	(*ApproveSyncResponse)(nil),       // 31: audience.v1.ApproveSyncResponse
-	nil,                               // 32: audience.v1.SyncPlan.SuppressedCountsEntry
-	(*timestamppb.Timestamp)(nil),     // 33: google.protobuf.Timestamp
-	(*Schedule)(nil),                  // 34: audience.v1.Schedule
-	(*durationpb.Duration)(nil),       // 35: google.protobuf.Duration
-	(*fieldmaskpb.FieldMask)(nil),     // 36: google.protobuf.FieldMask
-	(*Run)(nil),                       // 37: audience.v1.Run
+	(Destination_State)(0),            // 0: audience.v1.Destination.State
+	(Destination_Platform)(0),         // 1: audience.v1.Destination.Platform
+	(Destination_EmailMode)(0),        // 2: audience.v1.Destination.EmailMode
+	(SyncPlan_Way)(0),                 // 3: audience.v1.SyncPlan.Way
+	(Lookalike_Size)(0),               // 4: audience.v1.Lookalike.Size
+	(Lookalike_MobileOs)(0),           // 5: audience.v1.Lookalike.MobileOs
+	(Lookalike_State)(0),              // 6: audience.v1.Lookalike.State
+	(*Destination)(nil),               // 7: audience.v1.Destination
+	(*Audience)(nil),                  // 8: audience.v1.Audience
+	(*SyncPlan)(nil),                  // 9: audience.v1.SyncPlan
+	(*HeldSync)(nil),                  // 10: audience.v1.HeldSync
+	(*Lookalike)(nil),                 // 11: audience.v1.Lookalike
+	(*CreateDestinationRequest)(nil),  // 12: audience.v1.CreateDestinationRequest
+	(*CreateDestinationResponse)(nil), // 13: audience.v1.CreateDestinationResponse
+	(*GetDestinationRequest)(nil),     // 14: audience.v1.GetDestinationRequest
+	(*GetDestinationResponse)(nil),    // 15: audience.v1.GetDestinationResponse
+	(*ListDestinationsRequest)(nil),   // 16: audience.v1.ListDestinationsRequest
+	(*ListDestinationsResponse)(nil),  // 17: audience.v1.ListDestinationsResponse
+	(*UpdateDestinationRequest)(nil),  // 18: audience.v1.UpdateDestinationRequest
+	(*UpdateDestinationResponse)(nil), // 19: audience.v1.UpdateDestinationResponse
+	(*DeleteDestinationRequest)(nil),  // 20: audience.v1.DeleteDestinationRequest
+	(*DeleteDestinationResponse)(nil), // 21: audience.v1.DeleteDestinationResponse
+	(*CreateAudienceRequest)(nil),     // 22: audience.v1.CreateAudienceRequest
+	(*CreateAudienceResponse)(nil),    // 23: audience.v1.CreateAudienceResponse
+	(*GetAudienceRequest)(nil),        // 24: audience.v1.GetAudienceRequest
+	(*GetAudienceResponse)(nil),       // 25: audience.v1.GetAudienceResponse
+	(*ListAudiencesRequest)(nil),      // 26: audience.v1.ListAudiencesRequest
+	(*ListAudiencesResponse)(nil),     // 27: audience.v1.ListAudiencesResponse
+	(*UpdateAudienceRequest)(nil),     // 28: audience.v1.UpdateAudienceRequest
+	(*UpdateAudienceResponse)(nil),    // 29: audience.v1.UpdateAudienceResponse
+	(*DeleteAudienceRequest)(nil),     // 30: audience.v1.DeleteAudienceRequest
+	(*DeleteAudienceResponse)(nil),    // 31: audience.v1.DeleteAudienceResponse
+	(*PlanSyncRequest)(nil),           // 32: audience.v1.PlanSyncRequest
+	(*PlanSyncResponse)(nil),          // 33: audience.v1.PlanSyncResponse
+	(*StartSyncRequest)(nil),          // 34: audience.v1.StartSyncRequest
+	(*StartSyncResponse)(nil),         // 35: audience.v1.StartSyncResponse
+	(*ApproveSyncRequest)(nil),        // 36: audience.v1.ApproveSyncRequest
+	(*ApproveSyncResponse)(nil),       // 37: audience.v1.ApproveSyncResponse
+	(*CheckDestinationRequest)(nil),   // 38: audience.v1.CheckDestinationRequest
+	(*CheckDestinationResponse)(nil),  // 39: audience.v1.CheckDestinationResponse
+	(*DropSyncRequest)(nil),           // 40: audience.v1.DropSyncRequest
+	(*DropSyncResponse)(nil),          // 41: audience.v1.DropSyncResponse
+	(*ListHeldSyncsRequest)(nil),      // 42: audience.v1.ListHeldSyncsRequest
+	(*ListHeldSyncsResponse)(nil),     // 43: audience.v1.ListHeldSyncsResponse
+	(*CreateLookalikeRequest)(nil),    // 44: audience.v1.CreateLookalikeRequest
+	(*CreateLookalikeResponse)(nil),   // 45: audience.v1.CreateLookalikeResponse
+	(*GetLookalikeRequest)(nil),       // 46: audience.v1.GetLookalikeRequest
+	(*GetLookalikeResponse)(nil),      // 47: audience.v1.GetLookalikeResponse
+	(*ListLookalikesRequest)(nil),     // 48: audience.v1.ListLookalikesRequest
+	(*ListLookalikesResponse)(nil),    // 49: audience.v1.ListLookalikesResponse
+	(*DeleteLookalikeRequest)(nil),    // 50: audience.v1.DeleteLookalikeRequest
+	(*DeleteLookalikeResponse)(nil),   // 51: audience.v1.DeleteLookalikeResponse
+	nil,                               // 52: audience.v1.SyncPlan.SuppressedCountsEntry
+	(*timestamppb.Timestamp)(nil),     // 53: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),       // 54: google.protobuf.Duration
+	(*Schedule)(nil),                  // 55: audience.v1.Schedule
+	(*fieldmaskpb.FieldMask)(nil),     // 56: google.protobuf.FieldMask
+	(*Run)(nil),                       // 57: audience.v1.Run
 }
 var file_audience_v1_audience_service_proto_depIdxs = []int32{
-	0,  // 0: audience.v1.Destination.platform:type_name -> audience.v1.Destination.Platform
-	1,  // 1: audience.v1.Destination.email_mode:type_name -> audience.v1.Destination.EmailMode
-	33, // 2: audience.v1.Destination.create_time:type_name -> google.protobuf.Timestamp
-	33, // 3: audience.v1.Destination.update_time:type_name -> google.protobuf.Timestamp
-	33, // 4: audience.v1.Audience.create_time:type_name -> google.protobuf.Timestamp
-	33, // 5: audience.v1.Audience.update_time:type_name -> google.protobuf.Timestamp
-	34, // 6: audience.v1.Audience.schedule:type_name -> audience.v1.Schedule
-	33, // 7: audience.v1.Audience.next_sync_time:type_name -> google.protobuf.Timestamp
-	32, // 8: audience.v1.SyncPlan.suppressed_counts:type_name -> audience.v1.SyncPlan.SuppressedCountsEntry
-	35, // 9: audience.v1.SyncPlan.send_duration:type_name -> google.protobuf.Duration
-	2,  // 10: audience.v1.SyncPlan.way:type_name -> audience.v1.SyncPlan.Way
-	33, // 11: audience.v1.SyncPlan.finish_time:type_name -> google.protobuf.Timestamp
-	3,  // 12: audience.v1.CreateDestinationRequest.destination:type_name -> audience.v1.Destination
-	3,  // 13: audience.v1.CreateDestinationResponse.destination:type_name -> audience.v1.Destination
-	3,  // 14: audience.v1.GetDestinationResponse.destination:type_name -> audience.v1.Destination
-	3,  // 15: audience.v1.ListDestinationsResponse.destinations:type_name -> audience.v1.Destination
-	3,  // 16: audience.v1.UpdateDestinationRequest.destination:type_name -> audience.v1.Destination
-	36, // 17: audience.v1.UpdateDestinationRequest.update_mask:type_name -> google.protobuf.FieldMask
-	3,  // 18: audience.v1.UpdateDestinationResponse.destination:type_name -> audience.v1.Destination
-	4,  // 19: audience.v1.CreateAudienceRequest.audience:type_name -> audience.v1.Audience
-	4,  // 20: audience.v1.CreateAudienceResponse.audience:type_name -> audience.v1.Audience
-	4,  // 21: audience.v1.GetAudienceResponse.audience:type_name -> audience.v1.Audience
-	4,  // 22: audience.v1.ListAudiencesResponse.audiences:type_name -> audience.v1.Audience
-	4,  // 23: audience.v1.UpdateAudienceRequest.audience:type_name -> audience.v1.Audience
-	36, // 24: audience.v1.UpdateAudienceRequest.update_mask:type_name -> google.protobuf.FieldMask
-	4,  // 25: audience.v1.UpdateAudienceResponse.audience:type_name -> audience.v1.Audience
-	5,  // 26: audience.v1.PlanSyncResponse.plan:type_name -> audience.v1.SyncPlan
-	37, // 27: audience.v1.StartSyncResponse.run:type_name -> audience.v1.Run
-	37, // 28: audience.v1.ApproveSyncResponse.run:type_name -> audience.v1.Run
-	6,  // 29: audience.v1.AudienceService.CreateDestination:input_type -> audience.v1.CreateDestinationRequest
-	8,  // 30: audience.v1.AudienceService.GetDestination:input_type -> audience.v1.GetDestinationRequest
-	10, // 31: audience.v1.AudienceService.ListDestinations:input_type -> audience.v1.ListDestinationsRequest
-	12, // 32: audience.v1.AudienceService.UpdateDestination:input_type -> audience.v1.UpdateDestinationRequest
-	14, // 33: audience.v1.AudienceService.DeleteDestination:input_type -> audience.v1.DeleteDestinationRequest
-	16, // 34: audience.v1.AudienceService.CreateAudience:input_type -> audience.v1.CreateAudienceRequest
-	18, // 35: audience.v1.AudienceService.GetAudience:input_type -> audience.v1.GetAudienceRequest
-	20, // 36: audience.v1.AudienceService.ListAudiences:input_type -> audience.v1.ListAudiencesRequest
-	22, // 37: audience.v1.AudienceService.UpdateAudience:input_type -> audience.v1.UpdateAudienceRequest
-	24, // 38: audience.v1.AudienceService.DeleteAudience:input_type -> audience.v1.DeleteAudienceRequest
-	26, // 39: audience.v1.AudienceService.PlanSync:input_type -> audience.v1.PlanSyncRequest
-	28, // 40: audience.v1.AudienceService.StartSync:input_type -> audience.v1.StartSyncRequest
-	30, // 41: audience.v1.AudienceService.ApproveSync:input_type -> audience.v1.ApproveSyncRequest
-	7,  // 42: audience.v1.AudienceService.CreateDestination:output_type -> audience.v1.CreateDestinationResponse
-	9,  // 43: audience.v1.AudienceService.GetDestination:output_type -> audience.v1.GetDestinationResponse
-	11, // 44: audience.v1.AudienceService.ListDestinations:output_type -> audience.v1.ListDestinationsResponse
-	13, // 45: audience.v1.AudienceService.UpdateDestination:output_type -> audience.v1.UpdateDestinationResponse
-	15, // 46: audience.v1.AudienceService.DeleteDestination:output_type -> audience.v1.DeleteDestinationResponse
-	17, // 47: audience.v1.AudienceService.CreateAudience:output_type -> audience.v1.CreateAudienceResponse
-	19, // 48: audience.v1.AudienceService.GetAudience:output_type -> audience.v1.GetAudienceResponse
-	21, // 49: audience.v1.AudienceService.ListAudiences:output_type -> audience.v1.ListAudiencesResponse
-	23, // 50: audience.v1.AudienceService.UpdateAudience:output_type -> audience.v1.UpdateAudienceResponse
-	25, // 51: audience.v1.AudienceService.DeleteAudience:output_type -> audience.v1.DeleteAudienceResponse
-	27, // 52: audience.v1.AudienceService.PlanSync:output_type -> audience.v1.PlanSyncResponse
-	29, // 53: audience.v1.AudienceService.StartSync:output_type -> audience.v1.StartSyncResponse
-	31, // 54: audience.v1.AudienceService.ApproveSync:output_type -> audience.v1.ApproveSyncResponse
-	42, // [42:55] is the sub-list for method output_type
-	29, // [29:42] is the sub-list for method input_type
-	29, // [29:29] is the sub-list for extension type_name
-	29, // [29:29] is the sub-list for extension extendee
-	0,  // [0:29] is the sub-list for field type_name
+	1,  // 0: audience.v1.Destination.platform:type_name -> audience.v1.Destination.Platform
+	2,  // 1: audience.v1.Destination.email_mode:type_name -> audience.v1.Destination.EmailMode
+	53, // 2: audience.v1.Destination.create_time:type_name -> google.protobuf.Timestamp
+	53, // 3: audience.v1.Destination.update_time:type_name -> google.protobuf.Timestamp
+	0,  // 4: audience.v1.Destination.state:type_name -> audience.v1.Destination.State
+	53, // 5: audience.v1.Destination.trouble_time:type_name -> google.protobuf.Timestamp
+	53, // 6: audience.v1.Destination.check_time:type_name -> google.protobuf.Timestamp
+	53, // 7: audience.v1.Audience.create_time:type_name -> google.protobuf.Timestamp
+	53, // 8: audience.v1.Audience.update_time:type_name -> google.protobuf.Timestamp
+	54, // 9: audience.v1.Audience.max_source_age:type_name -> google.protobuf.Duration
+	55, // 10: audience.v1.Audience.schedule:type_name -> audience.v1.Schedule
+	53, // 11: audience.v1.Audience.next_sync_time:type_name -> google.protobuf.Timestamp
+	52, // 12: audience.v1.SyncPlan.suppressed_counts:type_name -> audience.v1.SyncPlan.SuppressedCountsEntry
+	54, // 13: audience.v1.SyncPlan.send_duration:type_name -> google.protobuf.Duration
+	3,  // 14: audience.v1.SyncPlan.way:type_name -> audience.v1.SyncPlan.Way
+	53, // 15: audience.v1.SyncPlan.finish_time:type_name -> google.protobuf.Timestamp
+	9,  // 16: audience.v1.HeldSync.plan:type_name -> audience.v1.SyncPlan
+	53, // 17: audience.v1.HeldSync.hold_time:type_name -> google.protobuf.Timestamp
+	53, // 18: audience.v1.HeldSync.expire_time:type_name -> google.protobuf.Timestamp
+	4,  // 19: audience.v1.Lookalike.size:type_name -> audience.v1.Lookalike.Size
+	5,  // 20: audience.v1.Lookalike.mobile_os:type_name -> audience.v1.Lookalike.MobileOs
+	6,  // 21: audience.v1.Lookalike.state:type_name -> audience.v1.Lookalike.State
+	53, // 22: audience.v1.Lookalike.create_time:type_name -> google.protobuf.Timestamp
+	7,  // 23: audience.v1.CreateDestinationRequest.destination:type_name -> audience.v1.Destination
+	7,  // 24: audience.v1.CreateDestinationResponse.destination:type_name -> audience.v1.Destination
+	7,  // 25: audience.v1.GetDestinationResponse.destination:type_name -> audience.v1.Destination
+	7,  // 26: audience.v1.ListDestinationsResponse.destinations:type_name -> audience.v1.Destination
+	7,  // 27: audience.v1.UpdateDestinationRequest.destination:type_name -> audience.v1.Destination
+	56, // 28: audience.v1.UpdateDestinationRequest.update_mask:type_name -> google.protobuf.FieldMask
+	7,  // 29: audience.v1.UpdateDestinationResponse.destination:type_name -> audience.v1.Destination
+	8,  // 30: audience.v1.CreateAudienceRequest.audience:type_name -> audience.v1.Audience
+	8,  // 31: audience.v1.CreateAudienceResponse.audience:type_name -> audience.v1.Audience
+	8,  // 32: audience.v1.GetAudienceResponse.audience:type_name -> audience.v1.Audience
+	8,  // 33: audience.v1.ListAudiencesResponse.audiences:type_name -> audience.v1.Audience
+	8,  // 34: audience.v1.UpdateAudienceRequest.audience:type_name -> audience.v1.Audience
+	56, // 35: audience.v1.UpdateAudienceRequest.update_mask:type_name -> google.protobuf.FieldMask
+	8,  // 36: audience.v1.UpdateAudienceResponse.audience:type_name -> audience.v1.Audience
+	9,  // 37: audience.v1.PlanSyncResponse.plan:type_name -> audience.v1.SyncPlan
+	57, // 38: audience.v1.StartSyncResponse.run:type_name -> audience.v1.Run
+	57, // 39: audience.v1.ApproveSyncResponse.run:type_name -> audience.v1.Run
+	7,  // 40: audience.v1.CheckDestinationResponse.destination:type_name -> audience.v1.Destination
+	10, // 41: audience.v1.ListHeldSyncsResponse.held_syncs:type_name -> audience.v1.HeldSync
+	11, // 42: audience.v1.CreateLookalikeRequest.lookalike:type_name -> audience.v1.Lookalike
+	11, // 43: audience.v1.CreateLookalikeResponse.lookalike:type_name -> audience.v1.Lookalike
+	11, // 44: audience.v1.GetLookalikeResponse.lookalike:type_name -> audience.v1.Lookalike
+	11, // 45: audience.v1.ListLookalikesResponse.lookalikes:type_name -> audience.v1.Lookalike
+	12, // 46: audience.v1.AudienceService.CreateDestination:input_type -> audience.v1.CreateDestinationRequest
+	14, // 47: audience.v1.AudienceService.GetDestination:input_type -> audience.v1.GetDestinationRequest
+	16, // 48: audience.v1.AudienceService.ListDestinations:input_type -> audience.v1.ListDestinationsRequest
+	18, // 49: audience.v1.AudienceService.UpdateDestination:input_type -> audience.v1.UpdateDestinationRequest
+	20, // 50: audience.v1.AudienceService.DeleteDestination:input_type -> audience.v1.DeleteDestinationRequest
+	38, // 51: audience.v1.AudienceService.CheckDestination:input_type -> audience.v1.CheckDestinationRequest
+	22, // 52: audience.v1.AudienceService.CreateAudience:input_type -> audience.v1.CreateAudienceRequest
+	24, // 53: audience.v1.AudienceService.GetAudience:input_type -> audience.v1.GetAudienceRequest
+	26, // 54: audience.v1.AudienceService.ListAudiences:input_type -> audience.v1.ListAudiencesRequest
+	28, // 55: audience.v1.AudienceService.UpdateAudience:input_type -> audience.v1.UpdateAudienceRequest
+	30, // 56: audience.v1.AudienceService.DeleteAudience:input_type -> audience.v1.DeleteAudienceRequest
+	32, // 57: audience.v1.AudienceService.PlanSync:input_type -> audience.v1.PlanSyncRequest
+	34, // 58: audience.v1.AudienceService.StartSync:input_type -> audience.v1.StartSyncRequest
+	36, // 59: audience.v1.AudienceService.ApproveSync:input_type -> audience.v1.ApproveSyncRequest
+	40, // 60: audience.v1.AudienceService.DropSync:input_type -> audience.v1.DropSyncRequest
+	42, // 61: audience.v1.AudienceService.ListHeldSyncs:input_type -> audience.v1.ListHeldSyncsRequest
+	44, // 62: audience.v1.AudienceService.CreateLookalike:input_type -> audience.v1.CreateLookalikeRequest
+	46, // 63: audience.v1.AudienceService.GetLookalike:input_type -> audience.v1.GetLookalikeRequest
+	48, // 64: audience.v1.AudienceService.ListLookalikes:input_type -> audience.v1.ListLookalikesRequest
+	50, // 65: audience.v1.AudienceService.DeleteLookalike:input_type -> audience.v1.DeleteLookalikeRequest
+	13, // 66: audience.v1.AudienceService.CreateDestination:output_type -> audience.v1.CreateDestinationResponse
+	15, // 67: audience.v1.AudienceService.GetDestination:output_type -> audience.v1.GetDestinationResponse
+	17, // 68: audience.v1.AudienceService.ListDestinations:output_type -> audience.v1.ListDestinationsResponse
+	19, // 69: audience.v1.AudienceService.UpdateDestination:output_type -> audience.v1.UpdateDestinationResponse
+	21, // 70: audience.v1.AudienceService.DeleteDestination:output_type -> audience.v1.DeleteDestinationResponse
+	39, // 71: audience.v1.AudienceService.CheckDestination:output_type -> audience.v1.CheckDestinationResponse
+	23, // 72: audience.v1.AudienceService.CreateAudience:output_type -> audience.v1.CreateAudienceResponse
+	25, // 73: audience.v1.AudienceService.GetAudience:output_type -> audience.v1.GetAudienceResponse
+	27, // 74: audience.v1.AudienceService.ListAudiences:output_type -> audience.v1.ListAudiencesResponse
+	29, // 75: audience.v1.AudienceService.UpdateAudience:output_type -> audience.v1.UpdateAudienceResponse
+	31, // 76: audience.v1.AudienceService.DeleteAudience:output_type -> audience.v1.DeleteAudienceResponse
+	33, // 77: audience.v1.AudienceService.PlanSync:output_type -> audience.v1.PlanSyncResponse
+	35, // 78: audience.v1.AudienceService.StartSync:output_type -> audience.v1.StartSyncResponse
+	37, // 79: audience.v1.AudienceService.ApproveSync:output_type -> audience.v1.ApproveSyncResponse
+	41, // 80: audience.v1.AudienceService.DropSync:output_type -> audience.v1.DropSyncResponse
+	43, // 81: audience.v1.AudienceService.ListHeldSyncs:output_type -> audience.v1.ListHeldSyncsResponse
+	45, // 82: audience.v1.AudienceService.CreateLookalike:output_type -> audience.v1.CreateLookalikeResponse
+	47, // 83: audience.v1.AudienceService.GetLookalike:output_type -> audience.v1.GetLookalikeResponse
+	49, // 84: audience.v1.AudienceService.ListLookalikes:output_type -> audience.v1.ListLookalikesResponse
+	51, // 85: audience.v1.AudienceService.DeleteLookalike:output_type -> audience.v1.DeleteLookalikeResponse
+	66, // [66:86] is the sub-list for method output_type
+	46, // [46:66] is the sub-list for method input_type
+	46, // [46:46] is the sub-list for extension type_name
+	46, // [46:46] is the sub-list for extension extendee
+	0,  // [0:46] is the sub-list for field type_name
 }
 
 func init() { file_audience_v1_audience_service_proto_init() }
@@ -2324,13 +3812,14 @@ func file_audience_v1_audience_service_proto_init() {
 	}
 	file_audience_v1_run_service_proto_init()
 	file_audience_v1_schedule_proto_init()
+	file_audience_v1_audience_service_proto_msgTypes[4].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_audience_v1_audience_service_proto_rawDesc), len(file_audience_v1_audience_service_proto_rawDesc)),
-			NumEnums:      3,
-			NumMessages:   30,
+			NumEnums:      7,
+			NumMessages:   46,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

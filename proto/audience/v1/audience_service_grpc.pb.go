@@ -24,6 +24,7 @@ const (
 	AudienceService_ListDestinations_FullMethodName  = "/audience.v1.AudienceService/ListDestinations"
 	AudienceService_UpdateDestination_FullMethodName = "/audience.v1.AudienceService/UpdateDestination"
 	AudienceService_DeleteDestination_FullMethodName = "/audience.v1.AudienceService/DeleteDestination"
+	AudienceService_CheckDestination_FullMethodName  = "/audience.v1.AudienceService/CheckDestination"
 	AudienceService_CreateAudience_FullMethodName    = "/audience.v1.AudienceService/CreateAudience"
 	AudienceService_GetAudience_FullMethodName       = "/audience.v1.AudienceService/GetAudience"
 	AudienceService_ListAudiences_FullMethodName     = "/audience.v1.AudienceService/ListAudiences"
@@ -32,6 +33,12 @@ const (
 	AudienceService_PlanSync_FullMethodName          = "/audience.v1.AudienceService/PlanSync"
 	AudienceService_StartSync_FullMethodName         = "/audience.v1.AudienceService/StartSync"
 	AudienceService_ApproveSync_FullMethodName       = "/audience.v1.AudienceService/ApproveSync"
+	AudienceService_DropSync_FullMethodName          = "/audience.v1.AudienceService/DropSync"
+	AudienceService_ListHeldSyncs_FullMethodName     = "/audience.v1.AudienceService/ListHeldSyncs"
+	AudienceService_CreateLookalike_FullMethodName   = "/audience.v1.AudienceService/CreateLookalike"
+	AudienceService_GetLookalike_FullMethodName      = "/audience.v1.AudienceService/GetLookalike"
+	AudienceService_ListLookalikes_FullMethodName    = "/audience.v1.AudienceService/ListLookalikes"
+	AudienceService_DeleteLookalike_FullMethodName   = "/audience.v1.AudienceService/DeleteLookalike"
 )
 
 // AudienceServiceClient is the client API for AudienceService service.
@@ -51,6 +58,9 @@ type AudienceServiceClient interface {
 	UpdateDestination(ctx context.Context, in *UpdateDestinationRequest, opts ...grpc.CallOption) (*UpdateDestinationResponse, error)
 	// DeleteDestination deletes a destination that no audience uses.
 	DeleteDestination(ctx context.Context, in *DeleteDestinationRequest, opts ...grpc.CallOption) (*DeleteDestinationResponse, error)
+	// CheckDestination asks the platform now whether the destination's secrets open the account, with the rights that syncs
+	// need. The service does so by itself when a destination or a secret changes, and a few times an hour.
+	CheckDestination(ctx context.Context, in *CheckDestinationRequest, opts ...grpc.CallOption) (*CheckDestinationResponse, error)
 	// CreateAudience creates an audience. Nothing reaches the platform before its first sync.
 	CreateAudience(ctx context.Context, in *CreateAudienceRequest, opts ...grpc.CallOption) (*CreateAudienceResponse, error)
 	// GetAudience reads an audience.
@@ -67,8 +77,21 @@ type AudienceServiceClient interface {
 	// StartSync makes the platform's audience equal to the segment. It answers at once, with the run to watch. A plan beyond
 	// the audience's bounds is held: the run ends in that state and nothing is sent.
 	StartSync(ctx context.Context, in *StartSyncRequest, opts ...grpc.CallOption) (*StartSyncResponse, error)
-	// ApproveSync starts the sync of a held run again, and sends whatever its plan.
+	// ApproveSync starts the sync of a held run again, which sends what was held, and nothing beyond it.
 	ApproveSync(ctx context.Context, in *ApproveSyncRequest, opts ...grpc.CallOption) (*ApproveSyncResponse, error)
+	// DropSync decides against a held run: it cannot be approved any more. The next sync makes a plan of its own.
+	DropSync(ctx context.Context, in *DropSyncRequest, opts ...grpc.CallOption) (*DropSyncResponse, error)
+	// ListHeldSyncs lists the syncs that wait for a person, by audience: at most one each.
+	ListHeldSyncs(ctx context.Context, in *ListHeldSyncsRequest, opts ...grpc.CallOption) (*ListHeldSyncsResponse, error)
+	// CreateLookalike has a platform make an audience of people who are like those of a synced audience. The platform refreshes it
+	// by itself. A repeat after a lost answer finds the one that was made.
+	CreateLookalike(ctx context.Context, in *CreateLookalikeRequest, opts ...grpc.CallOption) (*CreateLookalikeResponse, error)
+	// GetLookalike reads a lookalike, with its state at the platform as of now.
+	GetLookalike(ctx context.Context, in *GetLookalikeRequest, opts ...grpc.CallOption) (*GetLookalikeResponse, error)
+	// ListLookalikes lists lookalikes by name, without their states.
+	ListLookalikes(ctx context.Context, in *ListLookalikesRequest, opts ...grpc.CallOption) (*ListLookalikesResponse, error)
+	// DeleteLookalike deletes a lookalike, first on the platform.
+	DeleteLookalike(ctx context.Context, in *DeleteLookalikeRequest, opts ...grpc.CallOption) (*DeleteLookalikeResponse, error)
 }
 
 type audienceServiceClient struct {
@@ -123,6 +146,16 @@ func (c *audienceServiceClient) DeleteDestination(ctx context.Context, in *Delet
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(DeleteDestinationResponse)
 	err := c.cc.Invoke(ctx, AudienceService_DeleteDestination_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *audienceServiceClient) CheckDestination(ctx context.Context, in *CheckDestinationRequest, opts ...grpc.CallOption) (*CheckDestinationResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CheckDestinationResponse)
+	err := c.cc.Invoke(ctx, AudienceService_CheckDestination_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -209,6 +242,66 @@ func (c *audienceServiceClient) ApproveSync(ctx context.Context, in *ApproveSync
 	return out, nil
 }
 
+func (c *audienceServiceClient) DropSync(ctx context.Context, in *DropSyncRequest, opts ...grpc.CallOption) (*DropSyncResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DropSyncResponse)
+	err := c.cc.Invoke(ctx, AudienceService_DropSync_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *audienceServiceClient) ListHeldSyncs(ctx context.Context, in *ListHeldSyncsRequest, opts ...grpc.CallOption) (*ListHeldSyncsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListHeldSyncsResponse)
+	err := c.cc.Invoke(ctx, AudienceService_ListHeldSyncs_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *audienceServiceClient) CreateLookalike(ctx context.Context, in *CreateLookalikeRequest, opts ...grpc.CallOption) (*CreateLookalikeResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CreateLookalikeResponse)
+	err := c.cc.Invoke(ctx, AudienceService_CreateLookalike_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *audienceServiceClient) GetLookalike(ctx context.Context, in *GetLookalikeRequest, opts ...grpc.CallOption) (*GetLookalikeResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetLookalikeResponse)
+	err := c.cc.Invoke(ctx, AudienceService_GetLookalike_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *audienceServiceClient) ListLookalikes(ctx context.Context, in *ListLookalikesRequest, opts ...grpc.CallOption) (*ListLookalikesResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListLookalikesResponse)
+	err := c.cc.Invoke(ctx, AudienceService_ListLookalikes_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *audienceServiceClient) DeleteLookalike(ctx context.Context, in *DeleteLookalikeRequest, opts ...grpc.CallOption) (*DeleteLookalikeResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DeleteLookalikeResponse)
+	err := c.cc.Invoke(ctx, AudienceService_DeleteLookalike_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // AudienceServiceServer is the server API for AudienceService service.
 // All implementations must embed UnimplementedAudienceServiceServer
 // for forward compatibility.
@@ -226,6 +319,9 @@ type AudienceServiceServer interface {
 	UpdateDestination(context.Context, *UpdateDestinationRequest) (*UpdateDestinationResponse, error)
 	// DeleteDestination deletes a destination that no audience uses.
 	DeleteDestination(context.Context, *DeleteDestinationRequest) (*DeleteDestinationResponse, error)
+	// CheckDestination asks the platform now whether the destination's secrets open the account, with the rights that syncs
+	// need. The service does so by itself when a destination or a secret changes, and a few times an hour.
+	CheckDestination(context.Context, *CheckDestinationRequest) (*CheckDestinationResponse, error)
 	// CreateAudience creates an audience. Nothing reaches the platform before its first sync.
 	CreateAudience(context.Context, *CreateAudienceRequest) (*CreateAudienceResponse, error)
 	// GetAudience reads an audience.
@@ -242,8 +338,21 @@ type AudienceServiceServer interface {
 	// StartSync makes the platform's audience equal to the segment. It answers at once, with the run to watch. A plan beyond
 	// the audience's bounds is held: the run ends in that state and nothing is sent.
 	StartSync(context.Context, *StartSyncRequest) (*StartSyncResponse, error)
-	// ApproveSync starts the sync of a held run again, and sends whatever its plan.
+	// ApproveSync starts the sync of a held run again, which sends what was held, and nothing beyond it.
 	ApproveSync(context.Context, *ApproveSyncRequest) (*ApproveSyncResponse, error)
+	// DropSync decides against a held run: it cannot be approved any more. The next sync makes a plan of its own.
+	DropSync(context.Context, *DropSyncRequest) (*DropSyncResponse, error)
+	// ListHeldSyncs lists the syncs that wait for a person, by audience: at most one each.
+	ListHeldSyncs(context.Context, *ListHeldSyncsRequest) (*ListHeldSyncsResponse, error)
+	// CreateLookalike has a platform make an audience of people who are like those of a synced audience. The platform refreshes it
+	// by itself. A repeat after a lost answer finds the one that was made.
+	CreateLookalike(context.Context, *CreateLookalikeRequest) (*CreateLookalikeResponse, error)
+	// GetLookalike reads a lookalike, with its state at the platform as of now.
+	GetLookalike(context.Context, *GetLookalikeRequest) (*GetLookalikeResponse, error)
+	// ListLookalikes lists lookalikes by name, without their states.
+	ListLookalikes(context.Context, *ListLookalikesRequest) (*ListLookalikesResponse, error)
+	// DeleteLookalike deletes a lookalike, first on the platform.
+	DeleteLookalike(context.Context, *DeleteLookalikeRequest) (*DeleteLookalikeResponse, error)
 	mustEmbedUnimplementedAudienceServiceServer()
 }
 
@@ -269,6 +378,9 @@ func (UnimplementedAudienceServiceServer) UpdateDestination(context.Context, *Up
 func (UnimplementedAudienceServiceServer) DeleteDestination(context.Context, *DeleteDestinationRequest) (*DeleteDestinationResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method DeleteDestination not implemented")
 }
+func (UnimplementedAudienceServiceServer) CheckDestination(context.Context, *CheckDestinationRequest) (*CheckDestinationResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method CheckDestination not implemented")
+}
 func (UnimplementedAudienceServiceServer) CreateAudience(context.Context, *CreateAudienceRequest) (*CreateAudienceResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method CreateAudience not implemented")
 }
@@ -292,6 +404,24 @@ func (UnimplementedAudienceServiceServer) StartSync(context.Context, *StartSyncR
 }
 func (UnimplementedAudienceServiceServer) ApproveSync(context.Context, *ApproveSyncRequest) (*ApproveSyncResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ApproveSync not implemented")
+}
+func (UnimplementedAudienceServiceServer) DropSync(context.Context, *DropSyncRequest) (*DropSyncResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method DropSync not implemented")
+}
+func (UnimplementedAudienceServiceServer) ListHeldSyncs(context.Context, *ListHeldSyncsRequest) (*ListHeldSyncsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListHeldSyncs not implemented")
+}
+func (UnimplementedAudienceServiceServer) CreateLookalike(context.Context, *CreateLookalikeRequest) (*CreateLookalikeResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method CreateLookalike not implemented")
+}
+func (UnimplementedAudienceServiceServer) GetLookalike(context.Context, *GetLookalikeRequest) (*GetLookalikeResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetLookalike not implemented")
+}
+func (UnimplementedAudienceServiceServer) ListLookalikes(context.Context, *ListLookalikesRequest) (*ListLookalikesResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListLookalikes not implemented")
+}
+func (UnimplementedAudienceServiceServer) DeleteLookalike(context.Context, *DeleteLookalikeRequest) (*DeleteLookalikeResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method DeleteLookalike not implemented")
 }
 func (UnimplementedAudienceServiceServer) mustEmbedUnimplementedAudienceServiceServer() {}
 func (UnimplementedAudienceServiceServer) testEmbeddedByValue()                         {}
@@ -400,6 +530,24 @@ func _AudienceService_DeleteDestination_Handler(srv interface{}, ctx context.Con
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(AudienceServiceServer).DeleteDestination(ctx, req.(*DeleteDestinationRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AudienceService_CheckDestination_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CheckDestinationRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AudienceServiceServer).CheckDestination(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AudienceService_CheckDestination_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AudienceServiceServer).CheckDestination(ctx, req.(*CheckDestinationRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -548,6 +696,114 @@ func _AudienceService_ApproveSync_Handler(srv interface{}, ctx context.Context, 
 	return interceptor(ctx, in, info, handler)
 }
 
+func _AudienceService_DropSync_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DropSyncRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AudienceServiceServer).DropSync(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AudienceService_DropSync_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AudienceServiceServer).DropSync(ctx, req.(*DropSyncRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AudienceService_ListHeldSyncs_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListHeldSyncsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AudienceServiceServer).ListHeldSyncs(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AudienceService_ListHeldSyncs_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AudienceServiceServer).ListHeldSyncs(ctx, req.(*ListHeldSyncsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AudienceService_CreateLookalike_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CreateLookalikeRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AudienceServiceServer).CreateLookalike(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AudienceService_CreateLookalike_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AudienceServiceServer).CreateLookalike(ctx, req.(*CreateLookalikeRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AudienceService_GetLookalike_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetLookalikeRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AudienceServiceServer).GetLookalike(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AudienceService_GetLookalike_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AudienceServiceServer).GetLookalike(ctx, req.(*GetLookalikeRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AudienceService_ListLookalikes_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListLookalikesRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AudienceServiceServer).ListLookalikes(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AudienceService_ListLookalikes_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AudienceServiceServer).ListLookalikes(ctx, req.(*ListLookalikesRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AudienceService_DeleteLookalike_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DeleteLookalikeRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AudienceServiceServer).DeleteLookalike(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AudienceService_DeleteLookalike_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AudienceServiceServer).DeleteLookalike(ctx, req.(*DeleteLookalikeRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // AudienceService_ServiceDesc is the grpc.ServiceDesc for AudienceService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -574,6 +830,10 @@ var AudienceService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "DeleteDestination",
 			Handler:    _AudienceService_DeleteDestination_Handler,
+		},
+		{
+			MethodName: "CheckDestination",
+			Handler:    _AudienceService_CheckDestination_Handler,
 		},
 		{
 			MethodName: "CreateAudience",
@@ -606,6 +866,30 @@ var AudienceService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ApproveSync",
 			Handler:    _AudienceService_ApproveSync_Handler,
+		},
+		{
+			MethodName: "DropSync",
+			Handler:    _AudienceService_DropSync_Handler,
+		},
+		{
+			MethodName: "ListHeldSyncs",
+			Handler:    _AudienceService_ListHeldSyncs_Handler,
+		},
+		{
+			MethodName: "CreateLookalike",
+			Handler:    _AudienceService_CreateLookalike_Handler,
+		},
+		{
+			MethodName: "GetLookalike",
+			Handler:    _AudienceService_GetLookalike_Handler,
+		},
+		{
+			MethodName: "ListLookalikes",
+			Handler:    _AudienceService_ListLookalikes_Handler,
+		},
+		{
+			MethodName: "DeleteLookalike",
+			Handler:    _AudienceService_DeleteLookalike_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},
