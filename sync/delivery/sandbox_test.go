@@ -96,10 +96,13 @@ func userOf(i int) audience.UserID { return audience.UserID(fmt.Sprintf("u%06d",
 // hexOf is an identifier as the platform shows it.
 func hexOf(id audience.Identifier) string { return hex.EncodeToString([]byte(id.Value)) }
 
-func (v *vendor) sync(t *testing.T, run audience.RunID) (delivery.Report, error) {
-	d := delivery.New(delivery.Deps{Ledger: v.world, Catalogue: v.world, Log: slog.New(slog.DiscardHandler),
+func (v *vendor) deliverer() *delivery.Deliverer {
+	return delivery.New(delivery.Deps{Ledger: v.world, Catalogue: v.world, Log: slog.New(slog.DiscardHandler),
 		Connect: func(audience.Destination) (destination.Destination, error) { return v.client, nil }})
-	return d.Sync(t.Context(), "vip", run, true, progress)
+}
+
+func (v *vendor) sync(t *testing.T, run audience.RunID) (delivery.Report, error) {
+	return v.deliverer().Sync(t.Context(), "vip", run, true, progress)
 }
 
 // requireTarget compares what the platform holds with the wanted, but for users it refuses.

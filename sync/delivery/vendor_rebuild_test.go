@@ -49,8 +49,7 @@ func timed(t *testing.T, platform audience.Platform) (v *vendor, forward func(ti
 
 // syncBy syncs with plans of one way.
 func (v *vendor) syncBy(t *testing.T, way destination.Way, run audience.RunID) (delivery.Report, error) {
-	d := delivery.New(delivery.Deps{Ledger: v.world, Catalogue: v.world, Log: slog.New(slog.DiscardHandler),
-		Connect: func(audience.Destination) (destination.Destination, error) { return v.client, nil }})
+	d := v.deliverer()
 	d.SetPageUsers(v.world.pageUsers)
 	d.SetChoose(by(way))
 	return d.Sync(t.Context(), "vip", run, true, progress)
@@ -134,8 +133,7 @@ func TestFilesAtTikTok(t *testing.T) {
 	forward(49 * time.Hour)
 	v.requireTarget(t, nil)
 
-	d := delivery.New(delivery.Deps{Ledger: v.world, Catalogue: v.world, Log: slog.New(slog.DiscardHandler),
-		Connect: func(audience.Destination) (destination.Destination, error) { return v.client, nil }})
+	d := v.deliverer()
 	require.NoError(t, d.Stop(t.Context(), stop(userOf(301))))
 	_, err = v.syncBy(t, destination.ByFile, "stop")
 	require.NoError(t, err)
@@ -144,4 +142,35 @@ func TestFilesAtTikTok(t *testing.T) {
 
 	require.NoError(t, d.Retire(t.Context(), "vip"))
 	require.True(t, v.sandbox.TikTok().Audiences()[0].Deleted)
+}
+
+// TestVanishedAtVendors: an audience that somebody deleted in the platform's own interface is told from one that is out of
+// reach, stays away until a person orders a new one, and then gets all members.
+func TestVanishedAtVendors(t *testing.T) {
+	for _, platform := range []audience.Platform{audience.PlatformMeta, audience.PlatformTikTok} {
+		t.Run(string(platform), func(t *testing.T) {
+			v, forward := timed(t, platform)
+			for i := range 50 {
+				v.set(t, i, "a")
+			}
+			_, err := v.sync(t, "first")
+			require.NoError(t, err)
+			forward(time.Hour)
+			require.ErrorIs(t, v.deliverer().Recreate(t.Context(), "vip", "too early"), audience.ErrPrecondition)
+			if id := v.world.audience.PlatformID; platform == audience.PlatformMeta {
+				require.NoError(t, v.sandbox.Meta().SetState(id, sandbox.StateDeleted))
+			} else {
+				require.NoError(t, v.sandbox.TikTok().SetDeleted(id))
+			}
+			_, err = v.sync(t, "vanished")
+			var failure *destination.Error
+			require.ErrorAs(t, err, &failure)
+			require.Equal(t, destination.Gone, failure.Kind)
+			require.Contains(t, failure.Remedy, "recreate")
+			require.NoError(t, v.deliverer().Recreate(t.Context(), "vip", "anew"))
+			_, err = v.sync(t, "anew")
+			require.NoError(t, err)
+			v.requireTarget(t, nil)
+		})
+	}
 }

@@ -96,22 +96,17 @@ func (c *Client) find(ctx context.Context, match func(listed) bool) (string, err
 	return "", &destination.Error{Kind: destination.Transient, Scope: destination.OfAccount, Err: errors.New("the list of audiences does not end")}
 }
 
-// DeleteAudience deletes for good. Where the API only says that it sees no such audience, the list decides whether it is gone.
+// DeleteAudience deletes for good.
 func (c *Client) DeleteAudience(ctx context.Context, id string) error {
 	var answer struct {
 		Success bool `json:"success"`
 	}
 	_, err := c.call(ctx, http.MethodDelete, url.PathEscape(id), nil, nil, &answer)
+	err = c.goneOr(ctx, id, err)
 	var e *destination.Error
 	switch {
 	case errors.As(err, &e) && e.Kind == destination.Gone:
 		return nil
-	case errors.As(err, &e) && (e.Code == "803" || e.Code == "100/33"):
-		found, listErr := c.find(ctx, func(a listed) bool { return a.ID == id })
-		if listErr == nil && found == "" {
-			return nil
-		}
-		return cmp.Or(listErr, err)
 	case err == nil && !answer.Success:
 		return &destination.Error{Kind: destination.Transient, Scope: destination.OfAudience, Err: errors.New("the answer does not say that the audience was deleted")}
 	}

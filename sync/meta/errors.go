@@ -28,6 +28,7 @@ const (
 	checkProof   = "check that app_secret_file holds the secret of the app that made the token"
 	acceptTerms  = "a person with a role on the ad account must accept Meta's Custom Audience Terms; a system user cannot"
 	grantRights  = "give the token's user ads_management and a role on the ad account, or share the audience with the account"
+	deleted      = "the audience was deleted at Meta; sync it with recreate to load all members into a new one"
 	appReview    = "the app needs Meta's review or a higher access tier for this ad account"
 	unflag       = "Meta has flagged the audience; remove telling words from its name and description, or appeal"
 	makeNew      = "Meta could not update the audience; if this service did not make it, have a new one created"
@@ -98,7 +99,7 @@ var verdicts = map[[2]int]verdict{
 	{2663, anySubcode}:    {destination.Misconfigured, destination.OfAccount, 0, acceptTerms},
 	{2664, anySubcode}:    {destination.Misconfigured, destination.OfAccount, 0, acceptTerms},
 	{1487301, anySubcode}: {destination.Misconfigured, destination.OfAudience, 0, grantRights},
-	{1487366, anySubcode}: {destination.Gone, destination.OfAudience, 0, "the audience was deleted at Meta; sync it with recreate to load all members into a new one"},
+	{1487366, anySubcode}: {destination.Gone, destination.OfAudience, 0, deleted},
 	{1870065, anySubcode}: {destination.Misconfigured, destination.OfAudience, 0, "Meta refuses this audience; read its words"},
 	{1870092, anySubcode}: {destination.Misconfigured, destination.OfAudience, 0, "Meta refuses this audience; read its words"},
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"log/slog"
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
@@ -327,4 +328,21 @@ func TestReplaceLaw(t *testing.T) {
 		add(t, c, id, open)
 		holds(t, s, id, rows)
 	})
+}
+
+// TestDeletedByOthers: reading a deleted audience says no more than reading one without a role does; the account's list tells
+// which it is.
+func TestDeletedByOthers(t *testing.T) {
+	s, c, clock, id := startTimed(t, sandbox.Config{})
+	clock.advance(time.Hour)
+	kind := func() destination.Kind {
+		_, err := c.Audience(t.Context(), id)
+		var e *destination.Error
+		require.ErrorAs(t, err, &e)
+		return e.Kind
+	}
+	require.NoError(t, s.Inject(sandbox.Fault{Kind: sandbox.FaultCode, Code: 100, Subcode: 33, Method: http.MethodGet, Path: id, Count: 1}))
+	require.Equal(t, destination.Misconfigured, kind(), "it is in the list")
+	require.NoError(t, s.Meta().SetState(id, sandbox.StateDeleted))
+	require.Equal(t, destination.Gone, kind())
 }

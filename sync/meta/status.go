@@ -60,12 +60,30 @@ func (w *words) UnmarshalJSON(data []byte) error {
 func (c *Client) read(ctx context.Context, id string) (details, error) {
 	var a details
 	if _, err := c.call(ctx, http.MethodGet, url.PathEscape(id), url.Values{"fields": {detailFields}}, nil, &a); err != nil {
-		return details{}, c.aboutAudience(id, err)
+		return details{}, c.goneOr(ctx, id, c.aboutAudience(id, err))
 	}
 	if a.ID != id {
 		return details{}, &destination.Error{Kind: destination.Transient, Scope: destination.OfAudience, Err: errors.New("the answer is about no audience, or another")}
 	}
 	return a, nil
+}
+
+// goneOr is err, or that the audience is gone: where the API only says that it sees no such audience, which it also says to who
+// has no role on the account, the account's list decides.
+func (c *Client) goneOr(ctx context.Context, id string, err error) error {
+	var e *destination.Error
+	if !errors.As(err, &e) || e.Kind != destination.Misconfigured || e.Code != "803" && e.Code != "100/33" {
+		return err
+	}
+	found, listErr := c.find(ctx, func(a listed) bool { return a.ID == id })
+	switch {
+	case listErr != nil:
+		return listErr
+	case found != "":
+		return err
+	}
+	e.Kind, e.Remedy = destination.Gone, deleted
+	return err
 }
 
 // Audience reads an audience's size bounds and its two statuses.
