@@ -4,13 +4,14 @@ import "time"
 
 // Selection says what an evaluation reads of a user's history, in an Excerpt of it.
 type Selection struct {
-	Events  []EventSelection // each type once
-	Texts   []string         // of events: properties that are texts
-	Numbers []string         // of events: properties that are numbers
-	Orders  bool             // of events: the order each belongs to
-	InOrder bool             // events of a user and type by time, then by id
-	Profile bool
-	Scores  []ScoreSelection
+	Events     []EventSelection // each type once
+	Texts      []string         // of events: properties that are texts
+	Numbers    []string         // of events: properties that are numbers
+	Orders     bool             // of events: the order each belongs to
+	InOrder    bool             // events of a user and type by time, then by id
+	Country    bool
+	Attributes bool
+	Scores     []ScoreSelection
 }
 
 // EventSelection is a type of events, of which those after an instant (zero: all) are read.
@@ -30,7 +31,7 @@ type Excerpt struct {
 	User     UserID
 	Known    bool // whether anything was ever said of the user
 	Events   []ExcerptEvent
-	Profile  Profile  // its country and attributes; zero without a profile
+	Profile  Profile  // its country, its attributes; zero without a profile
 	Pins     []Pin    // that stand, one a segment: segment, held, expiry and version
 	Scores   []Score  // by Selection.Scores: the labels; zero without one
 	Recorded []Number // the segments the user is in by the record, ascending

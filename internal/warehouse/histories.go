@@ -92,9 +92,13 @@ func (r *excerptReader) readBesideEvents(ctx context.Context, group *errgroup.Gr
 		}
 		return nil
 	})
-	if r.selection.Profile {
+	if r.selection.Country || r.selection.Attributes {
+		scan, columns := scanCountry, "user_id, country"
+		if r.selection.Attributes {
+			scan, columns = scanAttributes, "user_id, country, texts, numbers"
+		}
 		group.Go(func() error {
-			for profile, err := range stream(ctx, r.store, audience.Query{SQL: "SELECT user_id, country, texts, numbers FROM profiles FINAL" + ofAsked}, scanAttributes) {
+			for profile, err := range stream(ctx, r.store, audience.Query{SQL: "SELECT " + columns + " FROM profiles FINAL" + ofAsked}, scan) {
 				if err != nil {
 					return err
 				}
@@ -127,6 +131,13 @@ func scanHeld(rows driver.Rows) (pin audience.Pin, err error) {
 	err = rows.Scan(&user, &segment, &held, &pin.Expires, &pin.Version)
 	pin.User, pin.Segment, pin.Held, pin.Expires = audience.UserID(user), audience.Number(segment), audience.Held(held), orZero(pin.Expires)
 	return pin, err
+}
+
+func scanCountry(rows driver.Rows) (profile audience.Profile, err error) {
+	var user string
+	err = rows.Scan(&user, &profile.Country)
+	profile.User = audience.UserID(user)
+	return profile, err
 }
 
 func scanAttributes(rows driver.Rows) (profile audience.Profile, err error) {

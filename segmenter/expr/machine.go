@@ -14,17 +14,18 @@ import (
 //
 // Conditions and values become functions. Each distinct aggregate has a tally, into which every event is counted once. A machine never changes.
 type machine struct {
-	program  *Program
-	types    []string         // of events, by their number
-	lengths  [][]int64        // of each type: the lengths of its windows, ascending, in milliseconds
-	reads    [][]int          // of each type: the windows that are looked at
-	folds    [][]func(*state) // of each type: what takes in the event at hand
-	windows  []window
-	texts    []string // properties of events
-	numbers  []string
-	profile  bool
-	inOrder  bool // something depends on which event is the first or the last
-	clusters []audience.ModelID
+	program    *Program
+	types      []string         // of events, by their number
+	lengths    [][]int64        // of each type: the lengths of its windows, ascending, in milliseconds
+	reads      [][]int          // of each type: the windows that are looked at
+	folds      [][]func(*state) // of each type: what takes in the event at hand
+	windows    []window
+	texts      []string // properties of events
+	numbers    []string
+	country    bool
+	attributes bool
+	inOrder    bool // something depends on which event is the first or the last
+	clusters   []audience.ModelID
 
 	aggregates []aggregate
 	sequences  []sequence
@@ -78,7 +79,7 @@ func (p *Program) At(at time.Time) *Evaluator {
 // Selection is what Evaluate has to be given of each user.
 func (e *Evaluator) Selection() audience.Selection {
 	m := e.machine
-	s := audience.Selection{Texts: m.texts, Numbers: m.numbers, Profile: m.profile, InOrder: m.inOrder, Orders: m.rfm != nil && m.rfm.countsOrders()}
+	s := audience.Selection{Texts: m.texts, Numbers: m.numbers, Country: m.country, Attributes: m.attributes, InOrder: m.inOrder, Orders: m.rfm != nil && m.rfm.countsOrders()}
 	for i, event := range m.types {
 		reach := int64(math.MaxInt64)
 		for _, w := range m.reads[i] {

@@ -55,7 +55,7 @@ func (m *machine) numberField(f field) figure {
 		i := indexOf(&m.numbers, f.name)
 		return func(s *state) float64 { return s.event.Numbers[i] }
 	case attribute:
-		m.profile = true
+		m.attributes = true
 		return func(s *state) float64 {
 			if x, found := s.Profile.Numbers[f.name]; found {
 				return x
@@ -109,13 +109,13 @@ func (m *machine) textField(f field) wording {
 			return "", false
 		}
 	case attribute:
-		m.profile = true
+		m.attributes = true
 		return func(s *state) (string, bool) {
 			property, found := s.Profile.Texts[f.name]
 			return property, found
 		}
 	case ofProfile:
-		m.profile = true
+		m.country = true
 		return func(s *state) (string, bool) { return s.Profile.Country, s.Profile.Country != "" }
 	default:
 		return m.rfmSegment()
