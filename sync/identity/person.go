@@ -1,6 +1,7 @@
 package identity
 
 import (
+	"bytes"
 	"strconv"
 	"strings"
 	"unicode"
@@ -19,7 +20,7 @@ func appendName(dst []byte, v string) ([]byte, string) {
 	}
 	// What stood apart may compose now, and lower-casing may have decomposed.
 	dst = append(dst[:start], norm.NFC.Bytes(dst[start:])...)
-	if len(dst) == start {
+	if bytes.IndexFunc(dst[start:], unicode.IsLetter) < 0 {
 		return dst, "has no letters"
 	}
 	return dst, ""
@@ -29,7 +30,10 @@ func appendName(dst []byte, v string) ([]byte, string) {
 func appendInitial(dst []byte, v string) ([]byte, string) {
 	start := len(dst)
 	dst, reason := appendName(dst, v)
-	_, size := utf8.DecodeRune(dst[start:])
+	first, size := utf8.DecodeRune(dst[start:])
+	if reason == "" && !unicode.IsLetter(first) {
+		reason = "does not begin with a letter"
+	}
 	return dst[:start+size], reason
 }
 

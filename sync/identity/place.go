@@ -1,6 +1,7 @@
 package identity
 
 import (
+	"slices"
 	"strings"
 	"sync"
 	"unicode"
@@ -48,7 +49,7 @@ func appendZip(dst []byte, v, country string) ([]byte, string) {
 		zip = zip[:min(len(zip), 5)]
 	}
 	zip = strings.ReplaceAll(zip, "-", "")
-	if zip == "" || !isASCII(zip) {
+	if zip == "" || strings.Trim(zip, "abcdefghijklmnopqrstuvwxyz0123456789") != "" {
 		return dst, "has no digit or letter from a to z, or others besides"
 	}
 	return append(dst, zip...), ""
@@ -69,36 +70,58 @@ func isZipPlus4(zip string) bool {
 
 // appendCountry: ISO 3166-1 alpha-2 in lower case, of such a code, an alpha-3 code or an English name.
 func appendCountry(dst []byte, v string) ([]byte, string) {
-	const unknown = "is not a country: send its ISO 3166-1 code, such as \"de\""
 	letters := string(appendLetters(nil, v))
+	code := countryNames()[letters]
 	if len(letters) == 2 || len(letters) == 3 {
-		region, err := language.ParseRegion(letters)
-		if region = region.Canonicalize(); err != nil || !region.IsCountry() {
-			return dst, unknown
-		}
-		return append(dst, strings.ToLower(region.String())...), ""
+		code = countryOfCode(letters)
 	}
-	code, ok := countryNames()[letters]
-	if !ok {
-		return dst, unknown
+	if code == "" {
+		return dst, "is not a country: send its ISO 3166-1 code, such as \"de\""
 	}
 	return append(dst, code...), ""
 }
 
+// notAssigned are codes that Unicode's tables have as regions of their own, though ISO 3166-1 only reserves them, for
+// parts of countries and for unions.
+var notAssigned = []string{"ac", "cp", "dg", "ea", "ez", "ic", "ta", "un"}
+
+// countryOfCode is the alpha-2 code, in lower case, of an alpha-2 or alpha-3 code, one of a country's former codes included;
+// "" when it is none.
+func countryOfCode(code string) string {
+	region, err := language.ParseRegion(code)
+	region = region.Canonicalize()
+	code = strings.ToLower(region.String())
+	if err != nil || !region.IsCountry() || slices.Contains(notAssigned, code) || englishName(region) == "" { // states that are no more have no name
+		return ""
+	}
+	return code
+}
+
 // countryNames maps the letters of each country's English names to its code.
 var countryNames = sync.OnceValue(func() map[string]string {
-	names := map[string]string{"unitedstatesofamerica": "us", "greatbritain": "gb", "czechrepublic": "cz", "turkey": "tr"}
-	english := display.English.Regions()
-	for a := 'A'; a <= 'Z'; a++ {
-		for b := 'A'; b <= 'Z'; b++ {
-			region, err := language.ParseRegion(string([]rune{a, b}))
-			if err == nil && region.IsCountry() && region.Canonicalize() == region {
-				names[string(appendLetters(nil, english.Name(region)))] = strings.ToLower(region.String())
+	names := map[string]string{
+		"unitedstatesofamerica": "us", "greatbritain": "gb", "czechrepublic": "cz", "trkiye": "tr", "hongkong": "hk", "macau": "mo",
+		"macao": "mo", "myanmar": "mm", "burma": "mm", "ivorycoast": "ci", "capeverde": "cv", "swaziland": "sz", "easttimor": "tl",
+		"palestine": "ps", "russianfederation": "ru", "republicofkorea": "kr", "holland": "nl",
+	}
+	written := strings.NewReplacer("&", "and", "St.", "Saint")
+	for a := 'a'; a <= 'z'; a++ {
+		for b := 'a'; b <= 'z'; b++ {
+			code := string([]rune{a, b})
+			if countryOfCode(code) == code {
+				region := language.MustParseRegion(code)
+				names[englishName(region)] = code
+				names[string(appendLetters(nil, written.Replace(display.English.Regions().Name(region))))] = code
 			}
 		}
 	}
 	return names
 })
+
+// englishName is the letters of a region's English name, "" where it has none.
+func englishName(r language.Region) string {
+	return string(appendLetters(nil, display.English.Regions().Name(r)))
+}
 
 // appendLetters appends the letters a to z of v in lower case and nothing else.
 func appendLetters(dst []byte, v string) []byte {
