@@ -148,7 +148,7 @@ func (s *audienceService) delete(ctx context.Context, name, etag string) error {
 	if err := s.platforms.Retire(ctx, target.ID); err != nil {
 		return err
 	}
-	return s.audiences.delete(ctx, name, "") // retiring has changed the etag
+	return s.audiences.delete(ctx, name, "") // whether it is current was looked at before the platform was asked
 }
 
 func (s *audienceService) PlanSync(ctx context.Context, req *audiencev1.PlanSyncRequest) (*audiencev1.PlanSyncResponse, error) {

@@ -28,6 +28,9 @@ func (j jobs) Train(ctx context.Context, model audience.Model) (audience.Run, er
 
 // train starts a training as a run of some occasion. A scheduled one brings its scores into force as well.
 func (j jobs) train(ctx context.Context, what audience.Run, model audience.Model) (audience.Run, error) {
+	if err := j.store.MayWrite(); err != nil {
+		return audience.Run{}, err
+	}
 	what.Kind, what.Subject = audience.RunTrain, "models/"+string(model.ID)
 	return j.runner.Begin(ctx, what, func(ctx context.Context, task *run.Task) error {
 		trained, err := j.segmenter.Train(ctx, model, task.ID(), task.Progress)
@@ -49,6 +52,9 @@ func (j jobs) train(ctx context.Context, what audience.Run, model audience.Model
 
 // Evaluate starts an evaluation.
 func (j jobs) Evaluate(ctx context.Context, users []audience.UserID) (audience.Run, error) {
+	if err := j.store.MayWrite(); err != nil {
+		return audience.Run{}, err
+	}
 	if users == nil {
 		return j.everybody.start(ctx)
 	}
@@ -132,8 +138,8 @@ func (p planner) Plan(ctx context.Context, id audience.AudienceID) (audience.Syn
 
 // syncCatalogue is the store as delivery sees it: a segment is its definition in force.
 type syncCatalogue struct {
-	store     *warehouse.Store
-	segmenter *segmenter.Segmenter
+	store   *warehouse.Store
+	edition func(context.Context) (*audience.Edition, error)
 }
 
 func (c syncCatalogue) Audiences(ctx context.Context) ([]audience.Audience, error) {
@@ -149,7 +155,7 @@ func (c syncCatalogue) Segment(ctx context.Context, id audience.SegmentID) (audi
 	if err != nil {
 		return segment, err
 	}
-	edition, err := c.segmenter.Edition(ctx)
+	edition, err := c.edition(ctx)
 	if err != nil {
 		return segment, err
 	}
@@ -167,5 +173,9 @@ func (c syncCatalogue) Destination(ctx context.Context, id audience.DestinationI
 
 // SetPlatformID keeps the platform's id.
 func (c syncCatalogue) SetPlatformID(ctx context.Context, id audience.AudienceID, platformID string, files bool) error {
-	return setPlatformID(ctx, c.store.Audiences(), id, platformID, files)
+	a, err := c.Audience(ctx, id)
+	if err != nil {
+		return err
+	}
+	return c.store.SetPlatformID(ctx, a.Number, platformID, files)
 }

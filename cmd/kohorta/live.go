@@ -17,6 +17,9 @@ type liveStore struct {
 
 // WriteEvents stores events; see warehouse.Store.
 func (s liveStore) WriteEvents(ctx context.Context, events []audience.Event) (duplicate []bool, err error) {
+	if err := s.MayWrite(); err != nil {
+		return nil, err
+	}
 	s.segmenter.Admit(ctx)
 	return toItsEnd(ctx, func(ctx context.Context) ([]bool, error) {
 		users := make([]audience.UserID, len(events))
@@ -30,6 +33,9 @@ func (s liveStore) WriteEvents(ctx context.Context, events []audience.Event) (du
 
 // UpsertProfiles stores profiles; see warehouse.Store.
 func (s liveStore) UpsertProfiles(ctx context.Context, updates []audience.ProfileUpdate) error {
+	if err := s.MayWrite(); err != nil {
+		return err
+	}
 	s.segmenter.Admit(ctx)
 	_, err := toItsEnd(ctx, func(ctx context.Context) (struct{}, error) {
 		users := make([]audience.UserID, len(updates))

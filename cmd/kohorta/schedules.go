@@ -34,7 +34,7 @@ func (s *service) scheduled(ctx context.Context) ([]schedule.Job, error) {
 	if err != nil {
 		return nil, err
 	}
-	edition, err := s.segmenter.Edition(ctx)
+	edition, err := s.edition(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -54,6 +54,9 @@ func (s *service) scheduled(ctx context.Context) ([]schedule.Job, error) {
 				Segment: edition.NumberOf(a.Segment), Held: held[a.Number], Doubtful: doubtful[a.Number],
 			})
 		}
+	}
+	if s.store.MayWrite() != nil {
+		return jobs, nil
 	}
 	models, err := s.store.Models().All(ctx)
 	if err != nil {

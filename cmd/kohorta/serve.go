@@ -61,7 +61,11 @@ for a Redis that is suspected to be wrong.`,
 			if err != nil {
 				return err
 			}
-			return errors.Join(s.segmenter.Rebuild(cmd.Context()), s.close())
+			err = s.store.MayWrite() // else the service runs
+			if err == nil {
+				err = s.segmenter.Rebuild(cmd.Context())
+			}
+			return errors.Join(err, s.close())
 		},
 	}
 	command.Flags().StringVar(&file, "config", "", "YAML file of the service")

@@ -15,7 +15,6 @@ import (
 
 	"github.com/kohorta/kohorta/internal/audience"
 	"github.com/kohorta/kohorta/internal/engine"
-	"github.com/kohorta/kohorta/internal/lease"
 	"github.com/kohorta/kohorta/internal/live"
 	"github.com/kohorta/kohorta/internal/privacy"
 	"github.com/kohorta/kohorta/internal/run"
@@ -45,7 +44,7 @@ type service struct {
 	runner    *run.Runner
 	deliverer *delivery.Deliverer
 	scheduler *schedule.Scheduler
-	leases    *lease.Leases // nil where no other process can share the database
+	replica   *replica // nil where no other process can share the database
 	sender    *webhook.Sender
 	receiver  *webhook.Receiver
 	eraser    *privacy.Eraser
@@ -79,12 +78,15 @@ func newService(ctx context.Context, config Config, log *slog.Logger) (_ *servic
 	if err = s.openStores(ctx); err != nil {
 		return nil, err
 	}
-	deps := run.Deps{Store: s.store, Log: log, Grace: config.ShutdownGrace, Holder: s.name()}
+	deps := run.Deps{Store: s.store, Log: log, Grace: config.ShutdownGrace, Holder: processName(s.address())}
 	if config.shared() {
-		s.leases, deps.Cancels = lease.New(s.store, deps.Holder, config.LeaseTerm, log), s.store
+		s.replica, deps.Cancels = newReplica(s.store, deps.Holder, config.LeaseTerm, log), s.store
+		if err = s.replica.join(ctx); err != nil {
+			return nil, err
+		}
 	}
 	s.runner = run.New(deps)
-	if err = s.runner.Recover(ctx, s.alive); err != nil {
+	if err = s.runner.Recover(ctx, s.replica.alive); err != nil {
 		return nil, err
 	}
 	s.segmenter = segmenter.New(segmenter.Deps{
@@ -93,19 +95,20 @@ func newService(ctx context.Context, config Config, log *slog.Logger) (_ *servic
 	})
 	s.everybody = &evaluations{runner: s.runner, segmenter: s.segmenter}
 	store := liveStore{s.store, s.segmenter}
-	syncing := delivery.Deps{Ledger: s.store, Catalogue: syncCatalogue{s.store, s.segmenter}, Connect: s.connect, Log: log}
-	if s.leases != nil {
-		syncing.Leases = audienceLeases{s.leases}
+	syncing := delivery.Deps{Ledger: s.store, Catalogue: syncCatalogue{s.store, s.edition}, Connect: s.connect, Log: log}
+	if s.replica != nil {
+		syncing.Leases = audienceLeases{s.replica.leases}
 	}
 	s.deliverer = delivery.New(syncing)
 	s.scheduler = schedule.New(schedule.Deps{
 		Jobs: s.scheduled, LastRuns: s.lastRuns, Changes: s.store.ChangedSegments, Begin: s.begin, Now: s.clock.Now, Log: log,
 	})
+	membership := writersMembership{mover{s.segmenter, s.deliverer}, s.store}
 	s.sender = webhook.NewSender(webhook.SenderDeps{
 		Webhooks: s.store.Webhooks(), Places: s.store, Changes: s.segmenter, SecretPath: s.secretPath, Log: log, Now: s.clock.Now,
 	})
 	s.receiver = webhook.NewReceiver(webhook.ReceiverDeps{
-		Sources: config.Webhooks.Sources, SecretPath: s.secretPath, Mover: mover{s.segmenter, s.deliverer}, Claims: s.live, Memberships: s.live,
+		Sources: config.Webhooks.Sources, SecretPath: s.secretPath, Mover: membership, Claims: s.live, Memberships: s.live,
 		Names: segmentNames{s}, Log: log, Now: time.Now,
 	})
 	s.watcher = delivery.NewWatcher(s.deliverer, watchedDestinations{s.store}, s.resume)
@@ -122,8 +125,8 @@ func newService(ctx context.Context, config Config, log *slog.Logger) (_ *servic
 		Lookalikes: s.store.Lookalikes(),
 		Webhooks:   s.store.Webhooks(), Receivers: s.sender,
 		Events: store, Profiles: profiles{store, s.deliverer}, Answers: s.store, Identify: identify, Segmenter: s.segmenter,
-		Memberships: s.live, Members: s.store, History: s.store, Live: mover{s.segmenter, s.deliverer}, Explainer: s.segmenter, Versions: s.store.Segments(), Scores: s.store,
-		Check: s.checkDestination, Platforms: s.deliverer, Planner: planner{s.deliverer}, Healths: s.watcher, Jobs: s.jobs(), Runs: s.runner, Schedules: schedules{&s.clock},
+		Memberships: s.live, Members: s.store, History: s.store, Live: membership, Explainer: s.segmenter, Versions: s.store.Segments(), Scores: s.store,
+		Check: s.checkDestination, Platforms: retirer{s.deliverer, s.store}, Planner: planner{s.deliverer}, Healths: s.watcher, Jobs: s.jobs(), Runs: s.runner, Schedules: schedules{&s.clock},
 		Privacy: office{s.store, s.eraser, s.deliverer}, Audit: s.store,
 	})
 	return s, nil
@@ -159,7 +162,11 @@ func (s *service) openStores(ctx context.Context) error {
 		}
 	}
 	s.config.ClickHouse.Log = s.log
-	if s.store, err = warehouse.Open(ctx, s.config.ClickHouse); err != nil {
+	open := warehouse.Open
+	if !embedClickHouse {
+		open = warehouse.Attach
+	}
+	if s.store, err = open(ctx, s.config.ClickHouse); err != nil {
 		return err
 	}
 	s.live, err = live.Open(ctx, s.config.Redis, s.log)
@@ -185,14 +192,30 @@ func (s *service) run(ctx context.Context) error {
 		group.Go(func() error { return s.receiver.Serve(serving, s.moves, s.config.ShutdownGrace) })
 	}
 	group.Go(func() error { return s.scheduler.Run(serving) })
-	group.Go(func() error { return s.sender.Run(serving) })
-	group.Go(func() error { return s.segmenter.Run(working) })
-	group.Go(func() error { return s.deliverer.Run(working) })
-	group.Go(func() error { return s.eraser.Run(working) })
-	group.Go(func() error { return s.watcher.Run(working) })
+	group.Go(func() error { return s.write(serving, working) })
+	if s.replica != nil {
+		group.Go(func() error { return s.replica.attend(working, s.runner) })
+	}
 	if s.engines != nil {
 		group.Go(func() error { return s.engines.Run(working) })
 	}
+	return group.Wait()
+}
+
+// write does what is the writer's, once this process is: until serving ends it tells receivers, until working ends all else.
+func (s *service) write(serving, working context.Context) error {
+	if !s.lead(serving, working) { // nobody had to write while this process was there
+		return nil
+	}
+	group, writing := errgroup.WithContext(working)
+	telling, stopTelling := context.WithCancel(writing)
+	defer context.AfterFunc(serving, stopTelling)()
+	group.Go(func() error { return s.replica.keepWriting(writing) })
+	group.Go(func() error { return s.sender.Run(telling) })
+	group.Go(func() error { return s.segmenter.Run(writing) })
+	group.Go(func() error { return s.deliverer.Run(writing) })
+	group.Go(func() error { return s.eraser.Run(writing) })
+	group.Go(func() error { return s.watcher.Run(writing) })
 	return group.Wait()
 }
 
@@ -209,6 +232,9 @@ func (s *service) close() error {
 	}
 	if s.live != nil {
 		errs = append(errs, s.live.Close())
+	}
+	if s.replica != nil {
+		s.replica.leave()
 	}
 	if s.store != nil {
 		errs = append(errs, s.store.Close())

@@ -14,6 +14,9 @@ import (
 // returns without error, every event that is no repeat is durable. After an error some may be stored: call again with
 // the same events. The events must not be changed afterwards.
 func (s *Store) WriteEvents(ctx context.Context, events []audience.Event) (duplicate []bool, err error) {
+	if err := s.MayWrite(); err != nil {
+		return nil, err
+	}
 	duplicate = make([]bool, 0, len(events))
 	for len(events) > 0 {
 		part := events[:min(len(events), groupRows)]

@@ -27,7 +27,13 @@ type unsettled struct {
 // After an error some of the rows may be stored, but none will be any more, unless ClickHouse is out of reach: then
 // settle makes it certain later.
 func (s *Store) insert(ctx context.Context, into string, columns ...any) error {
-	id := s.queryPrefix() + uuid.NewString()
+	table := tableOf(into)
+	if !sharedTables[table] {
+		if err := s.MayWrite(); err != nil {
+			return err
+		}
+	}
+	id := s.queryPrefix() + map[bool]string{true: sharedQueries, false: writerQueries}[sharedTables[table]] + uuid.NewString()
 	err := s.send(clickhouse.Context(ctx, clickhouse.WithQueryID(id)), into, columns)
 	if err == nil {
 		return nil
@@ -74,9 +80,16 @@ func (s *Store) settle(ctx context.Context) error {
 	return nil
 }
 
-// stopOrphans kills the inserts that a process which died has left in ClickHouse, before anything is read.
-func (s *Store) stopOrphans(ctx context.Context) error {
-	return s.kill(ctx, "startsWith(query_id, {prefix:String})", map[string]any{"prefix": s.queryPrefix()})
+// What the ids of inserts go on with: those of the writer, and those that any process may do.
+const (
+	writerQueries = "w-"
+	sharedQueries = "s-"
+)
+
+// stopOrphans kills the inserts of a sort ("": of both) that a process which died has left in ClickHouse, before anything is
+// read.
+func (s *Store) stopOrphans(ctx context.Context, sort string) error {
+	return s.kill(ctx, "startsWith(query_id, {prefix:String})", map[string]any{"prefix": s.queryPrefix() + sort})
 }
 
 // kill stops queries and waits until they are gone.

@@ -2,6 +2,7 @@ package warehouse
 
 import (
 	"context"
+	_ "embed"
 	"fmt"
 	"strconv"
 	"time"
@@ -11,6 +12,9 @@ import (
 
 	"github.com/kohorta/kohorta/internal/audience"
 )
+
+//go:embed queries/leases.sql
+var leasesSQL string
 
 // fenceGap is the least from one fence of a name to the next: a holder writes less often under its own.
 const fenceGap = 1_000_000_000

@@ -21,30 +21,46 @@ type Resources[T any] struct {
 	kind  string // as in resource names: "segments"
 	id    func(*T) string
 	meta  func(*T) *audience.Meta
+	place func(document *T, platformID string, files bool) // of audiences: what SetPlatformID has kept of it
 }
 
 // Models are the models.
 func (s *Store) Models() *Resources[audience.Model] {
-	return &Resources[audience.Model]{s, "models",
-		func(v *audience.Model) string { return string(v.ID) }, func(v *audience.Model) *audience.Meta { return &v.Meta }}
+	return &Resources[audience.Model]{
+		store: s, kind: "models",
+		id:   func(v *audience.Model) string { return string(v.ID) },
+		meta: func(v *audience.Model) *audience.Meta { return &v.Meta },
+	}
 }
 
 // Destinations are the destinations.
 func (s *Store) Destinations() *Resources[audience.Destination] {
-	return &Resources[audience.Destination]{s, "destinations",
-		func(v *audience.Destination) string { return string(v.ID) }, func(v *audience.Destination) *audience.Meta { return &v.Meta }}
+	return &Resources[audience.Destination]{
+		store: s, kind: "destinations",
+		id:   func(v *audience.Destination) string { return string(v.ID) },
+		meta: func(v *audience.Destination) *audience.Meta { return &v.Meta },
+	}
 }
 
 // Audiences are the audiences.
 func (s *Store) Audiences() *Resources[audience.Audience] {
-	return &Resources[audience.Audience]{s, "audiences",
-		func(v *audience.Audience) string { return string(v.ID) }, func(v *audience.Audience) *audience.Meta { return &v.Meta }}
+	return &Resources[audience.Audience]{
+		store: s, kind: "audiences",
+		id:   func(v *audience.Audience) string { return string(v.ID) },
+		meta: func(v *audience.Audience) *audience.Meta { return &v.Meta },
+		place: func(v *audience.Audience, platformID string, files bool) {
+			v.PlatformID, v.PlatformFiles = platformID, files
+		},
+	}
 }
 
 // Lookalikes are the platforms' lookalikes.
 func (s *Store) Lookalikes() *Resources[audience.Lookalike] {
-	return &Resources[audience.Lookalike]{s, "lookalikes",
-		func(v *audience.Lookalike) string { return string(v.ID) }, func(v *audience.Lookalike) *audience.Meta { return &v.Meta }}
+	return &Resources[audience.Lookalike]{
+		store: s, kind: "lookalikes",
+		id:   func(v *audience.Lookalike) string { return string(v.ID) },
+		meta: func(v *audience.Lookalike) *audience.Meta { return &v.Meta },
+	}
 }
 
 // Create stores a new document under the next number and gives it back with its Meta. ErrExists if the id is in use.
@@ -135,9 +151,14 @@ func (r *Resources[T]) find(ctx context.Context, id string) (document T, found b
 
 // read yields the documents for which condition, on {id:String}, holds.
 func (r *Resources[T]) read(ctx context.Context, condition, id string, limit int) iter.Seq2[T, error] {
+	documents := `SELECT id, number, version, spec, create_time, update_time FROM resources FINAL
+		WHERE kind = {kind:String} AND NOT deleted AND ` + condition + ` ORDER BY id` + limited(limit)
+	places := "(SELECT toUInt32(0) AS number, '' AS platform_id, false AS files WHERE false)"
+	if r.place != nil {
+		places = "(SELECT audience AS number, platform_id, files FROM platform_audiences FINAL)"
+	}
 	return stream(ctx, r.store, audience.Query{
-		SQL: `SELECT number, version, spec, create_time, update_time FROM resources FINAL
-			WHERE kind = {kind:String} AND NOT deleted AND ` + condition + ` ORDER BY id` + limited(limit),
+		SQL:    "SELECT number, version, spec, create_time, update_time, platform_id, files FROM (" + documents + ") AS document LEFT JOIN " + places + " AS place USING (number) ORDER BY id",
 		Params: map[string]any{"kind": r.kind, "id": id},
 	}, r.scan)
 }
@@ -148,8 +169,11 @@ func (r *Resources[T]) scan(rows driver.Rows) (document T, err error) {
 		version uint64
 		spec    string
 		meta    audience.Meta
+
+		platformID string
+		files      bool
 	)
-	if err := rows.Scan(&number, &version, &spec, &meta.CreateTime, &meta.UpdateTime); err != nil {
+	if err := rows.Scan(&number, &version, &spec, &meta.CreateTime, &meta.UpdateTime, &platformID, &files); err != nil {
 		return document, err
 	}
 	if err := json.Unmarshal([]byte(spec), &document); err != nil {
@@ -157,6 +181,9 @@ func (r *Resources[T]) scan(rows driver.Rows) (document T, err error) {
 	}
 	meta.Number, meta.Etag = audience.Number(number), etagOf(version)
 	*r.meta(&document) = meta
+	if r.place != nil {
+		r.place(&document, platformID, files)
+	}
 	return document, nil
 }
 

@@ -191,3 +191,26 @@ func TestVersionsRiseThoughTheClockFalls(t *testing.T) {
 	require.Equal(t, future+1, c.next())
 	require.Equal(t, future+2, c.next())
 }
+
+// TestPlatformIDLosesNoEdit: what people edit while a sync keeps the platform's id stays, and the other way round.
+func TestPlatformIDLosesNoEdit(t *testing.T) {
+	store, ctx := open(t), t.Context()
+	made, err := store.Audiences().Create(ctx, audience.Audience{ID: "vip"})
+	require.NoError(t, err)
+	other, err := store.Audiences().Create(ctx, audience.Audience{ID: "other"})
+	require.NoError(t, err)
+	require.NoError(t, store.SetPlatformID(ctx, made.Number, "120", false))
+	made.PlatformName = "edited" // by somebody who does not know the id
+	_, err = store.Audiences().Update(ctx, made)
+	require.NoError(t, err, "its etag is still current")
+	require.NoError(t, store.SetPlatformID(ctx, made.Number, "121", true))
+	kept, err := store.Audiences().Get(ctx, "vip")
+	require.NoError(t, err)
+	require.Equal(t, []any{"121", true, "edited"}, []any{kept.PlatformID, kept.PlatformFiles, kept.PlatformName})
+	require.NoError(t, store.SetPlatformID(ctx, made.Number, "", false))
+	all, err := store.Audiences().All(ctx)
+	require.NoError(t, err)
+	require.Equal(t, []audience.AudienceID{"other", "vip"}, []audience.AudienceID{all[0].ID, all[1].ID})
+	require.Empty(t, all[0].PlatformID+all[1].PlatformID)
+	require.Equal(t, other.Number, all[0].Number)
+}

@@ -18,8 +18,11 @@ type Segments struct{ *Resources[audience.Segment] }
 
 // Segments are the segments.
 func (s *Store) Segments() Segments {
-	return Segments{&Resources[audience.Segment]{s, "segments",
-		func(v *audience.Segment) string { return string(v.ID) }, func(v *audience.Segment) *audience.Meta { return &v.Meta }}}
+	return Segments{&Resources[audience.Segment]{
+		store: s, kind: "segments",
+		id:   func(v *audience.Segment) string { return string(v.ID) },
+		meta: func(v *audience.Segment) *audience.Meta { return &v.Meta },
+	}}
 }
 
 // Create stores a new segment; its definition is version 1.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 
 	"github.com/ClickHouse/clickhouse-go/v2"
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
@@ -13,13 +14,14 @@ import (
 	"github.com/kohorta/kohorta/internal/audience"
 )
 
-// Store is one database of Kohorta in ClickHouse. It is safe for concurrent use, and it is the only writer: a second
-// Store on the same database would not see the first one's repeats.
+// Store is one database of Kohorta in ClickHouse. It is safe for concurrent use. Of several on one database one is the
+// writer, see [Store.Write].
 type Store struct {
 	conn     driver.Conn
 	database string
 	log      *slog.Logger
 	versions clock
+	held     atomic.Pointer[func() error] // says whether this process may write; nil before Write
 
 	unsettled unsettled
 	changes   changeLog
@@ -33,8 +35,24 @@ type Store struct {
 	tombstones tombstones
 }
 
-// Open connects, brings the schema up to date, and heals what a crash may have left half-done.
+// Open is Attach and Write for a process that has the database for itself.
 func Open(ctx context.Context, config Config) (*Store, error) {
+	s, err := Attach(ctx, config)
+	if err != nil {
+		return nil, err
+	}
+	err = s.stopOrphans(ctx, "")
+	if err == nil {
+		err = s.Write(ctx, func() error { return nil })
+	}
+	if err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
+}
+
+// Attach connects to a database that other processes may use, too. Leases work at once, all else after Write or Follow.
+func Attach(ctx context.Context, config Config) (*Store, error) {
 	options, err := config.options()
 	if err != nil {
 		return nil, fmt.Errorf("clickhouse: %w", err)
@@ -47,33 +65,10 @@ func Open(ctx context.Context, config Config) (*Store, error) {
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
-	if err := s.start(ctx); err != nil {
-		return nil, errors.Join(err, conn.Close())
+	if err := s.execAll(ctx, leasesSQL); err != nil {
+		return nil, errors.Join(fmt.Errorf("make the tables of leases: %w", err), conn.Close())
 	}
 	return s, nil
-}
-
-// start does what Open does once connected.
-func (s *Store) start(ctx context.Context) error {
-	for _, step := range []struct {
-		doing string
-		do    func(context.Context) error
-	}{
-		{"stop writes of an earlier process", s.stopOrphans},
-		{"migrate", s.migrate},
-		{"read the newest version", s.readVersions},
-		{"read the tombstones of erased users", s.readTombstones},
-		{"bring members up to the log", s.healMembers},
-		{"bring events_by_user in step with events", s.healEvents},
-		{"drop evaluations and trainings of an earlier process", s.dropStaged},
-		{"read who is known", s.readKnown},
-		{"start the event writer", s.startWriter},
-	} {
-		if err := step.do(ctx); err != nil {
-			return fmt.Errorf("%s: %w", step.doing, err)
-		}
-	}
-	return nil
 }
 
 // connect opens the database. It is created first, if the user may do so: a greeting that asks for a database which is not
@@ -129,6 +124,8 @@ func (s *Store) Ping(ctx context.Context) error { return translated(ctx, s.conn.
 
 // Close ends the writer, which finishes what it has begun, and the connections.
 func (s *Store) Close() error {
-	s.writer.close()
+	if s.writer != nil {
+		s.writer.close()
+	}
 	return s.conn.Close()
 }

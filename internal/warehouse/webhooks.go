@@ -9,8 +9,11 @@ import (
 
 // Webhooks are the webhooks.
 func (s *Store) Webhooks() *Resources[audience.Webhook] {
-	return &Resources[audience.Webhook]{s, "webhooks",
-		func(v *audience.Webhook) string { return string(v.ID) }, func(v *audience.Webhook) *audience.Meta { return &v.Meta }}
+	return &Resources[audience.Webhook]{
+		store: s, kind: "webhooks",
+		id:   func(v *audience.Webhook) string { return string(v.ID) },
+		meta: func(v *audience.Webhook) *audience.Meta { return &v.Meta },
+	}
 }
 
 // PutWebhookState stores how far a webhook's receiver has been told.

@@ -116,9 +116,7 @@ func (s shelf) SetPlatformID(ctx context.Context, id audience.AudienceID, platfo
 	if err != nil {
 		return err
 	}
-	a.Etag, a.PlatformID, a.PlatformFiles = "", platformID, files
-	_, err = s.store.Audiences().Update(ctx, a)
-	return err
+	return s.store.SetPlatformID(ctx, a.Number, platformID, files)
 }
 
 // The law with real parts: a process that syncs is killed again and again, while members, consents and identifiers change

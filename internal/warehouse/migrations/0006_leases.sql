@@ -1,29 +1,4 @@
--- What several processes on one database share: leases, and which process and which occasion a run is of.
-
--- Who has a name, and had it before; the newest fence of a name has it. A claim is a row that says whom it succeeds, and of
--- several with one predecessor only the first is kept: its INSERT bears the predecessor as deduplication token.
-CREATE TABLE IF NOT EXISTS leases
-(
-    name   String,
-    fence  UInt64,                                -- rises from holder to holder; begins the versions of what is written under it
-    holder String,
-    time   DateTime64(3, 'UTC') DEFAULT now64(3)  -- by ClickHouse's clock, as are all times of leases
-)
-ENGINE = ReplacingMergeTree(fence)
-ORDER BY name
-SETTINGS non_replicated_deduplication_window = 10000;
-
--- The last sign of life of a holder.
-CREATE TABLE IF NOT EXISTS lease_beats
-(
-    name     String,
-    fence    UInt64,
-    released Bool,
-    time     DateTime64(3, 'UTC') DEFAULT now64(3)
-)
-ENGINE = ReplacingMergeTree(time)
-ORDER BY (name, fence)
-TTL toDateTime(time) + INTERVAL 1 DAY;
+-- What several processes on one database share, beside their leases (queries/leases.sql).
 
 -- The fences of audiences go on above the versions their ledgers have.
 INSERT INTO leases (name, fence, holder) SELECT concat('audience/', toString(audience)), max(version), '' FROM deliveries GROUP BY audience;
@@ -57,3 +32,19 @@ CREATE TABLE IF NOT EXISTS run_cancels (id String, time DateTime DEFAULT now())
 ENGINE = MergeTree
 ORDER BY id
 TTL time + INTERVAL 1 DAY;
+
+-- The audience of a platform that an audience has; written by whoever holds the audience, which need not be the writer of
+-- resources.
+CREATE TABLE IF NOT EXISTS platform_audiences
+(
+    audience    UInt32,
+    platform_id String, -- '': it has none
+    files       Bool,   -- it is made of files, for life
+    version     UInt64
+)
+ENGINE = ReplacingMergeTree(version)
+ORDER BY audience;
+
+INSERT INTO platform_audiences (audience, platform_id, files, version)
+SELECT number, JSONExtractString(spec, 'PlatformID') AS id, JSONExtractBool(spec, 'PlatformFiles'), version
+FROM resources FINAL WHERE kind = 'audiences' AND NOT deleted AND id != '';
