@@ -119,3 +119,27 @@ func TestLookalikeCommands(t *testing.T) {
 	require.Contains(t, do("destination", "check", "meta"), "goes on")
 	require.Contains(t, do("sync", "held"), "no sync waits")
 }
+
+// TestPoliciesInFiles: a duration as people write it, and again without anything to do.
+func TestPoliciesInFiles(t *testing.T) {
+	_, url := startPlatforms(t)
+	s := startService(t)
+	do := func(args ...string) string {
+		t.Helper()
+		out, err := kohorta(t, s.address(), args...)
+		require.NoError(t, err, out)
+		return out
+	}
+	file := write(t, "r.yaml", fmt.Sprintf(`
+segments: [{id: everybody, expression: 'did("purchase", "all")'}]
+destinations: [{id: meta, platform: meta, account: "1122334455", token_secret: meta-token, base_url: %q, api_version: v24.0, columns: [EMAIL]}]
+audiences: [{id: all, segment: segments/everybody, destination: destinations/meta, exclusive_group: offers, max_source_age: 36h}]
+`, url))
+	do("apply", "--yes", "-f", file)
+	shown := do("audience", "get", "all")
+	require.Contains(t, shown, "offers")
+	require.Contains(t, shown, "129600s")
+	require.Contains(t, do("destination", "get", "meta"), "v24.0")
+	require.Contains(t, do("apply", "--yes", "-f", file), "nothing to do")
+	do("segment", "evaluate")
+}

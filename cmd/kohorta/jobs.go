@@ -123,6 +123,7 @@ func (j jobs) Resume(ctx context.Context, ended audience.Run) (audience.Run, err
 			return audience.Run{}, fmt.Errorf("%s is disabled; enable it first: %w", ended.Subject, audience.ErrPrecondition)
 		}
 		return j.sync(ctx, what, target, audience.SyncOrder{})
+	case audience.RunEvaluate, audience.RunErase:
 	}
 	return audience.Run{}, fmt.Errorf("runs/%s is no sync and no training; start the same again instead: %w", ended.ID, audience.ErrPrecondition)
 }

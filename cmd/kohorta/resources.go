@@ -8,6 +8,7 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -110,7 +111,7 @@ func readResource(k kind, entry map[string]any) (resource, error) {
 			return resource{}, fmt.Errorf("%s: %s: %v is text here; put it in quotes", id, name, value)
 		}
 	}
-	widenEnums(m.ProtoReflect().Descriptor(), entry)
+	widenValues(m.ProtoReflect().Descriptor(), entry)
 	document, err := json.Marshal(entry)
 	if err != nil {
 		return resource{}, fmt.Errorf("%s: %w", id, err)
@@ -122,8 +123,8 @@ func readResource(k kind, entry map[string]any) (resource, error) {
 	return resource{id: id, message: m, named: named}, nil
 }
 
-// widenEnums lets files say "meta" for PLATFORM_META.
-func widenEnums(m protoreflect.MessageDescriptor, entry map[string]any) {
+// widenValues lets files say "meta" for PLATFORM_META, and "48h" for "172800s".
+func widenValues(m protoreflect.MessageDescriptor, entry map[string]any) {
 	for name, value := range entry {
 		field := m.Fields().ByName(protoreflect.Name(name))
 		if field == nil {
@@ -132,12 +133,23 @@ func widenEnums(m protoreflect.MessageDescriptor, entry map[string]any) {
 		switch {
 		case field.Enum() != nil:
 			entry[name] = widen(field.Enum(), value)
+		case field.Message() != nil && field.Message().FullName() == "google.protobuf.Duration":
+			entry[name] = inSeconds(value)
 		case field.Message() != nil && !field.IsMap():
 			for _, nested := range asEntries(value) {
-				widenEnums(field.Message(), nested)
+				widenValues(field.Message(), nested)
 			}
 		}
 	}
+}
+
+// inSeconds lets files say "48h" for "172800s".
+func inSeconds(value any) any {
+	text, isText := value.(string)
+	if length, err := time.ParseDuration(text); isText && err == nil {
+		return strconv.FormatFloat(length.Seconds(), 'f', -1, 64) + "s"
+	}
+	return value // protojson says what is wrong with it
 }
 
 func widen(enum protoreflect.EnumDescriptor, value any) any {

@@ -41,6 +41,7 @@ func newDestinationCheck(o *options, k kind) *cobra.Command {
 					return p.done(nil, "its work goes on: the platform takes the secrets, with the rights that syncs need")
 				case audiencev1.Destination_STATE_WAITING:
 					return fmt.Errorf("its work waits since %s: %s; %s", cell(d, "trouble_time"), d.GetTrouble(), d.GetRemedy())
+				case audiencev1.Destination_STATE_UNSPECIFIED:
 				}
 				return errors.New("the platform does not answer")
 			})

@@ -107,25 +107,17 @@ func (e *Eraser) start(ctx context.Context, erasure audience.Erasure) (audience.
 
 // Run takes up the erasures that an earlier process has not done, and returns when ctx ends.
 func (e *Eraser) Run(ctx context.Context) error {
-	err := again(ctx, func(string) {}, func() error {
+	_ = again(ctx, func(why string) { e.Log.Warn("pending erasures not taken up; trying again", "error", why) }, func() error {
 		pending, err := e.Store.PendingErasures(ctx)
-		if err != nil {
-			e.Log.Warn("pending erasures not read; trying again", "error", err)
-			return err
-		}
 		for _, erasure := range pending {
 			if _, err := e.start(ctx, erasure); err != nil {
-				e.Log.Warn("an erasure was not taken up; trying again", "erasure", erasure.ID, "error", err)
-				return err
+				return fmt.Errorf("take up erasures/%s: %w", erasure.ID, err)
 			}
 		}
-		return nil
-	})
-	if ctx.Err() != nil {
-		return nil
-	}
+		return err
+	}) // only the end of ctx ends it early
 	<-ctx.Done()
-	return err
+	return nil
 }
 
 // erase does all there is to do, in an order in which a crash costs repeats only. What fails is tried until it succeeds: only the

@@ -246,3 +246,30 @@ func TestTroubleIsAStateWithItsRemedy(t *testing.T) {
 		require.Nil(t, trouble)
 	})
 }
+
+// All destinations of one app share its rate, whatever their tokens: the lowest that any of them asks for.
+func TestAppsRateIsShared(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := New(Deps{})
+		of := func(id, app string, perSecond float64) account {
+			return d.account(audience.Destination{ID: audience.DestinationID(id), Platform: "x", Account: id, TokenSecret: id, App: app},
+				destination.Limits{RequestsPerSecond: 100, AppRequestsPerSecond: perSecond})
+		}
+		one, other, foreign := of("1", "a", 8), of("2", "a", 4), of("3", "b", 8)
+		rate := func(accounts ...account) int {
+			begun, sent := time.Now(), 0
+			for time.Since(begun) < 10*time.Second {
+				for _, a := range accounts {
+					require.NoError(t, a.turn(t.Context(), adding))
+					a.leave(destination.Pace{}, nil)
+					sent++
+				}
+			}
+			return sent
+		}
+		require.InDelta(t, 40, rate(one, other), 2)
+		require.InDelta(t, 80, rate(foreign), 2)
+		other = of("2", "a", 8)
+		require.InDelta(t, 80, rate(one, other), 3)
+	})
+}

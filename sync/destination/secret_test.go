@@ -53,3 +53,19 @@ func TestOutdated(t *testing.T) {
 	require.ErrorAs(t, f.Outdated(used, gone), &e)
 	require.Equal(t, destination.Gone, e.Kind)
 }
+
+// TestGeneration rises when the secret is another one, or is there again, and at nothing else.
+func TestGeneration(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "token")
+	write := func(content string) { require.NoError(t, os.WriteFile(path, []byte(content), 0o600)) }
+	f := destination.NewSecretFile("token_file", path, slog.New(slog.DiscardHandler))
+	none := f.Generation()
+	require.Equal(t, none, f.Generation())
+	write("one")
+	one := f.Generation()
+	require.Greater(t, one, none)
+	write("one\n")
+	require.Equal(t, one, f.Generation())
+	write("two")
+	require.Greater(t, f.Generation(), one)
+}
