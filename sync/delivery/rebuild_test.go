@@ -53,7 +53,7 @@ func TestEveryWayEndsAlike(t *testing.T) {
 	for way, sent := range map[destination.Way][]string{
 		destination.ByDiff:    {"remove 10", "remove 10", "remove 5", "remove 10", "remove 5", "add 10", "add 10", "add 5", "add 10", "add 5"},
 		destination.ByReplace: {"add 10", "add 10", "add 5", "add 10", "add 10", "add 5", "add 10"},
-		destination.ByFile:    {"add 20", "add 20", "add 20"},
+		destination.ByFile:    {"add 24", "add 24", "add 12"},
 	} {
 		t.Run(string(way), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -25,6 +25,7 @@ type line struct {
 	mu    sync.Mutex
 	users []audience.UserID // who may have to be stopped
 	every bool              // anybody may
+	rings chan struct{}     // holds a token when somebody was put there
 }
 
 func (d *Deliverer) lineOf(id audience.AudienceID) *line {
@@ -32,7 +33,7 @@ func (d *Deliverer) lineOf(id audience.AudienceID) *line {
 	defer d.mu.Unlock()
 	l := d.lines[id]
 	if l == nil {
-		l = &line{sends: make(chan struct{}, 1)}
+		l = &line{sends: make(chan struct{}, 1), rings: make(chan struct{}, 1)}
 		d.lines[id] = l
 	}
 	return l
@@ -44,6 +45,10 @@ func (l *line) put(users []audience.UserID) {
 	defer l.mu.Unlock()
 	l.every = l.every || users == nil
 	l.users = append(l.users, users...)
+	select {
+	case l.rings <- struct{}{}:
+	default:
+	}
 }
 
 // take gives the users to look at, nil for everybody, and forgets them; some is false when there are none.

@@ -91,6 +91,32 @@ func TestStopOvertakesWhatIsQueued(t *testing.T) {
 	}
 }
 
+// A stop does not wait for the next page to be read, and whom it concerns is not in it.
+func TestStopLeavesWhileAPageIsRead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.want(30, "a")
+		_, err := w.sync("1")
+		require.NoError(t, err)
+		w.want(60, "a")
+		w.pageUsers, w.platform.requests = 10, nil
+		d := w.deliverer()
+		reads := 0
+		w.onRead = func() {
+			if reads++; reads == 4 { // the plan's, that of removals, and of two pages of adds
+				before := len(w.platform.requests)
+				require.NoError(t, d.Stop(t.Context(), stop(nth(3), nth(45))))
+				time.Sleep(time.Second)
+				require.Equal(t, []audience.UserID{nth(3)}, whom(w.platform.requests[before]))
+			}
+		}
+		_, err = d.Sync(t.Context(), "vip", "2", true, progress)
+		require.NoError(t, err)
+		require.Empty(t, w.platform.violated)
+		w.requireLaw(t)
+	})
+}
+
 // Stops are the first removals of a sync, and leave although the rest of the plan is held.
 func TestStopsGoFirstAndAreNeverHeld(t *testing.T) {
 	for name, approved := range map[string]bool{"held": false, "approved": true} {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/kohorta/kohorta/internal/audience"
@@ -207,12 +208,13 @@ func busy(err error) bool {
 func (s *sending) pass(ctx context.Context, r *round) error {
 	within := audience.SyncRange{Urgent: r.urgent}
 	for more := true; more; {
-		page, others, err := s.read(ctx, &within, s.pageUsers, r.takes)
+		page, others, err := s.readAside(ctx, r, &within)
 		if err != nil {
 			return err
 		}
-		if more = others; len(page) == 0 {
-			break
+		more = others
+		if len(page) == 0 {
+			continue
 		}
 		if err := r.page(ctx, page); err != nil {
 			return err
@@ -240,6 +242,36 @@ func (r *round) takes(row audience.SyncRow) bool {
 		return r.leavers >= 0
 	}
 	return step == plan.Remove
+}
+
+// readAside reads the next page of a round. That takes a while, so the stops that come meanwhile are sent meanwhile; whom they
+// concern is not in the page.
+func (s *sending) readAside(ctx context.Context, r *round, within *audience.SyncRange) (page []audience.SyncRow, more bool, err error) {
+	if r.urgent {
+		return s.read(ctx, within, s.pageUsers, r.takes)
+	}
+	read := make(chan struct{})
+	go func() {
+		defer close(read)
+		page, more, err = s.read(ctx, within, s.pageUsers, r.takes)
+	}()
+	stopped := map[audience.UserID]bool{}
+	var failed error
+	for {
+		select {
+		case <-s.line.rings:
+			if failed == nil {
+				failed = s.urgentFirst(ctx, func(users []audience.UserID) {
+					for _, user := range users {
+						stopped[user] = true
+					}
+				})
+			}
+		case <-read:
+			page = slices.DeleteFunc(page, func(row audience.SyncRow) bool { return stopped[row.User] })
+			return page, more, errors.Join(err, failed)
+		}
+	}
 }
 
 // read reads the next page of a range, up to size users that are taken, and moves the range behind them; more says that

@@ -112,7 +112,7 @@ func (c connection) Files(rows iter.Seq2[destination.Row, error], _ []audience.S
 				yield(destination.File{}, err)
 				return
 			}
-			if file = append(file, row); len(file) == c.rows && !flush() {
+			if file = append(file, row); len(file) == c.rows+2 && !flush() {
 				return
 			}
 		}

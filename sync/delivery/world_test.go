@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -41,7 +42,9 @@ type world struct {
 	past      []audience.SyncRecord
 	source    audience.Source
 
-	pageUsers int // of delivery
+	mu        sync.Mutex // of target and ledger: pages are read while stops are sent
+	pageUsers int        // of delivery
+	onRead    func()     // happens while a page of adds and removals is read
 	way       destination.Way
 
 	steps   atomic.Int64
@@ -117,6 +120,8 @@ func (w *world) SetPlatformID(_ context.Context, _ audience.AudienceID, id strin
 
 // rows are everybody of target and ledger.
 func (w *world) rows() (rows []audience.SyncRow) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	users := map[audience.UserID]bool{}
 	for _, side := range []iter.Seq[audience.UserID]{maps.Keys(w.wanted), maps.Keys(w.stopped), maps.Keys(w.ledger)} {
 		for u := range side {
@@ -136,7 +141,11 @@ func (w *world) rows() (rows []audience.SyncRow) {
 
 func (w *world) SyncRows(_ context.Context, _ audience.SyncScope, within audience.SyncRange) iter.Seq2[audience.SyncRow, error] {
 	return func(yield func(audience.SyncRow, error) bool) {
-		for _, row := range w.rows() {
+		rows := w.rows()
+		if w.onRead != nil && !within.Urgent {
+			w.onRead()
+		}
+		for _, row := range rows {
 			differs := plan.Of(row) != plan.Keep || row.Suppressed != ""
 			involved := within.Agreed && (len(row.Wanted) > 0 || row.Held.State.MayHold())
 			urgent := row.Stop || row.Held.State == audience.DeliverySending && strings.HasPrefix(row.Held.Reason, audience.ReasonSharing)
@@ -232,6 +241,8 @@ func (w *world) PutHeldPlan(_ context.Context, _ audience.Number, held audience.
 }
 
 func (w *world) RecordStops(_ context.Context, stops []audience.Stop) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	for _, stop := range stops {
 		w.stopped[stop.User] = stop.Reason
 		delete(w.wanted, stop.User)
@@ -246,6 +257,8 @@ func (w *world) RecordDeliveries(ctx context.Context, number audience.Number, de
 	if err := errors.Join(ctx.Err(), w.step()); err != nil {
 		return err
 	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	for _, d := range deliveries {
 		if d.Version >= w.ledger[d.User].Version {
 			w.ledger[d.User] = d
