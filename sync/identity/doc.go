@@ -4,5 +4,8 @@
 // hashed. The room keeps nothing and knows no wire format.
 //
 // The rules and their worked examples are those of the platforms' contract sheets: Meta Marketing API v26.0, customer file
-// custom audiences, and TikTok Business API v1.3, segment mapping.
+// custom audiences, and TikTok Business API v1.3, segment mapping. Of their identifiers four kinds are not made: Meta's
+// EXTERN_ID, which would only tell Meta our user ids; its APPUID, PAGEUID and UID, known to an app or a page of the
+// advertiser's and of no use without its number; hashes of several fields together; and TikTok's MD5 of device ids, which it
+// warns of mixing with SHA-256.
 package identity
