@@ -146,20 +146,22 @@ func (w *watcher) turn(ctx context.Context, through, next *audience.Edition) err
 	if w.at.version == next.Version {
 		after = w.at.user
 	}
-	seen := 0
+	var turned []audience.Membership // first all of them: a slow watcher holds no query open
 	if renumbered := next.RenumberedSince(through); len(renumbered) > 0 {
 		for membership, err := range w.Log.Turned(ctx, next.Version, renumbered, after, watchedChanges) {
 			if err != nil {
 				return err
 			}
-			seen++
-			entered, left := next.Turn(through, membership.Segments)
-			if w.see(next.Version, membership.User, next.Time, next.Cause, entered, left); w.ended {
-				return nil
-			}
+			turned = append(turned, membership)
 		}
 	}
-	if seen < watchedChanges {
+	for _, membership := range turned {
+		entered, left := next.Turn(through, membership.Segments)
+		if w.see(next.Version, membership.User, next.Time, next.Cause, entered, left); w.ended {
+			return nil
+		}
+	}
+	if len(turned) < watchedChanges {
 		w.at = place{next.Version, lastUser}
 	}
 	return nil

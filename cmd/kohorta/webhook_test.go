@@ -208,9 +208,9 @@ func TestSoakWebhooks(t *testing.T) {
 	require.NoError(t, err)
 	_, err = s.evaluateAll(t)
 	require.NoError(t, err)
-	users := make([]string, soakUsers)
-	for i := range users {
-		users[i] = visitor(i)
+	users := []string{"crm"}
+	for i := range soakUsers {
+		users = append(users, visitor(i))
 	}
 
 	for range kills {
@@ -240,7 +240,7 @@ func TestSoakWebhooks(t *testing.T) {
 
 		var in, told map[string][]string
 		require.Eventually(t, func() bool {
-			r, err := s.client.memberships.BatchGetMembership(t.Context(), &audiencev1.BatchGetMembershipRequest{UserIds: append(users, "crm")})
+			r, err := s.client.memberships.BatchGetMembership(t.Context(), &audiencev1.BatchGetMembershipRequest{UserIds: users})
 			in, told = map[string][]string{}, map[string][]string{}
 			for _, membership := range r.GetMemberships() {
 				user := membership.GetUserId()
