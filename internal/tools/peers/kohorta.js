@@ -43,10 +43,18 @@ class Kohorta {
     fs.rmSync(this.dir, { recursive: true, force: true });
   }
 
-  call(service, method, request) {
-    return new Promise((resolve, reject) => {
-      this.clients[service][method](request, (err, answer) => (err ? reject(new Error(err.details)) : resolve(answer)));
-    });
+  // call asks again while the service says that it will answer later.
+  async call(service, method, request) {
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await new Promise((resolve, reject) => {
+          this.clients[service][method](request, (err, answer) => (err ? reject(err) : resolve(answer)));
+        });
+      } catch (err) {
+        if (err.code !== grpc.status.UNAVAILABLE || attempt === 10) throw new Error(`${method}: ${err.details}`);
+        await new Promise((wake) => setTimeout(wake, 1000));
+      }
+    }
   }
 
   async watch(run) {

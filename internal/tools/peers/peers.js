@@ -158,7 +158,10 @@ async function caseTable(world, platform, wanted) {
   for (const [i, c] of cases.entries()) {
     if ((c.only && !c.only.includes(platform)) || !wanted(c.name)) continue;
     const cells = [];
-    for (const [j, [, make]] of sides.entries()) cells.push(cell(await run(make(world, `c${i}${"sxk"[j]}-${platform}`), c)));
+    for (const [j, [, make]] of sides.entries()) {
+      console.error(`${platform}, ${c.name}: ${sides[j][0].replaceAll("`", "")}`);
+      cells.push(cell(await run(make(world, `c${i}${"sxk"[j]}-${platform}`), c)));
+    }
     lines.push(row(c.name, words(c.answers, platform), c.target || "nobody", ...cells));
   }
   return lines;
@@ -168,6 +171,7 @@ async function caseTable(world, platform, wanted) {
 async function creationTable(world) {
   const lines = head("platform", "the platform", "Segment", "Kohorta");
   for (const platform of platforms) {
+    console.error(`${platform}, ${creating.name}`);
     const cells = [];
     for (const [j, [, make]] of [compared[platform][0], compared[platform].at(-1)].entries()) {
       const side = make(world, `created${j}-${platform}`);
@@ -198,6 +202,7 @@ async function valueTable(world, platform) {
   const lines = head("field", "value", "normal form", ...sides.map(([name]) => name));
   for (const [i, v] of values.entries()) {
     if (!v.hash && v[platform] === undefined) continue;
+    console.error(`${platform}, ${v.show ?? v.raw.trim()}`);
     const form = v.hash ? undefined : v[platform];
     const inClear = platform === "meta" && v.metaInClear;
     const wanted = v.hash ?? (form && (inClear ? form : sha256(form)));
@@ -205,10 +210,10 @@ async function valueTable(world, platform) {
     for (const [j, [, make]] of sides.entries()) {
       const side = make(world, `v${i}${"sxk"[j]}-${platform}`);
       await side.create();
-      await side.change([{ id: `${side.key}-p`, email: companion, [v.field]: v.raw, country: v.country, hashed: Boolean(v.hash) }], []);
+      await side.change([{ id: `${side.key}-p`, email: companion, [v.field]: v.raw, country: v.country, hashed: v.marked }], []);
       cells.push(await match(side, wanted, v));
     }
-    lines.push(row(v.field, v.show ?? code(v.raw), v.hash ? "the same in lower case" : form ? code(form) : "none", ...cells));
+    lines.push(row(v.field, v.show ?? code(v.raw), v.hash ? "that hash in lower case" : form ? code(form) : "none", ...cells));
   }
   return lines;
 }
@@ -270,6 +275,7 @@ async function main() {
   }
 }
 
+for (const signal of ["SIGINT", "SIGTERM"]) process.once(signal, () => process.exit(1)); // and the children with it
 main().then(() => process.exit(0), (err) => {
   console.error(err);
   process.exit(1);

@@ -18,6 +18,7 @@ const paths = {
 // runUntil starts a program and waits for a line that matches; it gives the match and the process.
 function runUntil(pattern, file, args, options) {
   const child = spawn(file, args, { ...options, stdio: ["ignore", "pipe", "pipe"] });
+  process.on("exit", () => child.kill());
   return new Promise((resolve, reject) => {
     const said = [];
     for (const stream of [child.stdout, child.stderr]) {
