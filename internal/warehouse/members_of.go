@@ -11,90 +11,93 @@ import (
 	"github.com/kohorta/kohorta/internal/audience"
 )
 
-// A list of members is read by pages, the next one while one is used: the first is small so that it comes soon, the others
-// are large enough that what a query costs by itself does not matter. Each comes as one text, an id a line (an id has no
-// control character), because the driver takes several times as long for a row as the engine.
+// A list of members is read by ranges of users, the next one while one is used: the first is small so that it comes soon,
+// the others are large enough that what a query costs by itself does not matter. Each comes as one text, an id a line (an id
+// has no control character), because the driver takes several times as long for a row as the engine.
+//
+// Where ranges end is read from the primary index, which has every 256th user: a range with a LIMIT would do without, but
+// FINAL then reads on to the end of the table, every time.
 const (
-	firstMembers = 10_000
-	mostMembers  = 250_000
+	firstRange = 40 // entries of the index
+	eachRange  = 2000
 )
 
-// membersPage are some members of a segment, by UserID.
-type membersPage struct {
-	ids   string // an id a line
-	users int
-	err   error
-}
-
-// last is the id that the next page comes after.
-func (p membersPage) last() audience.UserID {
-	return audience.UserID(p.ids[strings.LastIndexByte(p.ids, '\n')+1:])
-}
-
 // MembersOf yields up to limit members (0: all) of a segment whose id is after the given one, by UserID. An id shares its
-// memory with its page: whoever keeps a few of many clones them.
+// memory with some hundred thousand others: whoever keeps a few clones them.
 func (s *Store) MembersOf(ctx context.Context, segment audience.Number, after audience.UserID, limit int) iter.Seq2[audience.UserID, error] {
 	if limit == 0 {
 		limit = math.MaxInt
 	}
 	return func(yield func(audience.UserID, error) bool) {
-		left, size := limit, min(firstMembers, limit)
-		coming := s.membersPage(ctx, segment, after, size)
-		for {
-			page := <-coming
-			if page.err != nil {
-				yield("", page.err)
-				return
+		ends, err := s.rangeEnds(ctx, after)
+		if err != nil {
+			yield("", err)
+			return
+		}
+		ends = append(ends, "") // the last range is open
+		coming := s.membersBetween(ctx, segment, string(after), ends[0])
+		for i, end := range ends {
+			members := <-coming
+			if i+1 < len(ends) {
+				coming = s.membersBetween(ctx, segment, end, ends[i+1])
 			}
-			left -= page.users
-			more := page.users == size && left > 0
-			if more {
-				size = min(mostMembers, left)
-				coming = s.membersPage(ctx, segment, page.last(), size)
-			}
-			if !page.each(yield) {
-				if more {
+			if !members.each(&limit, yield) {
+				if i+1 < len(ends) {
 					<-coming // to its end: breaking off costs the connection
 				}
-				return
-			}
-			if !more {
 				return
 			}
 		}
 	}
 }
 
-// each yields the page's members, and reports whether all were wanted.
-func (p membersPage) each(yield func(audience.UserID, error) bool) bool {
-	if p.users == 0 {
-		return true
+// rangeEnds are users, ascending, at which to end ranges of those after the given one.
+func (s *Store) rangeEnds(ctx context.Context, after audience.UserID) ([]string, error) {
+	return all(stream(ctx, s, audience.Query{
+		SQL: `SELECT user_id FROM (
+			SELECT user_id, row_number() OVER (ORDER BY user_id) AS entry FROM mergeTreeIndex(currentDatabase(), 'members') WHERE user_id > {after:String}
+		) WHERE entry = {first:UInt64} OR entry % {each:UInt64} = 0 ORDER BY user_id`,
+		Params: map[string]any{"after": string(after), "first": uint64(firstRange), "each": uint64(eachRange)},
+	}, func(rows driver.Rows) (end string, err error) { return end, rows.Scan(&end) }))
+}
+
+// membersRange holds members of a segment, by UserID, or why there are none.
+type membersRange struct {
+	ids string // one a line
+	err error
+}
+
+// each yields members as long as they are wanted, and reports whether more are.
+func (m membersRange) each(limit *int, yield func(audience.UserID, error) bool) bool {
+	if m.err != nil {
+		yield("", m.err)
+		return false
 	}
-	for id := range strings.SplitSeq(p.ids, "\n") {
-		if !yield(audience.UserID(id), nil) {
+	for ids := m.ids; ids != ""; {
+		var id string
+		id, ids, _ = strings.Cut(ids, "\n")
+		*limit--
+		if !yield(audience.UserID(id), nil) || *limit == 0 {
 			return false
 		}
 	}
 	return true
 }
 
-// membersPage begins to read a page.
-func (s *Store) membersPage(ctx context.Context, segment audience.Number, after audience.UserID, size int) <-chan membersPage {
-	read := make(chan membersPage, 1)
+// membersBetween begins to read the members after a user and up to another ("": without end).
+func (s *Store) membersBetween(ctx context.Context, segment audience.Number, after, end string) <-chan membersRange {
+	q := audience.Query{
+		SQL:    `SELECT arrayStringConcat(arraySort(groupArray(user_id)), '\n') FROM members FINAL WHERE has(segments, {segment:UInt32}) AND user_id > {after:String}`,
+		Params: map[string]any{"segment": uint32(segment), "after": after},
+	}
+	if end != "" {
+		q.SQL += " AND user_id <= {end:String}"
+		q.Params["end"] = end
+	}
+	read := make(chan membersRange, 1)
 	go func() {
-		page, _, err := first(ctx, s, audience.Query{
-			SQL: `SELECT toUInt64(count()), arrayStringConcat(arraySort(groupArray(user_id)), '\n') FROM (
-				SELECT user_id FROM members FINAL
-				WHERE user_id > {after:String} AND has(segments, {segment:UInt32}) ORDER BY user_id` + limited(size) + ")",
-			Params: map[string]any{"after": string(after), "segment": uint32(segment)},
-		}, func(rows driver.Rows) (page membersPage, err error) {
-			var users uint64
-			err = rows.Scan(&users, &page.ids)
-			page.users = int(users)
-			return page, err
-		})
-		page.err = err
-		read <- page
+		ids, _, err := first(ctx, s, q, func(rows driver.Rows) (ids string, err error) { return ids, rows.Scan(&ids) })
+		read <- membersRange{ids, err}
 	}()
 	return read
 }
