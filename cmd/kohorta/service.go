@@ -192,6 +192,7 @@ func (s *service) run(ctx context.Context) error {
 		group.Go(func() error { return s.receiver.Serve(serving, s.moves, s.config.ShutdownGrace) })
 	}
 	group.Go(func() error { return s.scheduler.Run(serving) })
+	group.Go(func() error { return s.watcher.Run(working) })
 	group.Go(func() error { return s.write(serving, working) })
 	if s.replica != nil {
 		group.Go(func() error { return s.replica.attend(working, s.runner) })
@@ -215,7 +216,6 @@ func (s *service) write(serving, working context.Context) error {
 	group.Go(func() error { return s.segmenter.Run(writing) })
 	group.Go(func() error { return s.deliverer.Run(writing) })
 	group.Go(func() error { return s.eraser.Run(writing) })
-	group.Go(func() error { return s.watcher.Run(writing) })
 	return group.Wait()
 }
 

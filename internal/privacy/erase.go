@@ -24,6 +24,8 @@ type Store interface {
 	DeleteLedger(ctx context.Context, user audience.UserID) error
 	// EndErasure leaves nothing of the order but the tombstone.
 	EndErasure(ctx context.Context, erasure audience.Erasure) error
+	// Purge has what was deleted taken off the disk, in a while.
+	Purge(ctx context.Context) error
 }
 
 // Membership is live membership.
@@ -62,6 +64,9 @@ type Eraser struct{ Deps }
 
 // New makes an Eraser. Its Run takes up what an earlier process has left.
 func New(deps Deps) *Eraser { return &Eraser{deps} }
+
+// purgeEvery is how often what was deleted is taken off the disk: much is written anew for it.
+const purgeEvery = 24 * time.Hour
 
 // What fails is tried again after a pause that doubles.
 const (
@@ -105,7 +110,8 @@ func (e *Eraser) start(ctx context.Context, erasure audience.Erasure) (audience.
 	}
 }
 
-// Run takes up the erasures that an earlier process has not done, and returns when ctx ends.
+// Run takes up the erasures that an earlier process has not done, and each day takes what was deleted off the disk. It returns when
+// ctx ends.
 func (e *Eraser) Run(ctx context.Context) error {
 	_ = again(ctx, func(why string) { e.Log.Warn("pending erasures not taken up; trying again", "error", why) }, func() error {
 		pending, err := e.Store.PendingErasures(ctx)
@@ -116,7 +122,15 @@ func (e *Eraser) Run(ctx context.Context) error {
 		}
 		return err
 	}) // only the end of ctx ends it early
-	<-ctx.Done()
+	for ctx.Err() == nil {
+		if err := e.Store.Purge(ctx); err != nil && ctx.Err() == nil {
+			e.Log.Warn("what was deleted is on disk for another day", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(purgeEvery):
+		}
+	}
 	return nil
 }
 

@@ -18,7 +18,7 @@ var (
 	// the log of membership and what is made of it, after the log says that the user has left and the projection knows
 	membershipTables = []string{"membership_changes", "members"}
 	// whom platforms may hold, until they say that they do not; that she must be removed, as long; and the order itself
-	ledgerTables = []string{"deliveries", "stops", "erasures"}
+	ledgerTables = []string{"deliveries", "doubts", "stops", "erasures"}
 )
 
 // gap stands in the log for versions whose last row was an erased user's: the log's newest version never falls, or what
@@ -68,7 +68,7 @@ func (s *Store) DeleteMembership(ctx context.Context, user audience.UserID) erro
 
 // DeleteLedger deletes what is known of a user's deliveries and stops. No platform may hold her any more.
 func (s *Store) DeleteLedger(ctx context.Context, user audience.UserID) error {
-	for _, table := range []string{"deliveries", "stops"} {
+	for _, table := range []string{"deliveries", "doubts", "stops"} {
 		if err := s.deleteFrom(ctx, table, user); err != nil {
 			return err
 		}
@@ -97,6 +97,28 @@ func (s *Store) deleteFrom(ctx context.Context, table string, user audience.User
 	}
 	if err != nil {
 		return fmt.Errorf("delete an erased user from %s: %w", table, err)
+	}
+	return nil
+}
+
+// Purge has ClickHouse write anew, in its own time, what holds rows that were deleted from tables of users: until then, or until a
+// merge, they are hidden, but on disk.
+func (s *Store) Purge(ctx context.Context) error {
+	tables, err := s.userTables(ctx)
+	if err != nil {
+		return err
+	}
+	for _, table := range tables {
+		parts, _, err := first(ctx, s, audience.Query{
+			SQL:    "SELECT count() FROM system.parts WHERE database = currentDatabase() AND table = {table:String} AND active AND has_lightweight_delete",
+			Params: map[string]any{"table": table},
+		}, scanUint64)
+		if err == nil && parts > 0 {
+			err = s.Exec(ctx, audience.Query{SQL: "ALTER TABLE " + table + " APPLY DELETED MASK SETTINGS mutations_sync = 0"})
+		}
+		if err != nil {
+			return fmt.Errorf("purge %s: %w", table, err)
+		}
 	}
 	return nil
 }

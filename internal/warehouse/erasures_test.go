@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
 	"github.com/stretchr/testify/require"
@@ -70,6 +71,9 @@ func TestErasure(t *testing.T) {
 	require.False(t, s.Erased("ann"))
 
 	require.NoError(t, s.DeleteUser(ctx, "bob"))
+	for table, n := range rowsOf(t, s, "bob") {
+		require.Equal(t, slices.Contains(ledgerTables, table) || slices.Contains(membershipTables, table), n > 0, table)
+	}
 	require.NoError(t, s.DeleteMembership(ctx, "bob"))
 	require.NoError(t, s.DeleteMembership(ctx, "bob"), "a repeat is harmless")
 	require.NoError(t, s.DeleteLedger(ctx, "bob"))
@@ -77,6 +81,14 @@ func TestErasure(t *testing.T) {
 	for table, n := range rowsOf(t, s, "bob") {
 		require.Zero(t, n, table)
 	}
+	require.Equal(t, before, rowsOf(t, s, "ann"))
+	require.NoError(t, s.Purge(ctx))
+	hidden := audience.Query{SQL: "SELECT count() FROM system.parts WHERE database = currentDatabase() AND active AND has_lightweight_delete"}
+	require.Eventually(t, func() bool {
+		parts, _, err := first(ctx, s, hidden, scanUint64)
+		require.NoError(t, err)
+		return parts == 0
+	}, time.Minute, 20*time.Millisecond, "what is deleted is on disk still")
 	require.Equal(t, before, rowsOf(t, s, "ann"))
 	last, err := s.LastVersion(ctx)
 	require.NoError(t, err)

@@ -13,7 +13,7 @@ import (
 // may read it, and write what they hold a lease of, or what is their own.
 var sharedTables = map[string]bool{
 	"leases": true, "lease_beats": true, "deliveries": true, "doubts": true, "platform_audiences": true, "held_plans": true,
-	"sync_records": true, "runs": true, "run_cancels": true, "answers": true, "audit": true,
+	"sync_records": true, "runs": true, "run_cancels": true, "answers": true, "audit": true, "destination_healths": true,
 	"schema_migrations": true, // of Write, before it has begun
 }
 

@@ -106,10 +106,17 @@ func (e *erasing) from(ctx context.Context, a audience.Audience) error {
 	}
 }
 
-// row is the user's row in the ledger of an audience, if the platform may hold her.
+// row is the user's row in the ledger of an audience, if the platform may hold her. It is whole under the audience's lease only: who
+// takes that settles what an earlier holder left in doubt. If another process has it now, that one has done so.
 func (e *erasing) row(ctx context.Context, a audience.Audience) (row audience.Delivery, holds bool, err error) {
 	t, err := e.Deliverer.target(ctx, a.ID)
 	if err != nil {
+		return row, false, err
+	}
+	release, err := e.hold(ctx, &t)
+	if err == nil {
+		defer release()
+	} else if !errors.Is(err, audience.ErrConflict) {
 		return row, false, err
 	}
 	for found, err := range e.Ledger.SyncRows(ctx, t.scope, audience.SyncRange{Users: []audience.UserID{e.user}}) {
