@@ -3,6 +3,7 @@ package segmenter
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"time"
@@ -20,6 +21,10 @@ const (
 	slowed  = time.Second
 	// toldLag is the lag from which on the log hears of it, and how often it does.
 	toldLag = 5 * time.Second
+	// mostBehind is how far before the log's last change timers may not have been heard yet when the service ended, and
+	// mostCaughtUp how many users are caught up with before everybody is evaluated.
+	mostBehind   = 10 * time.Second
+	mostCaughtUp = 100_000
 	// retryPause is how long the loop waits after a failure; it doubles up to retryAtMost.
 	retryPause  = 250 * time.Millisecond
 	retryAtMost = 10 * time.Second
@@ -117,12 +122,40 @@ func (s *Segmenter) live(ctx context.Context) {
 // start evaluates everybody now; timers are followed from that instant on.
 func (s *Segmenter) start(ctx context.Context) error {
 	at, began := s.Now(), time.Now()
+	if err := s.catchUp(ctx, at); err != nil {
+		return err
+	}
 	result, err := s.evaluateEverybody(ctx, time.Time{}, CauseStart, false, func(string, int64, int64) {})
 	if err != nil && !errors.Is(err, errBehind) { // what is behind is completed later
 		return err
 	}
 	s.timers.begin(at)
 	s.Logger.Info("membership is live", "changed", result.Changed, "took", time.Since(began))
+	return nil
+}
+
+// catchUp evaluates those whose time came while the service was down, ahead of everybody, which takes longer. Whom it
+// misses, or cannot do sooner, everybody includes.
+func (s *Segmenter) catchUp(ctx context.Context, at time.Time) error {
+	last, err := s.Log.LastChange(ctx)
+	if err != nil || last.IsZero() {
+		return err
+	}
+	var users []audience.UserID
+	for timer, err := range s.Log.Timers(ctx, last.Add(-mostBehind), at) {
+		if err != nil {
+			return fmt.Errorf("read the timers that have fallen due: %w", err)
+		}
+		users = append(users, timer.User)
+	}
+	if users = SortUsers(users); len(users) > mostCaughtUp {
+		return nil
+	}
+	for some := range slices.Chunk(users, stepUsers) {
+		if _, err := s.evaluateSome(ctx, some, time.Time{}, func(audience.UserID) string { return CauseTime }, func(string, int64, int64) {}); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 

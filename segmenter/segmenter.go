@@ -33,6 +33,7 @@ type Log interface {
 
 	AppendChanges(ctx context.Context, changes []audience.Change) error
 	LastVersion(ctx context.Context) (uint64, error)
+	LastChange(ctx context.Context) (time.Time, error) // the instant of the newest changes; zero when there are none
 	ChangesAfter(ctx context.Context, version uint64) iter.Seq2[audience.Change, error]
 	// ChangesBehind are up to limit changes behind a user of a version, by version, then user.
 	ChangesBehind(ctx context.Context, version uint64, user audience.UserID, limit int) ([]audience.Change, error)

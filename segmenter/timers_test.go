@@ -124,3 +124,38 @@ func TestAnInstantDuringADowntime(t *testing.T) {
 	h.clock.set(noon.Add(2*time.Hour + time.Minute))
 	require.Empty(t, members())
 }
+
+// heldBack is a log that does not evaluate everybody until it may.
+type heldBack struct {
+	segmenter.Log
+	may chan struct{}
+}
+
+func (h heldBack) Stage(ctx context.Context, q audience.Query) (string, error) {
+	select {
+	case <-h.may:
+	case <-ctx.Done():
+	}
+	return h.Log.Stage(ctx, q)
+}
+
+// TestWhatFellDueDuringADowntimeComesFirst: evaluating everybody takes a while.
+func TestWhatFellDueDuringADowntimeComesFirst(t *testing.T) {
+	h := newLiveHouse(t, audience.Segment{Expression: `did("visit", "7d")`})
+	h.ingest(t, visit("a", "1", noon), visit("b", "1", noon.Add(time.Hour)))
+	h.settle(t)
+	h.stop()
+	h.start(t) // evaluates everybody: all timers are in the database
+	h.settle(t)
+	h.stop()
+
+	log := heldBack{h.store, make(chan struct{})}
+	h.Log = log
+	h.clock.set(noon.AddDate(0, 0, 7))
+	h.start(t)
+	require.Eventually(t, func() bool { return len(h.segmentsOf(t, "a")) == 0 }, 30*time.Second, 20*time.Millisecond)
+	require.NotEmpty(t, h.segmentsOf(t, "b"))
+	close(log.may)
+	h.settle(t)
+	require.NotEmpty(t, h.segmentsOf(t, "b"))
+}

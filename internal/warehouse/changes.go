@@ -109,6 +109,16 @@ func (s *Store) LastVersion(ctx context.Context) (uint64, error) {
 	return version, nil
 }
 
+// LastChange is the instant of the log's newest changes; zero when it is empty.
+func (s *Store) LastChange(ctx context.Context) (time.Time, error) {
+	at, _, err := first(ctx, s, audience.Query{SQL: "SELECT time FROM membership_changes ORDER BY version DESC LIMIT 1"},
+		func(rows driver.Rows) (at time.Time, err error) { return at, rows.Scan(&at) })
+	if err != nil {
+		return time.Time{}, fmt.Errorf("read when the log was last written: %w", err)
+	}
+	return at, nil
+}
+
 // ChangesAfter yields the log after a version, by version, then user.
 func (s *Store) ChangesAfter(ctx context.Context, version uint64) iter.Seq2[audience.Change, error] {
 	return stream(ctx, s, audience.Query{
