@@ -34,7 +34,9 @@ func (s *Segmenter) compile(ctx context.Context, edition *audience.Edition, besi
 	d := &definitions{edition: edition}
 	var sources []expr.Segment
 	for _, definition := range edition.Definitions {
-		d.segments, sources = append(d.segments, definition), append(sources, source(definition))
+		s := source(definition)
+		s.Stands = true
+		d.segments, sources = append(d.segments, definition), append(sources, s)
 	}
 	instead := make(map[audience.SegmentID]audience.SegmentID, len(beside)) // no segment's id has a quote
 	for _, definition := range beside {

@@ -553,6 +553,30 @@ func TestVersionsRemain(t *testing.T) {
 	require.Equal(t, []string{"4 false", "3 1 < 2", "2 false", "1 true"}, texts)
 }
 
+// TestADefinitionOutlivesItsModel: a segment in force whose model is deleted does not stand in the way of what follows.
+func TestADefinitionOutlivesItsModel(t *testing.T) {
+	h := newLiveHouse(t)
+	_, err := h.store.Models().Create(t.Context(), audience.Model{ID: "habits", Kind: audience.ModelKMeans, KMeans: &audience.KMeansSpec{Source: "rfm"}})
+	require.NoError(t, err)
+	for _, segment := range []audience.Segment{{ID: "first", Expression: `cluster("habits") == 1`}, {ID: "others", Expression: `!in_segment("first")`}} {
+		_, err := h.store.Segments().Create(t.Context(), segment)
+		require.NoError(t, err)
+	}
+	h.evaluateEverybody(t)
+	h.define(t, "first", `did("visit", "30d")`)
+	require.NoError(t, h.store.Models().Delete(t.Context(), "habits", ""))
+	h.stop()
+	h.start(t)
+	h.ingest(t, visit("a", "1", noon))
+	h.settle(t)
+	edition, err := h.Edition(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, 2, mustFind(t, edition, "first").Version)
+	membership, err := h.live.Get(t.Context(), "a")
+	require.NoError(t, err)
+	require.Equal(t, []audience.SegmentID{"first"}, edition.IDs(membership.Segments))
+}
+
 // TestUntrainedModelsAreSaid: an evaluation that takes a model's answer for missing says so.
 func TestUntrainedModelsAreSaid(t *testing.T) {
 	h := newHouse(t)

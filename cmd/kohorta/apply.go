@@ -14,6 +14,8 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 	"google.golang.org/protobuf/proto"
+
+	audiencev1 "github.com/kohorta/kohorta/proto/audience/v1"
 )
 
 func newApply(o *options) *cobra.Command {
@@ -78,6 +80,7 @@ type step struct {
 	Action string // "create", "change" or "delete"
 	Name   string
 	Fields []string // that a change touches
+	Effect string   // on members, of a segment that gets another definition
 	do     func(context.Context) error
 }
 
@@ -105,7 +108,11 @@ func planApply(ctx context.Context, c *client, wanted map[string][]resource, pru
 			case !exists:
 				steps = append(steps, step{Action: "create", Name: name, do: func(ctx context.Context) error { return kind.create(ctx, c.conn, r) }})
 			case len(fields) > 0:
-				steps = append(steps, step{Action: "change", Name: name, Fields: fields, do: func(ctx context.Context) error { return kind.update(ctx, c.conn, r, fields) }})
+				s := step{Action: "change", Name: name, Fields: fields, do: func(ctx context.Context) error { return kind.update(ctx, c.conn, r, fields) }}
+				if segment, isSegment := existing.(*audiencev1.Segment); isSegment {
+					s.Effect = effect(ctx, c, segment, r.message.(*audiencev1.Segment), fields)
+				}
+				steps = append(steps, s)
 			}
 		}
 		if !prune {
@@ -117,6 +124,41 @@ func planApply(ctx context.Context, c *client, wanted map[string][]resource, pru
 	}
 	slices.Reverse(deletions) // audiences before the segments they use
 	return append(steps, deletions...), nil
+}
+
+// effect says how many would enter and leave a segment by the definition that changed fields give it. It is not known when the
+// definition refers to what is yet to be created, and "" when there is none.
+func effect(ctx context.Context, c *client, is, wanted *audiencev1.Segment, fields []string) string {
+	definition := &audiencev1.Segment{Expression: is.GetExpression(), Group: is.GetGroup(), Priority: is.GetPriority()}
+	changed := false
+	for _, field := range fields {
+		switch field {
+		case "expression":
+			definition.Expression, changed = wanted.GetExpression(), true
+		case "group":
+			definition.Group, changed = wanted.GetGroup(), true
+		case "priority":
+			definition.Priority, changed = wanted.GetPriority(), true
+		}
+	}
+	if !changed || is.InForceVersion == nil {
+		return ""
+	}
+	r, err := c.segments.CompareSegment(ctx, &audiencev1.CompareSegmentRequest{Name: is.GetName(), Segment: definition})
+	if err != nil {
+		return "not known before it is applied"
+	}
+	var effects []string
+	for i, s := range r.GetSegments() {
+		if s.GetEnteringCount()+s.GetLeavingCount() > 0 || i == 0 {
+			of := ""
+			if i > 0 {
+				of = " of " + strings.TrimPrefix(s.GetName(), "segments/")
+			}
+			effects = append(effects, fmt.Sprintf("%s enter, %s leave%s", thousands(s.GetEnteringCount()), thousands(s.GetLeavingCount()), of))
+		}
+	}
+	return strings.Join(effects, "; ")
 }
 
 // doApply does the steps. One that fails is tried again after the others, as long as that gets any further: a segment may

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -85,6 +86,9 @@ func (j jobs) sync(ctx context.Context, what audience.Run, target audience.Audie
 			}
 		}
 		report, err := j.deliverer.Sync(ctx, target.ID, task.ID(), order.Approved, task.Progress)
+		for errors.Is(err, errTurned) { // what was approved was another plan
+			report, err = j.deliverer.Sync(ctx, target.ID, task.ID(), false, task.Progress)
+		}
 		task.Counts(report.Counts())
 		for _, reason := range report.Plan.Hold {
 			task.Note("%s", reason)

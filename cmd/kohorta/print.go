@@ -93,9 +93,9 @@ func (p *printer) plan(steps []step) {
 	}
 	rows := make([][]string, len(steps))
 	for i, s := range steps {
-		rows[i] = []string{s.Action, s.Name, strings.Join(s.Fields, ", ")}
+		rows[i] = []string{s.Action, s.Name, strings.Join(s.Fields, ", "), s.Effect}
 	}
-	p.table([]string{"plan", "resource", "fields"}, rows)
+	p.table([]string{"plan", "resource", "fields", "members"}, rows)
 }
 
 // applied says how an apply ended.

@@ -7,6 +7,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"google.golang.org/protobuf/proto"
+
+	audiencev1 "github.com/kohorta/kohorta/proto/audience/v1"
 )
 
 // columns are the fields that "list" shows of each kind, and which of them are numbers.
@@ -103,7 +105,11 @@ func (k kind) print(p *printer, list []proto.Message) error {
 	rows := make([][]string, len(list))
 	for i, m := range list {
 		for _, field := range shown.fields {
-			rows[i] = append(rows[i], strings.TrimPrefix(cell(m, field), k.plural+"/"))
+			text := strings.TrimPrefix(cell(m, field), k.plural+"/")
+			if segment, isSegment := m.(*audiencev1.Segment); isSegment && field == "member_count" && segment.MemberCount == nil {
+				text = "not evaluated yet"
+			}
+			rows[i] = append(rows[i], text)
 		}
 	}
 	headers := make([]string, len(shown.fields))

@@ -14,8 +14,9 @@ import (
 
 func newSegment(o *options) *cobra.Command {
 	k := kinds[1]
-	return newResource(o, k, "Segments: preview, evaluate, list members",
-		newSegmentPreview(o), newSegmentEvaluate(o), newSegmentMembers(o, k), newSegmentWatch(o))
+	return newResource(o, k, "Segments: preview, compare, evaluate, list members, go back to an earlier version",
+		newSegmentPreview(o), newSegmentEvaluate(o), newSegmentMembers(o, k), newSegmentWatch(o),
+		newSegmentCompare(o, k), newSegmentVersions(o, k), newSegmentRollback(o, k))
 }
 
 func newSegmentPreview(o *options) *cobra.Command {

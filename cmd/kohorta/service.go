@@ -95,7 +95,7 @@ func newService(ctx context.Context, config Config, log *slog.Logger) (_ *servic
 	})
 	s.everybody = &evaluations{runner: s.runner, segmenter: s.segmenter}
 	store := liveStore{s.store, s.segmenter}
-	syncing := delivery.Deps{Ledger: s.store, Catalogue: syncCatalogue{s.store, s.edition}, Connect: s.connect, Log: log}
+	syncing := delivery.Deps{Ledger: syncLedger{s.store, s.edition}, Catalogue: syncCatalogue{s.store, s.edition}, Connect: s.connect, Log: log}
 	if s.replica != nil {
 		syncing.Leases = audienceLeases{s.replica.leases}
 	}

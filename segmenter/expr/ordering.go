@@ -124,6 +124,10 @@ func (o *ordering) checkModel(u unit, m mention) error {
 	if slices.Contains(ids, m.name) {
 		return nil
 	}
+	if _, another := o.program.scores[audience.ModelID(m.name)]; u.Stands && !another {
+		o.program.scores[audience.ModelID(m.name)] = Scores{Model: audience.ModelID(m.name), Kind: kind}
+		return nil
+	}
 	hint := didYouMean(m.name, ids)
 	if hint == "" {
 		hint = "create the model first"

@@ -18,6 +18,8 @@ type Segment struct {
 	Priority   int    // within Group, the lowest first; equal ones by Pinned
 	// Instead names the segments to read in the place of those that the expression names.
 	Instead map[audience.SegmentID]audience.SegmentID
+	// Stands says that the segment was compiled before: a model that is gone since counts as one that was never trained.
+	Stands bool
 }
 
 // Scores is a model there is, and the version of its scores to read; version 0 has not been trained, so nobody has a score.
