@@ -122,6 +122,12 @@ func (s *Segmenter) firstEdition(ctx context.Context) (*audience.Edition, error)
 	return first, s.Log.PutEdition(ctx, first)
 }
 
+// last is what readers see, once that is known.
+func (e *editions) last() *audience.Edition {
+	known := *e.known.Load()
+	return known[len(known)-1]
+}
+
 // publish makes an edition, which is durable, the one that readers see.
 func (e *editions) publish(next *audience.Edition) {
 	e.loading.Lock()

@@ -63,7 +63,7 @@ func (s *Segmenter) evaluateSome(ctx context.Context, users []audience.UserID, a
 			s.overtaken[user] = struct{}{}
 		}
 	}
-	w := s.writer(d, at, cause, progress)
+	w := s.writer(at, cause, progress)
 	var timers []audience.Timer
 	evaluator := d.program.At(at)
 	for x, err := range s.Log.Excerpts(ctx, users, evaluator.Selection()) {
@@ -98,9 +98,9 @@ type changeWriter struct {
 	result   Evaluation
 }
 
-func (s *Segmenter) writer(d *definitions, at time.Time, cause func(audience.UserID) string, progress Progress) *changeWriter {
+func (s *Segmenter) writer(at time.Time, cause func(audience.UserID) string, progress Progress) *changeWriter {
 	return &changeWriter{
-		Segmenter: s, edition: d.edition, at: at, cause: cause, progress: progress,
+		Segmenter: s, edition: s.editions.last(), at: at, cause: cause, progress: progress,
 		result: Evaluation{Entered: map[audience.SegmentID]int64{}, Left: map[audience.SegmentID]int64{}},
 	}
 }

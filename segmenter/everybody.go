@@ -29,7 +29,7 @@ func (s *Segmenter) evaluateEverybody(ctx context.Context, at time.Time, cause s
 	if err != nil {
 		return Evaluation{}, err
 	}
-	w := s.writer(d, at, func(audience.UserID) string { return cause }, progress)
+	w := s.writer(at, func(audience.UserID) string { return cause }, progress)
 	if w.result.Notes, err = d.untrained(); err != nil {
 		return w.result, err
 	}
@@ -134,13 +134,9 @@ var errBehind = errors.New("the membership projection is behind")
 // turn makes an edition, whose numbers are all on record, the one that readers see: durably by one row, then by one pointer.
 // It does so at a moment at which the projection has everything, so that readers of either see the same.
 func (s *Segmenter) turn(ctx context.Context, next *audience.Edition, patient bool, progress Progress) error {
-	d, err := s.compile(ctx, next, nil)
-	if err != nil {
-		return err
-	}
 	for {
 		if err := s.projector.follow(ctx); err == nil {
-			if err = s.turnNow(ctx, d); !errors.Is(err, errBehind) {
+			if err = s.turnNow(ctx, next); !errors.Is(err, errBehind) {
 				return err
 			}
 		}
@@ -156,7 +152,7 @@ func (s *Segmenter) turn(ctx context.Context, next *audience.Edition, patient bo
 	}
 }
 
-func (s *Segmenter) turnNow(ctx context.Context, d *definitions) error {
+func (s *Segmenter) turnNow(ctx context.Context, next *audience.Edition) error {
 	s.evaluating.Lock()
 	defer s.evaluating.Unlock()
 	last, err := s.certainVersion(ctx)
@@ -166,16 +162,14 @@ func (s *Segmenter) turnNow(ctx context.Context, d *definitions) error {
 	if !s.projector.has(last) {
 		return errBehind
 	}
-	d.edition.Version, d.edition.Time = last+1, s.Now()
-	if err := s.Log.PutEdition(context.WithoutCancel(ctx), d.edition); err != nil {
+	next.Version, next.Time = last+1, s.Now()
+	if err := s.Log.PutEdition(context.WithoutCancel(ctx), next); err != nil {
 		s.version.Store(0) // it may be durable all the same: whatever follows it must look
 		return err
 	}
-	s.editions.publish(d.edition)
-	s.inForce.Store(d)
-	s.version.Store(d.edition.Version)
-	s.overtaken = map[audience.UserID]struct{}{} // from here on, who is evaluated holds no number of before
-	s.projector.pass(d.edition.Version)
+	s.editions.publish(next)
+	s.version.Store(next.Version)
+	s.projector.pass(next.Version)
 	s.watchers.turned()
 	return nil
 }
@@ -194,8 +188,11 @@ func (s *Segmenter) certainVersion(ctx context.Context) (uint64, error) {
 
 // afterTurn counts whom an edition has moved, and removes the numbers that nobody sees any more.
 func (s *Segmenter) afterTurn(ctx context.Context, before, after *audience.Edition, w *changeWriter) error {
-	defer s.endOvertaking()
+	w.edition, w.result.Version = after, after.Version
 	renumbered := after.RenumberedSince(before)
+	if len(renumbered) == 0 {
+		return s.retire(ctx, after, nil, w)
+	}
 	for membership, err := range s.Log.Turned(ctx, after.Version, renumbered, "", 0) {
 		if err != nil {
 			return fmt.Errorf("count whom the edition moved: %w", err)
@@ -208,7 +205,28 @@ func (s *Segmenter) afterTurn(ctx context.Context, before, after *audience.Editi
 			gone = append(gone, r.Before)
 		}
 	}
-	w.edition, w.result.Version = after, after.Version
+	return s.retire(ctx, after, gone, w)
+}
+
+// retire evaluates from now on what an edition says and nothing beside it, and removes numbers that are gone, when no other
+// process reads by the edition before.
+func (s *Segmenter) retire(ctx context.Context, edition *audience.Edition, gone []audience.Number, w *changeWriter) error {
+	d, err := s.compile(ctx, edition, nil)
+	if err != nil {
+		return err
+	}
+	if len(gone) > 0 {
+		select {
+		case <-time.After(s.ReadElsewhere):
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+	s.evaluating.Lock()
+	s.inForce.Store(d)
+	s.overtaken = map[audience.UserID]struct{}{} // who is evaluated from here on holds none of them
+	s.evaluating.Unlock()
+	defer s.endOvertaking()
 	if len(gone) == 0 {
 		return nil
 	}

@@ -30,7 +30,7 @@ func (s *Segmenter) leaveAll(ctx context.Context, user audience.UserID) error {
 	if s.overtaken != nil {
 		s.overtaken[user] = struct{}{}
 	}
-	w := s.writer(s.inForce.Load(), s.Now(), func(audience.UserID) string { return CauseErasure }, func(string, int64, int64) {})
+	w := s.writer(s.Now(), func(audience.UserID) string { return CauseErasure }, func(string, int64, int64) {})
 	for x, err := range s.Log.Excerpts(ctx, []audience.UserID{user}, audience.Selection{}) {
 		if err != nil {
 			return err

@@ -14,8 +14,7 @@ import (
 // force with an evaluation of everybody, so that all memberships follow the same ones at any time.
 type definitions struct {
 	program  *expr.Program
-	edition  *audience.Edition     // what readers see
-	segments []audience.Definition // evaluated: those of the edition, and those that are to be in the next
+	segments []audience.Definition // of an edition, and those that are to be in the next
 	scores   []expr.Scores
 }
 
@@ -31,7 +30,7 @@ func (s *Segmenter) definitions(ctx context.Context) (*definitions, error) {
 // compile compiles an edition, and beside it definitions that are to take the place of some of it: they refer to one another
 // where they can, and to the edition otherwise.
 func (s *Segmenter) compile(ctx context.Context, edition *audience.Edition, beside []audience.Definition) (*definitions, error) {
-	d := &definitions{edition: edition}
+	d := &definitions{}
 	var sources []expr.Segment
 	for _, definition := range edition.Definitions {
 		s := source(definition)

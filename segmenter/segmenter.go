@@ -77,7 +77,7 @@ type Catalogue interface {
 	NextModelVersion(ctx context.Context, model audience.Number) (uint32, error)
 }
 
-// Deps are what a Segmenter works with. All are required.
+// Deps are what a Segmenter works with. All but ReadElsewhere are required.
 type Deps struct {
 	Database   Database
 	Log        Log
@@ -86,6 +86,8 @@ type Deps struct {
 	People     People
 	Logger     *slog.Logger
 	Now        func() time.Time
+	// ReadElsewhere is for how long other processes may read by definitions that are in force no more. 0: there are none.
+	ReadElsewhere time.Duration
 }
 
 // Segmenter is the one writer of membership and scores. It is safe for concurrent use.

@@ -50,7 +50,12 @@ type Config struct {
 	Redis live.Config `yaml:"redis"`
 	// Webhooks says who may move users over HTTP.
 	Webhooks webhook.Config `yaml:"webhooks"`
+
+	readElsewhere time.Duration // see segmenter.Deps
 }
+
+// readElsewhere is well above what a process that stands by takes to see that definitions have changed.
+const readElsewhere = 3 * time.Second
 
 // readConfig reads the file; "" is the zero configuration. Errors name the key path.
 func readConfig(file string) (Config, error) {
@@ -89,6 +94,9 @@ func (c *Config) setDefaults() {
 	}
 	if c.Engines.Dir == "" {
 		c.Engines.Dir = c.DataDir
+	}
+	if c.shared() {
+		c.readElsewhere = readElsewhere
 	}
 }
 
