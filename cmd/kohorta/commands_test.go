@@ -89,7 +89,7 @@ func TestCommands(t *testing.T) {
 		{"tokens in the clear", []string{"apply", "--yes", "-f", write(t, "u.yaml", `destinations: [{id: a, platform: meta, account: "1", token_secret: t, base_url: "http://example.invalid"}]`)}, `error: create destinations/a: .*base_url: .*use https`},
 		{"an expression that is none", []string{"apply", "--yes", "-f", write(t, "x.yaml", "segments: [{id: a, expression: 'did('}]")}, `error: create segments/a: [^:]*expression`},
 
-		{"models", []string{"model", "list"}, `(?m)^name +title +version +update time\nrfm +0 `},
+		{"models", []string{"model", "list"}, `(?m)^name +title +version +update time +next train time\nrfm +0 `},
 		{"a training", []string{"model", "train", "rfm"}, `^training of models/rfm: succeeded in [\d.]+ s\n  recency cut points[\s\S]*users 3, version 1\n`},
 		{"a training that cannot be", []string{"model", "train", "none"}, `error: .*models/none`},
 		{"clusters", []string{"model", "train", "ways", "-o", "json"}, `"state": "STATE_SUCCEEDED"`},

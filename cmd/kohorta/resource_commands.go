@@ -16,10 +16,10 @@ var columns = map[string]struct {
 	fields []string
 	right  []int
 }{
-	"model":       {fields: []string{"name", "title", "version", "update_time"}, right: []int{2}},
+	"model":       {fields: []string{"name", "title", "version", "update_time", "next_train_time"}, right: []int{2}},
 	"segment":     {fields: []string{"name", "title", "member_count", "expression"}, right: []int{2}},
 	"destination": {fields: []string{"name", "title", "platform", "account", "state", "remedy"}},
-	"audience":    {fields: []string{"name", "segment", "destination", "platform_id"}},
+	"audience":    {fields: []string{"name", "segment", "destination", "platform_id", "next_sync_time"}},
 	"lookalike":   {fields: []string{"name", "source", "ratio", "size", "platform_id"}},
 	"webhook":     {fields: []string{"name", "url", "disabled", "status.lag", "status.last_success_time", "status.dead_letter_count", "status.last_error"}, right: []int{3, 5}},
 }

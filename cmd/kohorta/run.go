@@ -34,12 +34,12 @@ func newRun(o *options) *cobra.Command {
 				}
 				rows := make([][]string, len(r.GetRuns()))
 				for i, run := range r.GetRuns() {
-					rows[i] = []string{strings.TrimPrefix(run.GetName(), "runs/"), cell(run, "kind"), run.GetSubject(), cell(run, "state"), cell(run, "create_time"), plain(run.GetError())}
+					rows[i] = []string{strings.TrimPrefix(run.GetName(), "runs/"), cell(run, "kind"), run.GetSubject(), cell(run, "state"), cell(run, "occasion"), cell(run, "create_time"), plain(run.GetError())}
 				}
 				if len(rows) == 0 {
 					return p.done(nil, "there are no runs yet: trainings, evaluations and syncs make them")
 				}
-				p.table([]string{"run", "kind", "subject", "state", "started", "error"}, rows)
+				p.table([]string{"run", "kind", "subject", "state", "occasion", "started", "error"}, rows)
 				return nil
 			})
 		},
@@ -63,6 +63,15 @@ func newRun(o *options) *cobra.Command {
 			RunE: func(cmd *cobra.Command, args []string) error {
 				return ask(cmd.Context(), o, func(ctx context.Context, c *client) error {
 					return followRun(ctx, cmd, o, c, &audiencev1.Run{Name: runName(args[0])}, nil)
+				})
+			},
+		},
+		&cobra.Command{
+			Use: "resume RUN", Short: "Go on with a sync or training that failed, was cancelled or interrupted", Args: cobra.ExactArgs(1), Example: "  kohorta run resume 0193a0c2-…",
+			RunE: func(cmd *cobra.Command, args []string) error {
+				return ask(cmd.Context(), o, func(ctx context.Context, c *client) error {
+					r, err := c.runs.ResumeRun(ctx, &audiencev1.ResumeRunRequest{Name: runName(args[0])})
+					return followRun(ctx, cmd, o, c, r.GetRun(), err)
 				})
 			},
 		},

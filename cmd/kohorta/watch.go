@@ -40,6 +40,9 @@ func (c *client) watch(ctx context.Context, progress io.Writer, name string) (*a
 	if run.GetState() == audiencev1.Run_STATE_FAILED {
 		return run, fmt.Errorf("%s failed: %s", run.GetName(), plain(run.GetError()))
 	}
+	if run.GetState() == audiencev1.Run_STATE_INTERRUPTED {
+		return run, fmt.Errorf("%s was interrupted (%s); a sync or training is gone on with by itself, see kohorta run list", run.GetName(), plain(run.GetError()))
+	}
 	return run, nil
 }
 

@@ -189,6 +189,6 @@ func TestOfTwoAtOnceOneSucceeds(t *testing.T) {
 				l.Release()
 			}
 		}
-		require.True(t, (took[0] == nil) != (took[1] == nil))
+		require.NotEqual(t, took[0] == nil, took[1] == nil)
 	})
 }

@@ -42,7 +42,9 @@ func (r *round) deliver(ctx context.Context, b destination.Batch) error {
 		}
 		r.report.Requests++
 		var err error
-		result, err = r.apply(ctx, b)
+		sending, settled := untilSettled(ctx)
+		result, err = r.apply(sending, b)
+		settled()
 		if lost := r.stillHeld(ctx, r.target, func() []audience.Delivery { return r.concerned(b.Rows) }); lost != nil {
 			return result.Pace, lost
 		}

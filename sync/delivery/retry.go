@@ -23,6 +23,20 @@ const (
 	renewAfter = time.Second
 )
 
+// mostSettling is how long a request under way is waited for when its sync is to end.
+const mostSettling = 10 * time.Second
+
+// untilSettled is a context for one request: that of its sync, but for the end, which it outlasts by a while. So a sync that is
+// cancelled ends between two requests, and knows what became of the last one.
+func untilSettled(ctx context.Context) (sending context.Context, settled func()) {
+	sending, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() { time.AfterFunc(mostSettling, cancel) })
+	return sending, func() {
+		stop()
+		cancel()
+	}
+}
+
 // errNothing is a request's that had nothing left to send.
 var errNothing = errors.New("nothing to send")
 

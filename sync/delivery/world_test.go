@@ -397,7 +397,7 @@ func (c connection) takes(ctx context.Context, id string, b destination.Batch, b
 		return destination.Result{}, &destination.Error{Kind: destination.Gone, Err: errors.New("no such audience")}
 	}
 	if c.fails != nil {
-		if err := c.fails(b); err != nil {
+		if err := errors.Join(c.fails(b), ctx.Err()); err != nil { // an answer nobody waits for is lost
 			return destination.Result{}, err
 		}
 	}
