@@ -121,7 +121,9 @@ type SyncRange struct {
 	Users  []UserID // only these; nil: everybody
 	After  UserID   // only users behind this one
 	Urgent bool     // only rows with Stop, and members whom one has taken along, see ReasonSharing
+	Held   bool     // only users who may be held
 	Agreed bool     // also users about whom target and ledger agree, if they are wanted or may be held
+	Page   int      // after about so many rows the reader goes away; 0: he reads them all
 }
 
 // SyncTotals counts everybody a sync concerns, also those about whom target and ledger agree.

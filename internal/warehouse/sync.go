@@ -36,11 +36,25 @@ func (s *Store) syncRows(ctx context.Context, scope audience.SyncScope, within a
 	switch {
 	case within.Urgent:
 		condition = "stop OR state = 'sending' AND startsWith(reason, {sharing:String})"
+	case within.Held:
+		condition = "may_hold AND NOT agree"
 	case within.Agreed:
 		condition = "NOT agree OR may_hold OR notEmpty(wanted)"
 	}
 	return func(yield func(audience.SyncRow, error) bool) {
-		for part, err := range s.chunksOf(ctx, scope, within, chunk) {
+		size := chunk
+		if within.Page > 0 {
+			size = min(chunk, within.Page)
+		}
+		rows := size
+		next := func() int {
+			if rows < size/4 { // few of them differ, so a page of them takes more
+				size = min(2*size, chunk)
+			}
+			rows = 0
+			return size
+		}
+		for part, err := range s.chunksOf(ctx, scope, within, next) {
 			if err != nil {
 				yield(audience.SyncRow{}, err)
 				return
@@ -48,6 +62,7 @@ func (s *Store) syncRows(ctx context.Context, scope audience.SyncScope, within a
 			part.SQL = `SELECT user_id, wanted, suppressed, stop, state, held, reason, run, time
 				FROM (` + part.SQL + `) WHERE ` + condition + ` ORDER BY user_id`
 			for row, err := range stream(ctx, s, part, scanSyncRow) {
+				rows++
 				if !yield(row, err) || err != nil {
 					return
 				}
@@ -78,7 +93,7 @@ func (s *Store) SyncTotals(ctx context.Context, scope audience.SyncScope) (audie
 }
 
 func (s *Store) syncTotals(ctx context.Context, scope audience.SyncScope, chunk int) (sum audience.SyncTotals, err error) {
-	for part, err := range s.chunksOf(ctx, scope, audience.SyncRange{}, chunk) {
+	for part, err := range s.chunksOf(ctx, scope, audience.SyncRange{}, func() int { return chunk }) {
 		if err != nil {
 			return sum, fmt.Errorf("count target and ledger: %w", err)
 		}
@@ -97,14 +112,14 @@ func (s *Store) syncTotals(ctx context.Context, scope audience.SyncScope, chunk 
 	return sum, nil
 }
 
-// chunksOf yields the comparison of a scope for one chunk of users after the other, in their order. Named users are one
-// chunk.
-func (s *Store) chunksOf(ctx context.Context, scope audience.SyncScope, within audience.SyncRange, chunk int) iter.Seq2[audience.Query, error] {
+// chunksOf yields the comparison of a scope for one chunk of users after the other, in their order, each of as many as chunk
+// says then. Named users are one chunk.
+func (s *Store) chunksOf(ctx context.Context, scope audience.SyncScope, within audience.SyncRange, chunk func() int) iter.Seq2[audience.Query, error] {
 	return func(yield func(audience.Query, error) bool) {
 		for after := within.After; ; {
 			until, err := "", error(nil)
 			if within.Users == nil {
-				until, err = s.chunkEnd(ctx, scope, after, chunk)
+				until, err = s.chunkEnd(ctx, scope, after, chunk())
 			}
 			within.After = after
 			if !yield(syncQuery(scope, within, until), err) || err != nil || until == "" {

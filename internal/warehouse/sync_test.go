@@ -115,21 +115,23 @@ func TestSyncRowsInEveryState(t *testing.T) {
 	require.Equal(t, audience.SyncTotals{Members: 23, Held: 15, Unchanged: 4, Rejected: 1}, totals)
 
 	for _, chunk := range []int{1, 2, 3, 7, 29, 30} {
-		got, err := all(store.syncRows(t.Context(), scope, audience.SyncRange{}, chunk))
-		require.NoError(t, err)
-		require.Empty(t, cmp.Diff(want, got), "in chunks of %d", chunk)
+		for _, page := range []int{0, 1, 4, 100} {
+			got, err := all(store.syncRows(t.Context(), scope, audience.SyncRange{Page: page}, chunk))
+			require.NoError(t, err)
+			require.Empty(t, cmp.Diff(want, got), "in chunks of %d, pages of %d", chunk, page)
+		}
 		inChunks, err := store.syncTotals(t.Context(), scope, chunk)
 		require.NoError(t, err)
 		require.Equal(t, totals, inChunks)
 	}
 
 	for name, within := range map[string]audience.SyncRange{
-		"after": {After: "h"}, "users": {Users: []audience.UserID{"a", "j", "k", "nobody"}}, "urgent": {Urgent: true}, "urgent of users": {Users: []audience.UserID{"j", "k", "~"}, Urgent: true},
+		"after": {After: "h"}, "users": {Users: []audience.UserID{"a", "j", "k", "nobody"}}, "urgent": {Urgent: true}, "held": {Held: true}, "urgent of users": {Users: []audience.UserID{"j", "k", "~"}, Urgent: true},
 	} {
 		var part []audience.SyncRow
 		for _, row := range want {
 			urgent := row.Stop || strings.HasPrefix(row.Held.Reason, audience.ReasonSharing)
-			if row.User > within.After && (within.Users == nil || slices.Contains(within.Users, row.User)) && (urgent || !within.Urgent) {
+			if row.User > within.After && (within.Users == nil || slices.Contains(within.Users, row.User)) && (urgent || !within.Urgent) && (row.Held.State.MayHold() || !within.Held) {
 				part = append(part, row)
 			}
 		}

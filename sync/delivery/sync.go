@@ -183,7 +183,10 @@ func (s *sending) send(ctx context.Context) (err error) {
 
 // byDiff removes, then adds.
 func (s *sending) byDiff(ctx context.Context) error {
-	busyRemoving := s.pass(ctx, s.round(destination.Remove))
+	var busyRemoving error
+	if s.leavers > 0 || s.changers > 0 {
+		busyRemoving = s.pass(ctx, s.round(destination.Remove))
+	}
 	if busyRemoving != nil && !busy(busyRemoving) {
 		return busyRemoving
 	}
@@ -206,7 +209,7 @@ func busy(err error) bool {
 // pass does one operation, page by page. Each page is read anew, behind the one before: who was sent meanwhile is no longer
 // among the rows, or is left to the next sync.
 func (s *sending) pass(ctx context.Context, r *round) error {
-	within := audience.SyncRange{Urgent: r.urgent}
+	within := audience.SyncRange{Urgent: r.urgent, Held: r.op == destination.Remove}
 	for more := true; more; {
 		page, others, err := s.readAside(ctx, r, &within)
 		if err != nil {
@@ -277,6 +280,7 @@ func (s *sending) readAside(ctx context.Context, r *round, within *audience.Sync
 // read reads the next page of a range, up to size users that are taken, and moves the range behind them; more says that
 // there may be others.
 func (s *sending) read(ctx context.Context, within *audience.SyncRange, size int, takes func(audience.SyncRow) bool) (page []audience.SyncRow, more bool, err error) {
+	within.Page = size
 	for row, err := range s.Ledger.SyncRows(ctx, s.scope, *within) {
 		if err != nil {
 			return nil, false, fmt.Errorf("read target and ledger: %w", err)

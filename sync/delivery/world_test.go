@@ -149,7 +149,7 @@ func (w *world) SyncRows(_ context.Context, _ audience.SyncScope, within audienc
 			differs := plan.Of(row) != plan.Keep || row.Suppressed != ""
 			involved := within.Agreed && (len(row.Wanted) > 0 || row.Held.State.MayHold())
 			urgent := row.Stop || row.Held.State == audience.DeliverySending && strings.HasPrefix(row.Held.Reason, audience.ReasonSharing)
-			if !differs && !involved || row.User <= within.After || within.Urgent && !urgent ||
+			if !differs && !involved || row.User <= within.After || within.Urgent && !urgent || within.Held && !row.Held.State.MayHold() ||
 				within.Users != nil && !slices.Contains(within.Users, row.User) {
 				continue
 			}
