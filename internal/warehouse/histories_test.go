@@ -89,7 +89,8 @@ func TestExcerptsHoldWhatIsSelected(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) { require.Equal(t, c.want, excerpts(t, s, c.selection, users...)) })
 	}
 	require.Equal(t, []string{`dan true [] "DE" map[plan:pro] map[]`}, excerpts(t, s, audience.Selection{Attributes: true}, "dan"))
-	for range s.Excerpts(t.Context(), users, audience.Selection{Events: []audience.EventSelection{{Type: "visit"}}}) {
+	for _, err := range s.Excerpts(t.Context(), users, audience.Selection{Events: []audience.EventSelection{{Type: "visit"}}}) {
+		require.NoError(t, err)
 		break // leaves the connection whole
 	}
 	require.Empty(t, excerpts(t, s, audience.Selection{}))

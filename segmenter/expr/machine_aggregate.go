@@ -136,38 +136,54 @@ func (m *machine) adding(a aggregate) func(*state, *tally) {
 // keeping keeps the first or the last value of events in order.
 func (m *machine) keeping(a aggregate) func(*state, *tally) {
 	m.inOrder = true
-	isFirst := a.function == firstValue
+	keeping := m.keepingNumber
 	if a.kind() == text {
-		of := m.text(a.of)
-		return func(s *state, t *tally) {
-			if found, present := of(s); present && !(isFirst && t.events > 0) {
-				t.text = found
-				t.events++
-			}
+		keeping = m.keepingText
+	}
+	keep := keeping(a.of)
+	isFirst := a.function == firstValue
+	return func(s *state, t *tally) {
+		if isFirst && t.events > 0 {
+			return
+		}
+		keep(s, t)
+	}
+}
+
+func (m *machine) keepingText(v value) func(*state, *tally) {
+	of := m.text(v)
+	return func(s *state, t *tally) {
+		if found, present := of(s); present {
+			t.text = found
+			t.events++
 		}
 	}
-	of := m.number(a.of)
+}
+
+func (m *machine) keepingNumber(v value) func(*state, *tally) {
+	of := m.number(v)
 	return func(s *state, t *tally) {
-		if x := of(s) + 0; !math.IsNaN(x) && !(isFirst && t.events > 0) {
+		if x := of(s) + 0; !math.IsNaN(x) {
 			t.number = x
 			t.events++
 		}
 	}
 }
 
+// countingDistinct counts values; a property of unknown kind is the text and the number that the event has of it.
 func (m *machine) countingDistinct(of value) func(*state, *tally) {
-	values := []func(*state) (distinct, bool){}
+	var values []func(*state) (distinct, bool)
 	if k := of.kind(); k == text || k == unknown {
-		found := m.text(asKind(of, text))
+		read := m.text(asKind(of, text))
 		values = append(values, func(s *state) (distinct, bool) {
-			s0, present := found(s)
-			return distinct{text: s0}, present
+			found, present := read(s)
+			return distinct{text: found}, present
 		})
 	}
 	if of.kind() != text {
-		number := m.number(asKind(of, number))
+		read := m.number(asKind(of, number))
 		values = append(values, func(s *state) (distinct, bool) {
-			x := number(s) + 0
+			x := read(s) + 0
 			return distinct{number: x, isNumber: true}, !math.IsNaN(x)
 		})
 	}
