@@ -149,7 +149,7 @@ func TestSyncRowsInEveryState(t *testing.T) {
 	require.Len(t, agreed, 5, "four held as wanted, one refused as wanted")
 	for _, row := range agreed {
 		require.NotEmpty(t, row.Wanted)
-		require.Equal(t, len(row.Wanted), len(row.Held.Identifiers))
+		require.Len(t, row.Held.Identifiers, len(row.Wanted))
 	}
 }
 

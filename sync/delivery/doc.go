@@ -11,10 +11,18 @@
 // platform may hold of a user.
 //
 // A platform knows people by their identifiers: with a removed user go others who share one with him. Before a removal
-// such members are set back to `sending`, so that the adds that follow restore them.
+// such members are set back to `sending`, so that the adds that follow restore them; after a stop they are restored at once.
 //
 // Of an exclusive group at most one audience holds a user: an add's intent is written only while no other ledger of the
 // group says that he is or may be held, and two intents of one group are never written at the same time.
+//
+// # Rebuilds
+//
+// A large load can go otherwise: by a replacement of all members, or as files. Then nothing else changes the members of the
+// audience until the platform has taken in the whole, and before the first batch leaves the ledger says of everybody held
+// that he may be lost, and of everybody wanted that he may be held. A stop that comes meanwhile leaves its user out; if he was
+// sent already, it ends a replacement with the next batch and follows it at once, and has files that are not handed over made
+// anew. What a rebuild leaves, however it ends, the removals and adds settle that follow it, in this sync or the next.
 //
 // # Intent, then truth
 //

@@ -182,11 +182,11 @@ func (r *filing) name(ctx context.Context, refs []destination.FileRef) (again bo
 
 // madeOfFiles keeps the id of an audience that is made of files, "" while it is not known.
 func (s *sending) madeOfFiles(ctx context.Context, id string) error {
-	made, err := ofFiles(s.target.destination)
+	made, err := ofFiles(s.destination)
 	if err != nil {
 		return err
 	}
-	s.target.destination, s.audience.PlatformFiles = made, true
+	s.destination, s.audience.PlatformFiles = made, true
 	return s.Catalogue.SetPlatformID(ctx, s.audience.ID, id, true)
 }
 
