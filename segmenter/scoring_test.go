@@ -33,16 +33,23 @@ type house struct {
 	*segmenter.Segmenter
 	store *warehouse.Store
 	live  *live.Store
+	dsn   string
 }
 
 func newHouse(t testing.TB) house {
 	t.Helper()
+	return openHouse(t, enginetest.ClickHouse(t))
+}
+
+// openHouse opens a database that may hold something already.
+func openHouse(t testing.TB, dsn string) house {
+	t.Helper()
 	log := slog.New(slog.DiscardHandler)
-	store, err := warehouse.Open(t.Context(), warehouse.Config{DSN: enginetest.ClickHouse(t)})
+	store, err := warehouse.Open(t.Context(), warehouse.Config{DSN: dsn})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, store.Close()) })
 	projection := openLive(t, enginetest.Redis(t))
-	return house{store: store, live: projection, Segmenter: segmenter.New(segmenter.Deps{
+	return house{dsn: dsn, store: store, live: projection, Segmenter: segmenter.New(segmenter.Deps{
 		Database: store, Log: store, Projection: projection, Catalogue: warehouse.Catalogue{Store: store}, People: store, Logger: log, Now: time.Now,
 	})}
 }
