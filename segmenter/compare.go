@@ -100,7 +100,7 @@ func dependencies(some map[audience.SegmentID]bool, all []audience.Definition) (
 	for more := true; more; {
 		more = false
 		for _, d := range all {
-			if !needed[d.ID] && !(d.Group != "" && groups[d.Group]) {
+			if !needed[d.ID] && (d.Group == "" || !groups[d.Group]) {
 				continue
 			}
 			parsed, err := expr.Parse(d.Expression)

@@ -15,9 +15,14 @@
 // [Segmenter.Run] takes whoever was touched or is due in steps, at most four a second, so that under load a step's cost is
 // shared by many users. A step that fails is repeated; nobody is ever forgotten. [Segmenter.Lag] shows how far behind it is.
 //
-// An evaluation of everybody runs beside the steps: it computes into a table of its own, brings the segments and models it
-// was computed from into force, and commits the differences piece by piece, passing over users whom a step evaluated since.
-// Definitions come into force this way only, so that at any time all memberships follow the same ones.
+// An evaluation of everybody runs beside the steps: it computes into a table of its own and commits the differences piece by
+// piece, passing over users whom a step evaluated since. Definitions come into force this way only, so that at any time all
+// memberships follow the same ones.
+//
+// # Which definitions readers see
+//
+// A version of a segment has a number of its own in memberships. What the catalogue asks for and is not in force is evaluated
+// beside what is, under numbers that nobody sees; an edition then names them, all at once. See [Segmenter.Edition].
 //
 // # When it stops
 //

@@ -77,7 +77,7 @@ func spread(changes map[audience.SegmentID]bool, after, before []audience.Defini
 	for more := true; more; {
 		more = false
 		for _, d := range after {
-			if !changes[d.ID] && !(d.Group != "" && groups[d.Group]) {
+			if !changes[d.ID] && (d.Group == "" || !groups[d.Group]) {
 				referring, err := refersTo(d, changes)
 				if err != nil {
 					return err

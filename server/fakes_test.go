@@ -50,6 +50,7 @@ type world struct {
 	forgetful   bool          // WriteEvents keeps nothing
 	waited      []string      // tokens reads waited for
 	reading     func()        // called once, by the next read of memberships, when it has read
+	listing     func()        // called when a list begins
 	turns       atomic.Uint64 // version of the edition
 	receivers   receivers
 	ahead       time.Duration // of the service's clock
@@ -302,6 +303,9 @@ func (w *world) MembersOf(_ context.Context, segment audience.Number, after audi
 
 func (w *world) MembersAfter(_ context.Context, after audience.UserID) iter.Seq2[audience.Membership, error] {
 	return func(yield func(audience.Membership, error) bool) {
+		if w.listing != nil {
+			w.listing()
+		}
 		for _, user := range slices.Sorted(maps.Keys(w.memberships)) {
 			if user > after && !yield(audience.Membership{User: user, Segments: w.memberships[user]}, nil) {
 				return
