@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -88,6 +89,18 @@ func TestPlatformEndsWithTheTarget(t *testing.T) {
 			w.requireLaw(r)
 		})
 	})
+}
+
+// TestSoakLaws draws other scenarios for as long as KOHORTA_SOAK says.
+func TestSoakLaws(t *testing.T) {
+	soak, err := time.ParseDuration(os.Getenv("KOHORTA_SOAK"))
+	if err != nil {
+		t.Skip("KOHORTA_SOAK is no time to soak for, such as 10m")
+	}
+	for began := time.Now(); time.Since(began) < soak; {
+		t.Run("target", TestPlatformEndsWithTheTarget)
+		t.Run("groups", TestNoTwoOfAGroupHoldAUser)
+	}
 }
 
 func progress(string, int64, int64) {}
