@@ -50,8 +50,8 @@ type Config struct {
 	Redis live.Config `yaml:"redis"`
 	// Webhooks says who may move users over HTTP.
 	Webhooks webhook.Config `yaml:"webhooks"`
-
-	readElsewhere time.Duration // see segmenter.Deps
+	// ReadElsewhere is that of segmenter.Deps; a configuration does not name it.
+	ReadElsewhere time.Duration `yaml:"-"`
 }
 
 // readElsewhere is well above what a process that stands by takes to see that definitions have changed.
@@ -96,7 +96,7 @@ func (c *Config) setDefaults() {
 		c.Engines.Dir = c.DataDir
 	}
 	if c.shared() {
-		c.readElsewhere = readElsewhere
+		c.ReadElsewhere = readElsewhere
 	}
 }
 

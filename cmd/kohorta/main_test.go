@@ -56,7 +56,7 @@ func testConfig(t *testing.T) Config {
 		Redis:      live.Config{Addresses: []string{address.Host}, Password: password},
 	}
 	config.setDefaults()
-	config.readElsewhere = 0 // one process at a time, but where a test says otherwise
+	config.ReadElsewhere = 0 // one process at a time, but where a test says otherwise
 	require.NoError(t, config.Validate())
 	return config
 }

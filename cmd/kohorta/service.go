@@ -91,7 +91,7 @@ func newService(ctx context.Context, config Config, log *slog.Logger) (_ *servic
 	}
 	s.segmenter = segmenter.New(segmenter.Deps{
 		Database: s.store, Log: s.store, Projection: s.live, Catalogue: warehouse.Catalogue{Store: s.store}, People: s.store,
-		Logger: log, Now: s.clock.Now, ReadElsewhere: config.readElsewhere,
+		Logger: log, Now: s.clock.Now, ReadElsewhere: config.ReadElsewhere,
 	})
 	s.everybody = &evaluations{runner: s.runner, segmenter: s.segmenter}
 	store := liveStore{s.store, s.segmenter}
