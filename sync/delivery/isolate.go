@@ -36,7 +36,13 @@ func (r *round) batch(ctx context.Context, b destination.Batch) error {
 // deliver sends a batch and settles its rows; those it leaves open are unknown. The error is one that ends the sync.
 func (r *round) deliver(ctx context.Context, b destination.Batch) error {
 	var result destination.Result
-	err := r.try(ctx, r.urgency(), r.overtake, func() (destination.Pace, error) {
+	answered := false // what went wrong did so with this request, not with what overtook it
+	overtake := func(ctx context.Context) error {
+		answered = false
+		return r.overtake(ctx)
+	}
+	err := r.try(ctx, r.urgency(), overtake, func() (destination.Pace, error) {
+		answered = true
 		if b.Rows = r.remaining(b.Rows); len(b.Rows) == 0 {
 			return destination.Pace{}, errNothing
 		}
@@ -57,7 +63,7 @@ func (r *round) deliver(ctx context.Context, b destination.Batch) error {
 		return nil
 	case err == nil:
 		return r.hear(ctx, b, result)
-	case !errors.As(err, &failure):
+	case !answered || !errors.As(err, &failure):
 		return err
 	case failure.Kind == destination.TooLarge && len(b.Rows) == 1 && r.rebuilds != nil: // the adds that follow find out
 		return nil

@@ -117,6 +117,35 @@ func TestStopLeavesWhileAPageIsRead(t *testing.T) {
 	})
 }
 
+// What the platform refuses of a stop is not laid at the door of the request that the stop has overtaken.
+func TestAStopsTroubleIsItsOwn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.platform.rows = 1
+		w.want(1, "a")
+		_, err := w.sync("1")
+		require.NoError(t, err)
+		w.want(3, "a")
+		w.platform.locked = true
+		d := w.deliverer()
+		adds := 0
+		w.platform.fails = func(b destination.Batch) error {
+			if b.Op == destination.Remove {
+				return &destination.Error{Kind: destination.Rejected, Err: errors.New("no")}
+			}
+			if adds++; adds == 1 {
+				require.NoError(t, d.Stop(t.Context(), stop(nth(0))))
+				return &destination.Error{Kind: destination.Transient, Err: errors.New("no answer")}
+			}
+			return nil
+		}
+		_, err = d.Sync(t.Context(), "vip", "2", true, progress)
+		require.Error(t, err)
+		require.Equal(t, audience.DeliverySending, w.ledger[nth(1)].State)
+		require.True(t, w.ledger[nth(0)].State.MayHold())
+	})
+}
+
 // Stops are the first removals of a sync, and leave although the rest of the plan is held.
 func TestStopsGoFirstAndAreNeverHeld(t *testing.T) {
 	for name, approved := range map[string]bool{"held": false, "approved": true} {
