@@ -327,7 +327,7 @@ func (p *trapped) trap(path string, nth int, done bool, meet func()) (met chan s
 	met = make(chan struct{})
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.path, p.left, p.done, p.meet = path, nth, done, func() { meet(); close(met) }
+	p.path, p.left, p.done, p.meet = path, nth, done, func() { close(met); meet() } // whoever hears of the kill finds it met
 	return met
 }
 

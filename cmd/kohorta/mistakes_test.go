@@ -28,7 +28,7 @@ func TestMistakesInWords(t *testing.T) {
 		want string
 	}{
 		"a command there is not": {[]string{"segment", "bogus"},
-			`kohorta segment: there is no "bogus"; there are delete, evaluate, get, list, `},
+			`kohorta segment: there is no "bogus"; there are compare, delete, evaluate, get, list, `},
 		"an argument forgotten": {[]string{"segment", "get"}, "kohorta segment get has too many or too few words; write kohorta segment get ID [flags]"},
 		"an argument too many":  {[]string{"run", "list", "all"}, "kohorta run list has too many or too few words; write kohorta run list [flags]"},
 		"a number for text": {[]string{"apply", "-f", write(t, "a.yaml", "destinations: [{id: shop, account: 1122334455}]")},
