@@ -150,7 +150,7 @@ func (r *replica) keepWriting(ctx context.Context) error {
 		case errors.Is(err, audience.ErrConflict):
 			return errReplaced
 		case pause(ctx, lookAgain) != nil:
-			return nil
+			return nil //nolint:nilerr // the service ends, whoever holds the lease
 		}
 	}
 }

@@ -66,7 +66,7 @@ func (c *composer) happened(asked comparison) (sql string, asks bool) {
 	if until != c.atMillis {
 		return "", false
 	}
-	op := ""
+	var op string
 	switch (literalComparison{asked.op, l.number}) {
 	case literalComparison{greater, 0}, literalComparison{notEqual, 0}, literalComparison{greaterOrEqual, 1}:
 		op = ">"
