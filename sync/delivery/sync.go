@@ -122,6 +122,11 @@ func (r *round) leaveOut(users []audience.UserID) {
 			f.dropped = true
 		}
 	}
+	for _, suspect := range r.suspects { // of pages before
+		if slices.Contains(users, suspect.fate.user) {
+			suspect.fate.dropped = true
+		}
+	}
 }
 
 func (r *round) urgency() urgency {
@@ -265,6 +270,7 @@ func (s *sending) readAside(ctx context.Context, r *round, within *audience.Sync
 		case <-s.line.rings:
 			if failed == nil {
 				failed = s.urgentFirst(ctx, func(users []audience.UserID) {
+					r.leaveOut(users)
 					for _, user := range users {
 						stopped[user] = true
 					}
