@@ -264,11 +264,13 @@ func newestSync(t *testing.T, p *process) *audiencev1.Run {
 	return r.GetRuns()[0]
 }
 
-// holds reports whether the platform holds exactly the people who may be sent.
+// holds reports whether the platform holds exactly the people who may be sent; asked in vain, it says no.
 func (n *slowNetwork) holds(t *testing.T, p *process, people map[string]person) bool {
 	t.Helper()
 	r, err := p.client.audiences.GetAudience(t.Context(), &audiencev1.GetAudienceRequest{Name: "audiences/meta"})
-	require.NoError(t, err)
+	if err != nil {
+		return false
+	}
 	held := (&story{platforms: n.Server}).held(r.GetAudience().GetPlatformId(), true)
 	want := 0
 	for _, someone := range people {

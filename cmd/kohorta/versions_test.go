@@ -38,8 +38,11 @@ func TestChangedSegmentsThroughEveryDoor(t *testing.T) {
 	}
 	_, err = s.store.WriteEvents(ctx, events)
 	require.NoError(t, err)
-	for id, expression := range map[string]string{"often": `count("visit", "30d") >= 2`, "seldom": `did("visit", "30d") && !in_segment("often")`} {
-		_, err := c.segments.CreateSegment(ctx, &audiencev1.CreateSegmentRequest{SegmentId: id, Segment: &audiencev1.Segment{Expression: expression}})
+	for _, segment := range []struct{ id, expression string }{
+		{"often", `count("visit", "30d") >= 2`},
+		{"seldom", `did("visit", "30d") && !in_segment("often")`},
+	} {
+		_, err := c.segments.CreateSegment(ctx, &audiencev1.CreateSegmentRequest{SegmentId: segment.id, Segment: &audiencev1.Segment{Expression: segment.expression}})
 		require.NoError(t, err)
 	}
 	evaluated, err := c.segments.EvaluateSegments(ctx, &audiencev1.EvaluateSegmentsRequest{})

@@ -79,15 +79,22 @@ func (s *shelf) get(t *testing.T, id audience.RunID) audience.Run {
 }
 
 // cancels are orders to stop.
-type cancels map[audience.RunID]bool
+type cancels struct {
+	mu      sync.Mutex
+	ordered []audience.RunID
+}
 
-func (c cancels) OrderCancel(_ context.Context, id audience.RunID) error {
-	c[id] = true
+func (c *cancels) OrderCancel(_ context.Context, id audience.RunID) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.ordered = append(c.ordered, id)
 	return nil
 }
 
-func (c cancels) OrderedCancels(_ context.Context, of []audience.RunID) ([]audience.RunID, error) {
-	return slices.DeleteFunc(slices.Clone(of), func(id audience.RunID) bool { return !c[id] }), nil
+func (c *cancels) OrderedCancels(_ context.Context, of []audience.RunID) ([]audience.RunID, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.DeleteFunc(slices.Clone(of), func(id audience.RunID) bool { return !slices.Contains(c.ordered, id) }), nil
 }
 
 func newRunner(s *shelf, holder string, orders run.Cancels) *run.Runner {
@@ -349,7 +356,7 @@ func TestRecoverMarksInterruptedRuns(t *testing.T) {
 
 // TestCancelOfAnotherProcessRun: whichever process is asked, the one that works on the run stops it.
 func TestCancelOfAnotherProcessRun(t *testing.T) {
-	s, orders := newShelf(), cancels{}
+	s, orders := newShelf(), &cancels{}
 	synctest.Test(t, func(t *testing.T) {
 		worker, other := newRunner(s, "a", orders), newRunner(s, "b", orders)
 		ctx, stop := context.WithCancel(t.Context())

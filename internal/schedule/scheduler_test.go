@@ -153,7 +153,7 @@ func TestSchedules(t *testing.T) {
 			sleepUntil(at(3, 30))
 		}, []string{"01:00 schedule 01:00", "02:00 schedule 02:00", "03:00 schedule 03:00"}},
 		"a long run is overtaken by nothing, and what it held up comes once": {hourly, func(_ *testing.T, w *world) {
-			w.lasts = 150 * time.Minute
+			w.set(func() { w.lasts = 150 * time.Minute })
 			sleepUntil(at(2, 0))
 			w.set(func() { w.lasts = time.Second })
 			sleepUntil(at(4, 30))
@@ -223,7 +223,7 @@ func TestSchedules(t *testing.T) {
 			sleepUntil(at(3, 0))
 		}, []string{"00:00 change", "01:50 change", "02:34 change"}},
 		"changes during a run": {audience.Schedule{OnChange: time.Minute}, func(_ *testing.T, w *world) {
-			w.lasts = 30 * time.Minute
+			w.set(func() { w.lasts = 30 * time.Minute })
 			sleepUntil(at(0, 10))
 			w.change()
 			sleepUntil(at(0, 50))
