@@ -51,11 +51,12 @@ func (l *line) put(users []audience.UserID) {
 	}
 }
 
-// take gives the users to look at, nil for everybody, and forgets them; some is false when there are none.
+// take gives the users to look at, each once, nil for everybody, and forgets them; some is false when there are none.
 func (l *line) take() (users []audience.UserID, some bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	users, some = l.users, l.every || len(l.users) > 0
+	slices.Sort(l.users)
+	users, some = slices.Compact(l.users), l.every || len(l.users) > 0
 	if l.every {
 		users = nil
 	}
