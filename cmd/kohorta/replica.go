@@ -5,10 +5,8 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"iter"
 	"log/slog"
 	"os"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -17,7 +15,6 @@ import (
 	"github.com/kohorta/kohorta/internal/lease"
 	"github.com/kohorta/kohorta/internal/run"
 	"github.com/kohorta/kohorta/internal/warehouse"
-	"github.com/kohorta/kohorta/sync/delivery"
 )
 
 // writerLease is the name of the part that one process has for the whole database.
@@ -144,14 +141,14 @@ func (r *replica) keepWriting(ctx context.Context) error {
 			r.store.HeldAnew(again.Check)
 			r.set(again)
 			r.log.Info("this replica is the writer again")
+			continue
 		case err == nil:
 			again.Release()
 			return errReplaced
 		case errors.Is(err, audience.ErrConflict):
 			return errReplaced
-		case pause(ctx, lookAgain) != nil:
-			return nil //nolint:nilerr // the service ends, whoever holds the lease
 		}
+		_ = pause(ctx, lookAgain) // ClickHouse is away; the end of ctx is seen above
 	}
 }
 
@@ -194,91 +191,4 @@ func pause(ctx context.Context, d time.Duration) error {
 	case <-time.After(d):
 		return nil
 	}
-}
-
-// audienceLeases give audiences to this process.
-type audienceLeases struct{ *lease.Leases }
-
-// Take takes an audience.
-func (l audienceLeases) Take(ctx context.Context, a audience.Audience) (delivery.Lease, error) {
-	taken, err := l.Leases.Take(ctx, "audience/"+strconv.FormatUint(uint64(a.Number), 10))
-	if err != nil {
-		return nil, fmt.Errorf("audiences/%s: %w", a.ID, err)
-	}
-	return taken, nil
-}
-
-// writersMembership is membership in motion, of which only the writer knows.
-type writersMembership struct {
-	mover
-	store *warehouse.Store
-}
-
-// MoveUser returns once the move is in force.
-func (m writersMembership) MoveUser(ctx context.Context, move audience.Move) (token string, err error) {
-	if err := m.store.MayWrite(); err != nil {
-		return "", err
-	}
-	return m.mover.MoveUser(ctx, move)
-}
-
-// Wait returns once reads are not older than the writes a token names.
-func (m writersMembership) Wait(ctx context.Context, token string) error {
-	if err := m.store.MayWrite(); err != nil {
-		return err
-	}
-	return m.mover.Wait(ctx, token)
-}
-
-// Watch yields changes as they happen.
-func (m writersMembership) Watch(ctx context.Context, cursor string, segments []audience.SegmentID) iter.Seq2[audience.WatchedChange, error] {
-	return func(yield func(audience.WatchedChange, error) bool) {
-		if err := m.store.MayWrite(); err != nil {
-			yield(audience.WatchedChange{}, err)
-			return
-		}
-		m.mover.Watch(ctx, cursor, segments)(yield)
-	}
-}
-
-// lead returns once this process is the writer, or false when serving ended before. Until then it follows the one that is.
-func (s *service) lead(serving, working context.Context) bool {
-	if s.store.MayWrite() == nil {
-		return true
-	}
-	following, stop := context.WithCancel(working)
-	var reading sync.WaitGroup
-	defer reading.Wait()
-	defer stop()
-	reading.Go(func() { s.segmenter.Follow(following) })
-	return s.replica.lead(serving)
-}
-
-// edition is what the segments mean now. Another process may have brought it into force a moment ago.
-func (s *service) edition(ctx context.Context) (*audience.Edition, error) {
-	if s.store.MayWrite() == nil {
-		return s.segmenter.Edition(ctx)
-	}
-	editions, err := s.store.Editions(ctx)
-	if err != nil {
-		return nil, err
-	}
-	if len(editions) == 0 {
-		return audience.NewEdition(nil), nil
-	}
-	return editions[len(editions)-1], nil
-}
-
-// retirer takes audiences off platforms where their documents can be deleted, too.
-type retirer struct {
-	*delivery.Deliverer
-	store *warehouse.Store
-}
-
-// Retire deletes an audience from its platform.
-func (r retirer) Retire(ctx context.Context, id audience.AudienceID) error {
-	if err := r.store.MayWrite(); err != nil {
-		return err
-	}
-	return r.Deliverer.Retire(ctx, id)
 }

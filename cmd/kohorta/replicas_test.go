@@ -5,10 +5,12 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -23,6 +25,8 @@ import (
 	"github.com/kohorta/kohorta/internal/audience"
 	"github.com/kohorta/kohorta/internal/engine"
 	"github.com/kohorta/kohorta/internal/engine/enginetest"
+	"github.com/kohorta/kohorta/internal/lease"
+	"github.com/kohorta/kohorta/internal/warehouse"
 	audiencev1 "github.com/kohorta/kohorta/proto/audience/v1"
 	"github.com/kohorta/kohorta/sync/sandbox"
 )
@@ -176,6 +180,71 @@ func TestReplicaTakesOverWhatWasLeft(t *testing.T) {
 	}})
 	require.NoError(t, err)
 	require.EqualValues(t, 1, r.GetDuplicateCount(), "it knows what was written before")
+}
+
+// TestStopReachesTheSyncOfAnotherReplica: a stop overtakes a sync wherever that is under way.
+func TestStopReachesTheSyncOfAnotherReplica(t *testing.T) {
+	network := newSlowNetwork(t)
+	config := sharedEngines(t)
+	writer, syncing := &process{config: config}, &process{config: config}
+	writer.start(t)
+	t.Cleanup(func() { writer.kill(t) })
+	_, err := kohorta(t, writer.client.conn.Target(), "apply", "--yes", "-f", write(t, "resources.yaml", fmt.Sprintf(replicatedResources, network.url)))
+	require.NoError(t, err)
+	people := signUp(t, writer)
+	syncing.start(t)
+	t.Cleanup(func() { syncing.kill(t) })
+	standsBy(t, syncing)
+
+	kept, deliver := network.keepBack(2)
+	defer deliver()
+	begun, err := syncing.client.audiences.StartSync(t.Context(), &audiencev1.StartSyncRequest{Name: "audiences/meta"})
+	require.NoError(t, err)
+	waitFor(t, kept, "the second request")
+	stopped := slices.Sorted(maps.Keys(people))[0] // held since the first request
+	require.True(t, people[stopped].sendable())
+	delete(people, stopped)
+	_, err = kohorta(t, writer.client.conn.Target(), "user", "stop", stopped)
+	require.NoError(t, err)
+	time.Sleep(time.Second) // for a message between processes to arrive
+	deliver()
+	run, err := syncing.client.watch(t.Context(), io.Discard, begun.GetRun().GetName())
+	require.NoError(t, err)
+	require.Equal(t, audiencev1.Run_STATE_SUCCEEDED, run.GetState())
+	require.True(t, network.holds(t, syncing, people), "who was stopped is removed within the sync")
+}
+
+// TestAGroupIsWithOneProcess: that nobody is in two audiences of an exclusive group is looked after within one process.
+func TestAGroupIsWithOneProcess(t *testing.T) {
+	store, err := warehouse.Open(t.Context(), warehouse.Config{DSN: enginetest.ClickHouse(t)})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, store.Close()) })
+	process := func(name string) *audienceLeases {
+		return &audienceLeases{Leases: lease.New(store, name, time.Minute, quiet()), groups: map[string]*groupLease{}}
+	}
+	one, other := process("one"), process("other")
+	grouped := func(number audience.Number) audience.Audience {
+		return audience.Audience{Meta: audience.Meta{Number: number}, ID: "a", ExclusiveGroup: "g"}
+	}
+	first, err := one.Take(t.Context(), grouped(1))
+	require.NoError(t, err)
+	_, err = other.Take(t.Context(), grouped(2))
+	require.ErrorIs(t, err, audience.ErrConflict)
+	alone, err := other.Take(t.Context(), audience.Audience{Meta: audience.Meta{Number: 3}, ID: "b"})
+	require.NoError(t, err)
+	defer alone.Release()
+	second, err := one.Take(t.Context(), grouped(2))
+	require.NoError(t, err)
+	first.Release()
+	_, err = other.Take(t.Context(), grouped(1))
+	require.ErrorIs(t, err, audience.ErrConflict, "the group is still the one's")
+	require.NoError(t, second.Check())
+	second.Release()
+	require.ErrorIs(t, second.Check(), audience.ErrFenced)
+	taken, err := other.Take(t.Context(), grouped(1))
+	require.NoError(t, err)
+	require.Greater(t, taken.Version(), first.Version())
+	taken.Release()
 }
 
 // sharedEngines is a configuration file for several services on one database. Its ClickHouse is of this test alone: it may

@@ -55,12 +55,12 @@ func (s *service) scheduled(ctx context.Context) ([]schedule.Job, error) {
 			})
 		}
 	}
-	if s.store.MayWrite() != nil {
-		return jobs, nil //nolint:nilerr // who stands by does not train
-	}
 	models, err := s.store.Models().All(ctx)
 	if err != nil {
 		return nil, err
+	}
+	if s.store.MayWrite() != nil {
+		models = nil // training is the writer's
 	}
 	for _, model := range models {
 		jobs = append(jobs, schedule.Job{

@@ -97,7 +97,8 @@ func newService(ctx context.Context, config Config, log *slog.Logger) (_ *servic
 	store := liveStore{s.store, s.segmenter}
 	syncing := delivery.Deps{Ledger: syncLedger{s.store, s.edition}, Catalogue: syncCatalogue{s.store, s.edition}, Connect: s.connect, Log: log}
 	if s.replica != nil {
-		syncing.Leases = audienceLeases{s.replica.leases}
+		syncing.Leases = &audienceLeases{Leases: s.replica.leases, groups: map[string]*groupLease{}}
+		syncing.Announce = s.announce
 	}
 	s.deliverer = delivery.New(syncing)
 	s.scheduler = schedule.New(schedule.Deps{
@@ -196,6 +197,7 @@ func (s *service) run(ctx context.Context) error {
 	group.Go(func() error { return s.write(serving, working) })
 	if s.replica != nil {
 		group.Go(func() error { return s.replica.attend(working, s.runner) })
+		group.Go(func() error { return s.live.HearStops(working, s.deliverer.Heard) })
 	}
 	if s.engines != nil {
 		group.Go(func() error { return s.engines.Run(working) })

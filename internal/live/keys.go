@@ -14,6 +14,7 @@ import (
 //	kohorta:meta       hash: generation in force, its buckets, the version applied, users held, servers
 //	kohorta:m:<g>:<b>  hash: bucket b of generation g; "" → version, user id → packed segments
 //	kohorta:once:<id>  string: something that is done once has begun; expires
+//	kohorta:stops      channel: users who may have to be stopped
 //
 // No two of them are ever used in one command or script, so that they may lie anywhere in a Redis Cluster.
 type keys struct{ prefix string }
@@ -21,6 +22,8 @@ type keys struct{ prefix string }
 func (k keys) meta() string { return k.prefix + ":meta" }
 
 func (k keys) once(id string) string { return k.prefix + ":once:" + id }
+
+func (k keys) stops() string { return k.prefix + ":stops" }
 
 // members begins the buckets of every generation.
 func (k keys) members() string { return k.prefix + ":m:" }

@@ -54,11 +54,12 @@ type Catalogue interface {
 	SetPlatformID(ctx context.Context, id audience.AudienceID, platformID string, files bool) error
 }
 
-// Deps are what a Deliverer works with. All but Leases are required.
+// Deps are what a Deliverer works with. All but Leases and Announce are required.
 type Deps struct {
 	Ledger    Ledger
 	Catalogue Catalogue
-	Leases    Leases // nil: no other process has this ledger
+	Leases    Leases                                             // nil: no other process has this ledger
+	Announce  func(ctx context.Context, users []audience.UserID) // tells other processes, see Heard; nil: there are none
 	Connect   func(audience.Destination) (destination.Destination, error)
 	Log       *slog.Logger
 }

@@ -33,6 +33,12 @@ type tenure struct {
 	lease   Lease
 }
 
+func (t *tenure) held() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.sharers > 0
+}
+
 // Reserve takes an audience for a sync to come, which shares the lease, so that a conflict with another process is known
 // before. Release must follow.
 func (d *Deliverer) Reserve(ctx context.Context, a audience.Audience) (release func(), err error) {

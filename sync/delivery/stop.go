@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -101,6 +102,9 @@ func (d *Deliverer) Stop(ctx context.Context, stops []audience.Stop) error {
 // Withdrawn has users looked at whose consent was withdrawn: who may be held without consent is removed as by Stop. The
 // consents must be stored already. If the call is lost with the process, the next start finds these users.
 func (d *Deliverer) Withdrawn(ctx context.Context, users []audience.UserID) error {
+	if d.Announce != nil {
+		d.Announce(ctx, users)
+	}
 	all, err := d.Catalogue.Audiences(ctx)
 	if err != nil {
 		return fmt.Errorf("list audiences to stop users in: %w", err)
@@ -110,6 +114,19 @@ func (d *Deliverer) Withdrawn(ctx context.Context, users []audience.UserID) erro
 	}
 	d.wake()
 	return nil
+}
+
+// Heard has users looked at of whom another process was told. It is for syncs that are under way here, of which that process
+// cannot carry out the stops before they end.
+func (d *Deliverer) Heard(users []audience.UserID) {
+	d.mu.Lock()
+	lines := slices.Collect(maps.Values(d.lines))
+	d.mu.Unlock()
+	for _, l := range lines {
+		if l.tenure.held() {
+			l.put(users)
+		}
+	}
 }
 
 // Run carries out stops while no sync is under way, of disabled audiences, too, and at its start those that an earlier
