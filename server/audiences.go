@@ -102,6 +102,9 @@ func checkAudience(ctx context.Context, deps Deps, after audience.Audience, befo
 	if err := deps.Schedules.Check(after.Schedule); !v.Merge("schedule", err) {
 		return err
 	}
+	if after.Static && after.Schedule.OnChange != 0 {
+		v.Add("schedule.on_change", "is for audiences that follow changes; a static one is loaded at set times: use cron")
+	}
 	return v.Err()
 }
 

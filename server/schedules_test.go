@@ -37,6 +37,8 @@ func TestSchedulesOfAudiencesAndModels(t *testing.T) {
 	requireInvalid(t, err, "audience.schedule.cron")
 	_, err = update(&audiencev1.Audience{Schedule: &audiencev1.Schedule{Cron: "@daily", Jitter: &durationpb.Duration{Seconds: 1, Nanos: -1}}}, "schedule")
 	requireInvalid(t, err, "audience.schedule.jitter")
+	_, err = update(&audiencev1.Audience{Static: true}, "static")
+	requireInvalid(t, err, "audience.schedule.on_change")
 	changed, err = update(&audiencev1.Audience{}, "schedule")
 	require.NoError(t, err)
 	require.Nil(t, changed.GetSchedule(), "it is taken away")
