@@ -101,7 +101,7 @@ func BenchmarkDiff(b *testing.B) {
 	for b.Loop() {
 		began := time.Now()
 		changes := 0
-		for _, err := range store.Diff(b.Context(), q, true) {
+		for _, err := range store.Diff(b.Context(), q) {
 			require.NoError(b, err)
 			changes++
 		}

@@ -51,7 +51,7 @@ func (s *Store) Stage(ctx context.Context, q audience.Query) (staged string, err
 // StagedChanges compares a staged evaluation with the membership on record and yields the users where they differ, by
 // UserID, without version, time and cause. Users on record whom the evaluation does not name hold no segment.
 func (s *Store) StagedChanges(ctx context.Context, staged string) iter.Seq2[audience.Change, error] {
-	return s.Diff(ctx, audience.Query{SQL: "SELECT user_id, segments FROM " + staged}, true)
+	return s.Diff(ctx, audience.Query{SQL: "SELECT user_id, segments FROM " + staged})
 }
 
 // Unstage drops a staged evaluation.

@@ -112,3 +112,18 @@ func TestExcerptsOfOneUserWithALongHistory(t *testing.T) {
 	require.Equal(t, map[audience.UserID]int{"few": 1000, "many": 99_000}, events)
 	require.Equal(t, map[audience.UserID]int64{"few": 49_950_000, "many": 99_999*50_000 - 49_950_000}, sums)
 }
+
+func TestExcerptsOfFewUsersReadFewMembers(t *testing.T) {
+	store := open(t)
+	require.NoError(t, store.Exec(t.Context(), audience.Query{SQL: `
+		INSERT INTO members SELECT concat('user-', leftPad(toString(number), 7, '0')), [1], 1 FROM numbers(400000)`}))
+	users := []audience.UserID{"new", "user-0000007", "user-0300000"}
+	var read uint64
+	recorded := map[audience.UserID][]audience.Number{}
+	for x, err := range store.Excerpts(rowsRead(t.Context(), &read), users, audience.Selection{}) {
+		require.NoError(t, err)
+		recorded[x.User] = x.Recorded
+	}
+	require.Equal(t, map[audience.UserID][]audience.Number{"new": nil, "user-0000007": {1}, "user-0300000": {1}}, recorded)
+	require.Less(t, read, uint64(50_000))
+}
