@@ -63,6 +63,12 @@ func (s *membershipService) present(ctx context.Context, user audience.UserID) (
 	return writeMembership(user, membership, names), nil
 }
 
+// SegmentsOf are the resource names of the segments a user is in now, for who answers by another way than gRPC.
+func (s *Server) SegmentsOf(ctx context.Context, user audience.UserID) ([]string, error) {
+	membership, err := s.memberships.present(ctx, user)
+	return membership.GetSegments(), err
+}
+
 // past is a user's membership as of a time, by the definitions in force then.
 func (s *membershipService) past(ctx context.Context, user audience.UserID, at time.Time) (*audiencev1.Membership, error) {
 	membership, err := s.history.MembershipAt(ctx, user, at)

@@ -66,16 +66,33 @@ func TestMembershipFollowsTheDefinitionsInForceAtOnce(t *testing.T) {
 
 // TestReadsAcrossATurnAreMadeAgain: what was read while other definitions came into force may be of both.
 func TestReadsAcrossATurnAreMadeAgain(t *testing.T) {
-	h := start(t, server.Config{})
-	h.createSegment(t, "vip", "x")
-	h.memberships["u1"] = nil
-	h.reading = func() { // the first read sees nothing of what the new definitions put on record just then
-		h.turns.Add(1)
-		h.memberships["u1"] = []audience.Number{1}
+	for name, segmentsOf := range map[string]func(h *harness) ([]string, error){
+		"one": func(h *harness) ([]string, error) {
+			r, err := h.membership.GetMembership(t.Context(), &audiencev1.GetMembershipRequest{UserId: "u1"})
+			return r.GetMembership().GetSegments(), err
+		},
+		"many": func(h *harness) ([]string, error) {
+			r, err := h.membership.BatchGetMembership(t.Context(), &audiencev1.BatchGetMembershipRequest{UserIds: []string{"u1"}})
+			if err != nil {
+				return nil, err
+			}
+			return r.GetMemberships()[0].GetSegments(), nil
+		},
+		"not over gRPC": func(h *harness) ([]string, error) { return h.own.SegmentsOf(t.Context(), "u1") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := start(t, server.Config{})
+			h.createSegment(t, "vip", "x")
+			h.memberships["u1"] = nil
+			h.reading = func() { // the first read sees nothing of what the new definitions put on record just then
+				h.turns.Add(1)
+				h.memberships["u1"] = []audience.Number{1}
+			}
+			segments, err := segmentsOf(h)
+			require.NoError(t, err)
+			require.Equal(t, []string{"segments/vip"}, segments)
+		})
 	}
-	batch, err := h.membership.BatchGetMembership(t.Context(), &audiencev1.BatchGetMembershipRequest{UserIds: []string{"u1"}})
-	require.NoError(t, err)
-	require.Equal(t, []string{"segments/vip"}, batch.GetMemberships()[0].GetSegments())
 }
 
 func TestMembershipWhileTheResourcesAreAway(t *testing.T) {

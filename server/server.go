@@ -57,17 +57,18 @@ type Deps struct {
 
 // Server answers the services of the contract, health and reflection.
 type Server struct {
-	config    Config
-	directory *directory
-	grpc      *grpc.Server
-	draining  context.Context // ends when the server stops; streams end with it
-	drain     context.CancelFunc
+	config      Config
+	memberships *membershipService
+	grpc        *grpc.Server
+	draining    context.Context // ends when the server stops; streams end with it
+	drain       context.CancelFunc
 }
 
 // New makes a Server. Serve starts it, once.
 func New(deps Deps) *Server {
 	deps.Config = deps.Config.withDefaults()
-	s := &Server{config: deps.Config, directory: newDirectory(deps.Live, deps.Segments)}
+	directory := newDirectory(deps.Live, deps.Segments)
+	s := &Server{config: deps.Config, memberships: newMembershipService(deps, directory)}
 	s.draining, s.drain = context.WithCancel(context.Background())
 	calls := &calls{log: deps.Log, audit: deps.Audit, deadline: deps.Config.Deadline, draining: s.draining, reads: map[string]bool{}}
 	s.grpc = grpc.NewServer(
@@ -79,8 +80,8 @@ func New(deps Deps) *Server {
 	writing := new(sync.Mutex)
 	calls.register(s.grpc, &audiencev1.IngestService_ServiceDesc, newIngestService(deps, repeats))
 	calls.register(s.grpc, &audiencev1.ModelService_ServiceDesc, newModelService(deps, repeats, writing))
-	calls.register(s.grpc, &audiencev1.SegmentService_ServiceDesc, newSegmentService(deps, repeats, writing, s.directory))
-	calls.register(s.grpc, &audiencev1.MembershipService_ServiceDesc, newMembershipService(deps, s.directory))
+	calls.register(s.grpc, &audiencev1.SegmentService_ServiceDesc, newSegmentService(deps, repeats, writing, directory))
+	calls.register(s.grpc, &audiencev1.MembershipService_ServiceDesc, s.memberships)
 	calls.register(s.grpc, &audiencev1.AudienceService_ServiceDesc, newAudienceService(deps, repeats, writing))
 	calls.register(s.grpc, &audiencev1.WebhookService_ServiceDesc, newWebhookService(deps, repeats, writing))
 	calls.register(s.grpc, &audiencev1.RunService_ServiceDesc, &runService{runs: deps.Runs, jobs: deps.Jobs, repeats: repeats})

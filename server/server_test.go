@@ -32,6 +32,7 @@ import (
 type harness struct {
 	*world
 	conn *grpc.ClientConn
+	own  *server.Server
 	stop func() error // stops the server and gives what Serve returned
 	log  *logBuffer
 
@@ -88,7 +89,8 @@ func start(t testing.TB, config server.Config) *harness {
 	listener := bufconn.Listen(1 << 20)
 	ctx, cancel := context.WithCancel(context.Background())
 	served := make(chan error, 1)
-	go func() { served <- server.New(deps).Serve(ctx, listener) }()
+	h.own = server.New(deps)
+	go func() { served <- h.own.Serve(ctx, listener) }()
 	h.stop = sync.OnceValue(func() error {
 		cancel()
 		return <-served

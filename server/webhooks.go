@@ -50,15 +50,6 @@ func newWebhookService(deps Deps, repeats *repeats, writing *sync.Mutex) *webhoo
 	}}
 }
 
-// SegmentNames are the names of the segments in force by number, in the order given.
-func (s *Server) SegmentNames(ctx context.Context, numbers []audience.Number) ([]string, error) {
-	names, err := s.directory.current(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return names.of(numbers), nil
-}
-
 func (s *webhookService) CreateWebhook(ctx context.Context, req *audiencev1.CreateWebhookRequest) (*audiencev1.CreateWebhookResponse, error) {
 	return once(ctx, s.repeats, req, func() (*audiencev1.CreateWebhookResponse, error) {
 		created, err := s.create(ctx, req.GetWebhookId(), req.GetWebhook())

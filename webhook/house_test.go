@@ -111,13 +111,14 @@ func (h *house) writeSecret(t testing.TB, name, text string) {
 
 func (h *house) secretPath(name string) string { return filepath.Join(h.secrets, name) }
 
-// SegmentNames are those of the three segments.
-func (h *house) SegmentNames(_ context.Context, numbers []audience.Number) ([]string, error) {
+// SegmentsOf are the names of the segments a user is in, of the three there are.
+func (h *house) SegmentsOf(ctx context.Context, user audience.UserID) ([]string, error) {
+	membership, err := h.live.Get(ctx, user)
 	var names []string
-	for _, number := range numbers {
+	for _, number := range membership.Segments {
 		names = append(names, "segments/"+[]string{"vip", "calm", "visitors"}[number-1])
 	}
-	return names, nil
+	return names, err
 }
 
 // visit makes visitors of users, one change each, in one version of the log.
@@ -141,12 +142,10 @@ func (h *house) move(t testing.TB, user string, into audience.SegmentID) {
 	require.NoError(t, err)
 }
 
-// membersOf reads which segments a user is in, by name.
+// segmentsOf reads which segments a user is in, by name.
 func (h *house) segmentsOf(t testing.TB, user string) []string {
 	t.Helper()
-	membership, err := h.live.Get(t.Context(), audience.UserID(user))
-	require.NoError(t, err)
-	names, err := h.SegmentNames(t.Context(), membership.Segments)
+	names, err := h.SegmentsOf(t.Context(), audience.UserID(user))
 	require.NoError(t, err)
 	return names
 }
@@ -164,7 +163,7 @@ var (
 	_ webhook.Mover       = (*segmenter.Segmenter)(nil)
 	_ webhook.Changes     = (*segmenter.Segmenter)(nil)
 	_ webhook.Claims      = (*live.Store)(nil)
-	_ webhook.Memberships = (*live.Store)(nil)
+	_ webhook.Memberships = (*house)(nil)
 	_ webhook.Places      = (*warehouse.Store)(nil)
 	_ webhook.Webhooks    = (*warehouse.Resources[audience.Webhook])(nil)
 )

@@ -45,13 +45,9 @@ type Claims interface {
 
 // Memberships answers which segments a user is in.
 type Memberships interface {
-	Get(ctx context.Context, user audience.UserID) (audience.Membership, error)
-}
-
-// Names knows the resource names of segments.
-type Names interface {
-	// SegmentNames are the names of segments, in the order given, without those deleted since.
-	SegmentNames(ctx context.Context, numbers []audience.Number) ([]string, error)
+	// SegmentsOf are the resource names of the segments a user is in: all by the same definitions, also while others come
+	// into force.
+	SegmentsOf(ctx context.Context, user audience.UserID) ([]string, error)
 }
 
 // ReceiverDeps are what a Receiver works with. All are required.
@@ -61,7 +57,6 @@ type ReceiverDeps struct {
 	Mover       Mover
 	Claims      Claims
 	Memberships Memberships
-	Names       Names
 	Log         *slog.Logger
 	Now         func() time.Time // the wall clock: signatures are of the world, whatever time the service lives in
 }
@@ -226,13 +221,9 @@ func (r *Receiver) move(ctx context.Context, move audience.Move) (moved, error) 
 	if err != nil {
 		return moved{}, err
 	}
-	membership, err := r.Memberships.Get(ctx, move.User)
+	segments, err := r.Memberships.SegmentsOf(ctx, move.User)
 	if err != nil {
 		return moved{}, err
 	}
-	names, err := r.Names.SegmentNames(ctx, membership.Segments)
-	if err != nil {
-		return moved{}, err
-	}
-	return moved{User: move.User, Segments: append([]string{}, names...), FreshnessToken: token}, nil
+	return moved{User: move.User, Segments: append([]string{}, segments...), FreshnessToken: token}, nil
 }

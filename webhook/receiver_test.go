@@ -24,7 +24,7 @@ import (
 func (h *house) receiver(t testing.TB, change func(*webhook.ReceiverDeps)) *webhook.Receiver {
 	deps := webhook.ReceiverDeps{
 		Sources:    []webhook.Source{{Name: "erp", Secret: "erp-secret"}, {Name: "crm", Secret: "crm-secret"}},
-		SecretPath: h.secretPath, Mover: h, Claims: h.openLive(t), Memberships: h.live, Names: h, Log: h.logger(), Now: time.Now,
+		SecretPath: h.secretPath, Mover: h, Claims: h.openLive(t), Memberships: h, Log: h.logger(), Now: time.Now,
 	}
 	if change != nil {
 		change(&deps)

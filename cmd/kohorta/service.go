@@ -108,10 +108,6 @@ func newService(ctx context.Context, config Config, log *slog.Logger) (_ *servic
 	s.sender = webhook.NewSender(webhook.SenderDeps{
 		Webhooks: s.store.Webhooks(), Places: s.store, Changes: s.segmenter, SecretPath: s.secretPath, Log: log, Now: s.clock.Now,
 	})
-	s.receiver = webhook.NewReceiver(webhook.ReceiverDeps{
-		Sources: config.Webhooks.Sources, SecretPath: s.secretPath, Mover: membership, Claims: s.live, Memberships: s.live,
-		Names: segmentNames{s}, Log: log, Now: time.Now,
-	})
 	s.watcher = delivery.NewWatcher(s.deliverer, watchedDestinations{s.store}, s.resume)
 	s.eraser = privacy.New(privacy.Deps{
 		Store: s.store, Membership: s.segmenter, Platforms: erasurePlatforms{s.deliverer, s.store}, Runs: s.runner, Log: log,
@@ -129,6 +125,10 @@ func newService(ctx context.Context, config Config, log *slog.Logger) (_ *servic
 		Memberships: s.live, Members: s.store, History: s.store, Live: membership, Explainer: s.segmenter, Versions: s.store.Segments(), Scores: s.store,
 		Check: s.checkDestination, Platforms: retirer{s.deliverer, s.store}, Planner: planner{s.deliverer}, Healths: s.watcher, Jobs: s.jobs(), Runs: s.runner, Schedules: schedules{&s.clock},
 		Privacy: office{s.store, s.eraser, s.deliverer}, Audit: s.store,
+	})
+	s.receiver = webhook.NewReceiver(webhook.ReceiverDeps{
+		Sources: config.Webhooks.Sources, SecretPath: s.secretPath, Mover: membership, Claims: s.live, Memberships: s.server,
+		Log: log, Now: time.Now,
 	})
 	return s, nil
 }
@@ -253,14 +253,6 @@ func (s *service) secretPath(name string) string {
 		return name
 	}
 	return filepath.Join(s.config.SecretsDir, filepath.Base(name))
-}
-
-// segmentNames knows segments as the server does, which comes after those who ask.
-type segmentNames struct{ *service }
-
-// SegmentNames are the names of segments by number, without those deleted since.
-func (s segmentNames) SegmentNames(ctx context.Context, numbers []audience.Number) ([]string, error) {
-	return s.server.SegmentNames(ctx, numbers)
 }
 
 // connect makes the connector of a destination.
