@@ -17,8 +17,8 @@ import (
 // actorKey is the metadata by which a caller says who acts: nobody checks it yet.
 const actorKey = "x-kohorta-actor"
 
-// maxActorBytes bounds what is kept of it.
-const maxActorBytes = 256
+// maxNameBytes bounds what is kept of how a caller names itself, and its request.
+const maxNameBytes = 256
 
 // keep writes a call that was done into the audit, unless it is a read or takes in what users do. One that cannot be written
 // is told in the log: the call is done.
@@ -36,6 +36,7 @@ func (c *calls) keep(ctx context.Context, call string, request, response any) {
 	if err == nil {
 		action := audience.Action{ID: id.String(), Time: time.Now().UTC(), Actor: actorOf(ctx, asked), Call: service[strings.LastIndex(service, ".")+1:] + "." + method}
 		action.Resource, action.Run = subjectOf(asked, answered)
+		action.RequestID = bounded(textIn(asked, "request_id"))
 		err = c.audit.RecordAction(context.WithoutCancel(ctx), action)
 	}
 	if err != nil {
@@ -49,8 +50,10 @@ func actorOf(ctx context.Context, request proto.Message) string {
 	if given := metadata.ValueFromIncomingContext(ctx, actorKey); actor == "" && len(given) > 0 {
 		actor = given[0]
 	}
-	return strings.ToValidUTF8(actor[:min(len(actor), maxActorBytes)], "")
+	return bounded(actor)
 }
+
+func bounded(name string) string { return strings.ToValidUTF8(name[:min(len(name), maxNameBytes)], "") }
 
 // subjectOf is what a call was done to, and the run that it has started. Users are never named: requests name them by user_id, which
 // is not looked at.

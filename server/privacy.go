@@ -129,7 +129,7 @@ func (s *privacyService) ListAudit(ctx context.Context, req *audiencev1.ListAudi
 	actions, next := cut(p, actions, func(a audience.Action) string { return a.ID })
 	out := &audiencev1.ListAuditResponse{NextPageToken: next}
 	for _, a := range actions {
-		out.Entries = append(out.Entries, &audiencev1.AuditEntry{Time: timestampOf(a.Time), Actor: a.Actor, Call: a.Call, Resource: a.Resource, Run: nameOf(runsCollection, a.Run)})
+		out.Entries = append(out.Entries, &audiencev1.AuditEntry{Time: timestampOf(a.Time), Actor: a.Actor, Call: a.Call, Resource: a.Resource, Run: nameOf(runsCollection, a.Run), RequestId: a.RequestID})
 	}
 	return out, nil
 }

@@ -195,7 +195,7 @@ func TestAudit(t *testing.T) {
 	require.NoError(t, err)
 	_, err = privacy.StopUser(ctx, &audiencev1.StopUserRequest{UserId: "personal too"})
 	require.NoError(t, err)
-	_, err = w.membership.MoveUser(ctx, &audiencev1.MoveUserRequest{UserId: "personal too", Into: []string{"segments/vip"}, Actor: "crm"})
+	_, err = w.membership.MoveUser(ctx, &audiencev1.MoveUserRequest{UserId: "personal too", Into: []string{"segments/vip"}, Actor: "crm", RequestId: "17"})
 	require.NoError(t, err)
 	_, err = segments.DeleteSegment(ctx, &audiencev1.DeleteSegmentRequest{Name: "segments/vip"})
 	require.NoError(t, err)
@@ -206,7 +206,7 @@ func TestAudit(t *testing.T) {
 			require.NoError(t, err)
 			for _, e := range page.GetEntries() {
 				require.WithinDuration(t, time.Now(), e.GetTime().AsTime(), time.Minute)
-				lines = append(lines, strings.Join([]string{e.GetActor(), e.GetCall(), e.GetResource(), e.GetRun()}, " | "))
+				lines = append(lines, strings.Join([]string{e.GetActor(), e.GetCall(), e.GetResource(), e.GetRun(), e.GetRequestId()}, " | "))
 			}
 			if request.PageToken = page.GetNextPageToken(); request.GetPageToken() == "" {
 				slices.Reverse(lines)
@@ -215,12 +215,12 @@ func TestAudit(t *testing.T) {
 		}
 	}
 	require.Equal(t, []string{
-		"ops@night | SegmentService.CreateSegment | segments/vip | ",
-		" | SegmentService.UpdateSegment | segments/vip | ",
-		"ops@night | PrivacyService.EraseUser | erasures/0123456789abcdef | " + run.GetRun().GetName(),
-		"ops@night | PrivacyService.StopUser |  | ",
-		"crm | MembershipService.MoveUser | segments/vip | ",
-		"ops@night | SegmentService.DeleteSegment | segments/vip | ",
+		"ops@night | SegmentService.CreateSegment | segments/vip |  | ",
+		" | SegmentService.UpdateSegment | segments/vip |  | ",
+		"ops@night | PrivacyService.EraseUser | erasures/0123456789abcdef | " + run.GetRun().GetName() + " | ",
+		"ops@night | PrivacyService.StopUser |  |  | ",
+		"crm | MembershipService.MoveUser | segments/vip |  | 17",
+		"ops@night | SegmentService.DeleteSegment | segments/vip |  | ",
 	}, list(&audiencev1.ListAuditRequest{PageSize: 2}))
 	require.Len(t, list(&audiencev1.ListAuditRequest{Actor: "crm"}), 1)
 	require.Len(t, list(&audiencev1.ListAuditRequest{Resource: "segments/vip"}), 4)

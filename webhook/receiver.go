@@ -10,8 +10,12 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
+
+	"github.com/google/uuid"
 
 	"github.com/kohorta/kohorta/internal/audience"
 )
@@ -50,6 +54,11 @@ type Memberships interface {
 	SegmentsOf(ctx context.Context, user audience.UserID) ([]string, error)
 }
 
+// Audit keeps who did what.
+type Audit interface {
+	RecordAction(ctx context.Context, action audience.Action) error
+}
+
 // ReceiverDeps are what a Receiver works with. All are required.
 type ReceiverDeps struct {
 	Sources     []Source
@@ -57,6 +66,7 @@ type ReceiverDeps struct {
 	Mover       Mover
 	Claims      Claims
 	Memberships Memberships
+	Audit       Audit
 	Log         *slog.Logger
 	Now         func() time.Time // the wall clock: signatures are of the world, whatever time the service lives in
 }
@@ -156,7 +166,7 @@ func (r *Receiver) receive(w http.ResponseWriter, req *http.Request) (source str
 	// What was signed, and not the signature: of several secrets each gives another one.
 	digest := sha256.Sum256(append([]byte(source+"."+req.Header.Get(TimestampHeader)+"."), body...))
 	signed := hex.EncodeToString(digest[:])
-	answer, err = r.once(ctx, signed, m.move(source, signed))
+	answer, err = r.once(ctx, signed, func() (moved, error) { return r.move(ctx, m.move(source, signed), m.requestID) })
 	return source, answer, err
 }
 
@@ -197,7 +207,7 @@ func (r *Receiver) authenticate(header http.Header, body []byte) (source string,
 }
 
 // once makes a move whose signature nobody has used before. When the service is at fault the signature may be used again.
-func (r *Receiver) once(ctx context.Context, signed string, move audience.Move) (moved, error) {
+func (r *Receiver) once(ctx context.Context, signed string, move func() (moved, error)) (moved, error) {
 	first, err := r.Claims.Claim(ctx, signed, claimed)
 	if err != nil {
 		return moved{}, err
@@ -207,7 +217,7 @@ func (r *Receiver) once(ctx context.Context, signed string, move audience.Move) 
 			Detail: "a signature is taken once; to repeat a move whose answer was lost, sign the same body, request_id included, anew",
 			Errors: []fieldFault{{SignatureHeader, "was used before"}}}
 	}
-	answer, err := r.move(ctx, move)
+	answer, err := move()
 	if err != nil && problemOf(err).Status >= http.StatusInternalServerError {
 		if err := r.Claims.Release(context.WithoutCancel(ctx), signed); err != nil {
 			r.Log.Warn("the signature of a failed move not released", "error", err)
@@ -216,14 +226,34 @@ func (r *Receiver) once(ctx context.Context, signed string, move audience.Move) 
 	return answer, err
 }
 
-func (r *Receiver) move(ctx context.Context, move audience.Move) (moved, error) {
+func (r *Receiver) move(ctx context.Context, move audience.Move, requestID string) (moved, error) {
 	token, err := r.Mover.MoveUser(ctx, move)
 	if err != nil {
 		return moved{}, err
 	}
+	r.record(ctx, move, requestID)
 	segments, err := r.Memberships.SegmentsOf(ctx, move.User)
 	if err != nil {
 		return moved{}, err
 	}
 	return moved{User: move.User, Segments: append([]string{}, segments...), FreshnessToken: token}, nil
+}
+
+// record writes a move that was made into the audit, without whom it moved. One that cannot be written is told in the log:
+// the move is made.
+func (r *Receiver) record(ctx context.Context, move audience.Move, requestID string) {
+	id, err := uuid.NewV7() // in order of time
+	if err == nil {
+		var segments []string
+		for _, segment := range slices.Concat(move.Into, move.OutOf, move.Release) {
+			segments = append(segments, "segments/"+string(segment))
+		}
+		err = r.Audit.RecordAction(context.WithoutCancel(ctx), audience.Action{
+			ID: id.String(), Time: r.Now().UTC(), Actor: move.Actor, Call: http.MethodPost + " " + movesPath,
+			Resource: strings.Join(segments, ", "), RequestID: requestID,
+		})
+	}
+	if err != nil {
+		r.Log.Error("move not written into the audit", "source", move.Actor, "error", err)
+	}
 }

@@ -3,6 +3,7 @@ package webhook_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"net/http/httptest"
 	"strconv"
@@ -24,7 +25,7 @@ import (
 func (h *house) receiver(t testing.TB, change func(*webhook.ReceiverDeps)) *webhook.Receiver {
 	deps := webhook.ReceiverDeps{
 		Sources:    []webhook.Source{{Name: "erp", Secret: "erp-secret"}, {Name: "crm", Secret: "crm-secret"}},
-		SecretPath: h.secretPath, Mover: h, Claims: h.openLive(t), Memberships: h, Log: h.logger(), Now: time.Now,
+		SecretPath: h.secretPath, Mover: h, Claims: h.openLive(t), Memberships: h, Audit: h.store, Log: h.logger(), Now: time.Now,
 	}
 	if change != nil {
 		change(&deps)
@@ -115,6 +116,48 @@ func TestMove(t *testing.T) {
 	a = post(t, r, sign(`{"user": "user-1", "release": ["calm", "vip"]}`, erpSecret, time.Now()))
 	require.Equal(t, http.StatusOK, a.status, a.text)
 	require.Equal(t, []string{}, a.segments)
+}
+
+// TestMovesAreInTheAudit: by whom and by which request, without whom they moved. What was refused has changed nothing.
+func TestMovesAreInTheAudit(t *testing.T) {
+	h := newHouse(t)
+	failing := &forgetful{Audit: h.store}
+	r := h.receiver(t, func(d *webhook.ReceiverDeps) { d.Audit = failing })
+	for i, body := range []string{
+		`{"user": "user-1", "into": ["vip"], "out_of": ["segments/calm"], "reason": "user-1 is a sponsor", "request_id": "17"}`,
+		`{"user": "user-2", "release": ["vip"]}`, `{"user": "user-3", "into": ["none"]}`, `{"user": "user-4", "into": [`,
+	} {
+		status := post(t, r, sign(body, []string{crmSecret, erpSecret}[i%2], time.Now())).status
+		require.Equal(t, i < 2, status == http.StatusOK, body)
+	}
+	actions, err := h.store.Actions(t.Context(), "", "", "", 0)
+	require.NoError(t, err)
+	for i := range actions {
+		require.Len(t, actions[i].ID, 36)
+		require.WithinDuration(t, time.Now(), actions[i].Time, patience)
+		actions[i].ID, actions[i].Time = "", time.Time{}
+	}
+	require.Equal(t, []audience.Action{
+		{Actor: "erp", Call: "POST /v1/moves", Resource: "segments/vip"},
+		{Actor: "crm", Call: "POST /v1/moves", Resource: "segments/vip, segments/calm", RequestID: "17"},
+	}, actions)
+
+	failing.err = errors.New("clickhouse is away")
+	require.Equal(t, http.StatusOK, post(t, r, sign(`{"user": "user-5", "into": ["vip"]}`, crmSecret, time.Now())).status, "the move is made")
+	require.Contains(t, h.log.String(), "move not written into the audit")
+}
+
+// forgetful is an audit that fails while it is told to.
+type forgetful struct {
+	webhook.Audit
+	err error
+}
+
+func (f *forgetful) RecordAction(ctx context.Context, action audience.Action) error {
+	if f.err != nil {
+		return f.err
+	}
+	return f.Audit.RecordAction(ctx, action)
 }
 
 func TestBadMoves(t *testing.T) {

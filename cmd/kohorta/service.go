@@ -128,7 +128,7 @@ func newService(ctx context.Context, config Config, log *slog.Logger) (_ *servic
 	})
 	s.receiver = webhook.NewReceiver(webhook.ReceiverDeps{
 		Sources: config.Webhooks.Sources, SecretPath: s.secretPath, Mover: membership, Claims: s.live, Memberships: s.server,
-		Log: log, Now: time.Now,
+		Audit: s.store, Log: log, Now: time.Now,
 	})
 	return s, nil
 }

@@ -122,7 +122,8 @@ func newAudit(o *options) *cobra.Command {
 	command := &cobra.Command{
 		Use: "audit", Short: "Who did what, newest first", Args: cobra.NoArgs,
 		Long: `Lists the calls that changed something, but for the intake of events, profiles and consents. Who acts is what callers say of
-themselves: this command line sends KOHORTA_ACTOR, else the name of the user at this machine.`,
+themselves: this command line sends KOHORTA_ACTOR, else the name of the user at this machine. Of a move that came in over HTTP it is
+the source whose secret has signed it.`,
 		Example: "  kohorta audit\n  kohorta audit --resource audiences/champions-meta",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return ask(cmd.Context(), o, func(ctx context.Context, c *client) error {
@@ -136,12 +137,12 @@ themselves: this command line sends KOHORTA_ACTOR, else the name of the user at 
 				}
 				rows := make([][]string, len(r.GetEntries()))
 				for i, e := range r.GetEntries() {
-					rows[i] = []string{cell(e, "time"), e.GetActor(), e.GetCall(), e.GetResource(), strings.TrimPrefix(e.GetRun(), "runs/")}
+					rows[i] = []string{cell(e, "time"), e.GetActor(), e.GetCall(), e.GetResource(), strings.TrimPrefix(e.GetRun(), "runs/"), e.GetRequestId()}
 				}
 				if len(rows) == 0 {
 					return p.done(nil, "nobody has changed anything yet")
 				}
-				p.table([]string{"time", "actor", "call", "resource", "run"}, rows)
+				p.table([]string{"time", "actor", "call", "resource", "run", "request"}, rows)
 				return nil
 			})
 		},

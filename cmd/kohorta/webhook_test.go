@@ -116,6 +116,7 @@ func TestWebhooks(t *testing.T) {
 	status, answer := move(`{"user": "ann", "into": ["vip"], "request_id": "1"}`)
 	require.Equal(t, http.StatusOK, status, answer)
 	require.Regexp(t, `"segments":\["segments/vip"\],"freshness_token":"\S+"`, answer)
+	run(`crm +POST /v1/moves +segments/vip +1\n`, "audit")
 	hears("ann[segments/vip] []")
 	run(`crm +http://\S+ +false +0s +\d{4}-\S+ \S+ +0`, "webhook", "list")
 	run(`"last_success_time"`, "webhook", "get", "crm")

@@ -27,12 +27,13 @@ const StopErased = "erased"
 
 // Action is an entry of the audit: who did what, when. It holds nothing personal.
 type Action struct {
-	ID       string // in order of time
-	Time     time.Time
-	Actor    string // as the caller named itself; "" when it did not
-	Call     string // e.g. "AudienceService.ApproveSync"
-	Resource string // name of what it was done to, e.g. "audiences/vip"; "" when that would name a user
-	Run      RunID  // that it started; "": none
+	ID        string // in order of time
+	Time      time.Time
+	Actor     string // as the caller named itself; "" when it did not
+	Call      string // e.g. "AudienceService.ApproveSync", or "POST /v1/moves"
+	Resource  string // name of what it was done to, e.g. "audiences/vip"; "" when that would name a user
+	Run       RunID  // that it started; "": none
+	RequestID string // as the caller named the request; "" when it did not
 }
 
 // Stored is one thing that is stored of a user: one field is set.

@@ -76,7 +76,7 @@ func TestActions(t *testing.T) {
 	for i, a := range []audience.Action{
 		{ID: "1", Actor: "ann", Call: "A.Create", Resource: "audiences/vip"},
 		{ID: "2", Actor: "bob", Call: "A.Delete", Resource: "audiences/vip"},
-		{ID: "3", Actor: "ann", Call: "A.Start", Resource: "audiences/new", Run: "r"},
+		{ID: "3", Actor: "ann", Call: "A.Start", Resource: "audiences/new", Run: "r", RequestID: "17"},
 	} {
 		a.Time = noon.Add(time.Duration(i) * time.Second)
 		require.NoError(t, s.RecordAction(ctx, a))
@@ -96,5 +96,5 @@ func TestActions(t *testing.T) {
 	require.Equal(t, "21", ids("", "audiences/vip", "", 9))
 	last, err := s.Actions(ctx, "", "", "", 1)
 	require.NoError(t, err)
-	require.Equal(t, []audience.Action{{ID: "3", Time: noon.Add(2 * time.Second), Actor: "ann", Call: "A.Start", Resource: "audiences/new", Run: "r"}}, last)
+	require.Equal(t, []audience.Action{{ID: "3", Time: noon.Add(2 * time.Second), Actor: "ann", Call: "A.Start", Resource: "audiences/new", Run: "r", RequestID: "17"}}, last)
 }

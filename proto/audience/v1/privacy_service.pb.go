@@ -1241,14 +1241,17 @@ type AuditEntry struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// When it was done.
 	Time *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=time,proto3" json:"time,omitempty"`
-	// Who did it, as the caller named itself by the metadata x-kohorta-actor; empty when it did not.
+	// Who did it, as the caller named itself by the metadata x-kohorta-actor, or the name of the source whose secret has
+	// signed the request; empty when nobody said.
 	Actor string `protobuf:"bytes,2,opt,name=actor,proto3" json:"actor,omitempty"`
-	// The call, e.g. "AudienceService.ApproveSync".
+	// The call, e.g. "AudienceService.ApproveSync"; "POST /v1/moves" for a move over HTTP.
 	Call string `protobuf:"bytes,3,opt,name=call,proto3" json:"call,omitempty"`
 	// What it was done to, e.g. "audiences/vip"; empty when it was a user.
 	Resource string `protobuf:"bytes,4,opt,name=resource,proto3" json:"resource,omitempty"`
 	// The run it started; empty: none. Format: runs/{run}
-	Run           string `protobuf:"bytes,5,opt,name=run,proto3" json:"run,omitempty"`
+	Run string `protobuf:"bytes,5,opt,name=run,proto3" json:"run,omitempty"`
+	// Id of the request, as its caller named it; empty when it did not.
+	RequestId     string `protobuf:"bytes,6,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1314,6 +1317,13 @@ func (x *AuditEntry) GetResource() string {
 func (x *AuditEntry) GetRun() string {
 	if x != nil {
 		return x.Run
+	}
+	return ""
+}
+
+func (x *AuditEntry) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
 	}
 	return ""
 }
@@ -1411,14 +1421,16 @@ const file_audience_v1_privacy_service_proto_rawDesc = "" +
 	"\bresource\x18\x04 \x01(\tR\bresource\"n\n" +
 	"\x11ListAuditResponse\x121\n" +
 	"\aentries\x18\x01 \x03(\v2\x17.audience.v1.AuditEntryR\aentries\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x94\x01\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xb3\x01\n" +
 	"\n" +
 	"AuditEntry\x12.\n" +
 	"\x04time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x14\n" +
 	"\x05actor\x18\x02 \x01(\tR\x05actor\x12\x12\n" +
 	"\x04call\x18\x03 \x01(\tR\x04call\x12\x1a\n" +
 	"\bresource\x18\x04 \x01(\tR\bresource\x12\x10\n" +
-	"\x03run\x18\x05 \x01(\tR\x03run2\xed\x03\n" +
+	"\x03run\x18\x05 \x01(\tR\x03run\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x06 \x01(\tR\trequestId2\xed\x03\n" +
 	"\x0ePrivacyService\x12J\n" +
 	"\tEraseUser\x12\x1d.audience.v1.EraseUserRequest\x1a\x1e.audience.v1.EraseUserResponse\x12P\n" +
 	"\vReadmitUser\x12\x1f.audience.v1.ReadmitUserRequest\x1a .audience.v1.ReadmitUserResponse\x12T\n" +
