@@ -2,7 +2,10 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
+	"iter"
 	"os"
 	"os/user"
 	"regexp"
@@ -82,6 +85,22 @@ func ask(ctx context.Context, o *options, do func(context.Context, *client) erro
 		return fmt.Errorf("no service answers at %s: start one with kohorta serve, or name another with --server", o.server)
 	}
 	return err
+}
+
+// received yields the messages of a server stream until it ends. err is that of the call which opened the stream.
+func received[T any](stream grpc.ServerStreamingClient[T], err error) iter.Seq2[*T, error] {
+	return func(yield func(*T, error) bool) {
+		if err != nil {
+			yield(nil, err)
+			return
+		}
+		for {
+			message, err := stream.Recv()
+			if errors.Is(err, io.EOF) || !yield(message, err) || err != nil {
+				return
+			}
+		}
+	}
 }
 
 // callTimeout bounds a single question; streams and runs take the time they need.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"slices"
 	"strings"
@@ -88,21 +87,14 @@ func missing(from, in []string) string {
 
 // members lists a segment.
 func (s *story) members(ctx context.Context, name string) ([]string, error) {
-	stream, err := s.segments.ListMembers(ctx, &audiencev1.ListMembersRequest{Name: name})
-	if err != nil {
-		return nil, err
-	}
 	var users []string
-	for {
-		r, err := stream.Recv()
-		if errors.Is(err, io.EOF) {
-			return users, nil
-		}
+	for r, err := range received(s.segments.ListMembers(ctx, &audiencev1.ListMembersRequest{Name: name})) {
 		if err != nil {
 			return nil, err
 		}
 		users = append(users, r.GetUserIds()...)
 	}
+	return users, nil
 }
 
 // prove compares what each platform truly holds with who should be there: members with consent and an identifier, hashed

@@ -1,12 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"io"
+	"maps"
 	"slices"
-	"sort"
 
 	audiencev1 "github.com/kohorta/kohorta/proto/audience/v1"
 )
@@ -40,13 +40,9 @@ func (s *story) trainRFM(ctx context.Context) error {
 
 	s.show.say("customers by recency score (down, 5 = lately) and frequency score (across, 5 = most orders):")
 	s.show.heat(grid)
-	names := make([]string, 0, len(segments))
-	for name := range segments {
-		names = append(names, name)
-	}
-	sort.Slice(names, func(a, b int) bool { return segments[names[a]].monetaryMicros > segments[names[b]].monetaryMicros })
+	byRevenue := func(a, b string) int { return cmp.Compare(segments[b].monetaryMicros, segments[a].monetaryMicros) }
 	var rows [][]string
-	for _, name := range names {
+	for _, name := range slices.SortedFunc(maps.Keys(segments), byRevenue) {
 		f := segments[name]
 		slices.Sort(f.days)
 		rows = append(rows, []string{
@@ -91,19 +87,12 @@ func (s *story) train(ctx context.Context, name string) ([]*audiencev1.Score, er
 		return nil, err
 	}
 	s.show.notes(run.GetNotes())
-	stream, err := s.models.ListScores(ctx, &audiencev1.ListScoresRequest{Name: name})
-	if err != nil {
-		return nil, err
-	}
 	var scores []*audiencev1.Score
-	for {
-		r, err := stream.Recv()
-		if errors.Is(err, io.EOF) {
-			return scores, nil
-		}
+	for r, err := range received(s.models.ListScores(ctx, &audiencev1.ListScoresRequest{Name: name})) {
 		if err != nil {
 			return nil, err
 		}
 		scores = append(scores, r.GetScores()...)
 	}
+	return scores, nil
 }

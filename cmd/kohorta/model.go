@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"encoding/csv"
-	"errors"
 	"fmt"
 	"io"
 	"strconv"
@@ -66,19 +65,11 @@ func newModelScores(o *options, k kind) *cobra.Command {
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return ask(cmd.Context(), o, func(ctx context.Context, c *client) error {
-				stream, err := c.models.ListScores(ctx, &audiencev1.ListScoresRequest{Name: k.name(args[0])})
-				if err != nil {
-					return err
-				}
 				write, flush := scoresAsCSV(cmd.OutOrStdout())
 				if format == "json" {
 					write, flush = scoresAsNDJSON(cmd.OutOrStdout())
 				}
-				for {
-					r, err := stream.Recv()
-					if errors.Is(err, io.EOF) {
-						return flush()
-					}
+				for r, err := range received(c.models.ListScores(ctx, &audiencev1.ListScoresRequest{Name: k.name(args[0])})) {
 					if err != nil {
 						return err
 					}
@@ -88,6 +79,7 @@ func newModelScores(o *options, k kind) *cobra.Command {
 						}
 					}
 				}
+				return flush()
 			})
 		},
 	}

@@ -2,9 +2,7 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -68,17 +66,13 @@ func newSegmentWatch(o *options) *cobra.Command {
 		Example: "  kohorta segment watch\n  kohorta segment watch champions win-back --output json",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return ask(cmd.Context(), o, func(ctx context.Context, c *client) error {
-				stream, err := c.memberships.WatchMembership(ctx, &audiencev1.WatchMembershipRequest{Segments: kinds[1].names(args), Cursor: cursor})
-				if err != nil {
-					return err
-				}
 				p := newPrinter(cmd.OutOrStdout(), o)
-				for ctx.Err() == nil {
-					r, err := stream.Recv()
-					if errors.Is(err, io.EOF) {
-						return nil
+				request := &audiencev1.WatchMembershipRequest{Segments: kinds[1].names(args), Cursor: cursor}
+				for r, err := range received(c.memberships.WatchMembership(ctx, request)) {
+					if ctx.Err() != nil {
+						return nil // the caller has seen enough
 					}
-					if err != nil && ctx.Err() == nil {
+					if err != nil {
 						return err
 					}
 					for _, change := range r.GetChanges() {
@@ -87,7 +81,7 @@ func newSegmentWatch(o *options) *cobra.Command {
 						}
 					}
 				}
-				return nil // the caller has seen enough
+				return nil
 			})
 		},
 	}

@@ -2,9 +2,7 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -85,16 +83,8 @@ func newSegmentMembers(o *options, k kind) *cobra.Command {
 		Example: "  kohorta segment members champions | wc -l",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return ask(cmd.Context(), o, func(ctx context.Context, c *client) error {
-				stream, err := c.segments.ListMembers(ctx, &audiencev1.ListMembersRequest{Name: k.name(args[0])})
-				if err != nil {
-					return err
-				}
 				p := newPrinter(cmd.OutOrStdout(), o)
-				for {
-					r, err := stream.Recv()
-					if errors.Is(err, io.EOF) {
-						return nil
-					}
+				for r, err := range received(c.segments.ListMembers(ctx, &audiencev1.ListMembersRequest{Name: k.name(args[0])})) {
 					if err != nil {
 						return err
 					}
@@ -107,6 +97,7 @@ func newSegmentMembers(o *options, k kind) *cobra.Command {
 						}
 					}
 				}
+				return nil
 			})
 		},
 	}

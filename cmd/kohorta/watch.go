@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -19,18 +18,10 @@ import (
 
 // watch follows a run to its end: a progress line on a terminal, a line a stage elsewhere. A run that failed is an error.
 func (c *client) watch(ctx context.Context, progress io.Writer, name string) (*audiencev1.Run, error) {
-	stream, err := c.runs.WatchRun(ctx, &audiencev1.WatchRunRequest{Name: name})
-	if err != nil {
-		return nil, err
-	}
 	bar := newProgress(progress)
 	defer bar.finish()
 	var run *audiencev1.Run
-	for {
-		response, err := stream.Recv()
-		if errors.Is(err, io.EOF) {
-			break
-		}
+	for response, err := range received(c.runs.WatchRun(ctx, &audiencev1.WatchRunRequest{Name: name})) {
 		if err != nil {
 			return run, err
 		}
