@@ -15,7 +15,7 @@ import (
 // CheckSegment says what is wrong with the expression of a new or changed segment, among all segments and models there
 // are: a reference to nothing or a cycle included. It is an InvalidError of the field "expression".
 func (s *Segmenter) CheckSegment(ctx context.Context, segment audience.Segment) error {
-	_, err := s.programWith(ctx, segment)
+	_, err := s.programWith(ctx, newest(segment))
 	return err
 }
 

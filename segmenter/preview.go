@@ -18,7 +18,7 @@ func (s *Segmenter) Preview(ctx context.Context, expression string, at time.Time
 	if at.IsZero() {
 		at = s.Now()
 	}
-	program, err := s.programWith(ctx, audience.Segment{ID: previewed, Expression: expression})
+	program, err := s.programWith(ctx, newest(audience.Segment{ID: previewed, Expression: expression}))
 	if err != nil {
 		return audience.Preview{}, err
 	}
@@ -50,7 +50,7 @@ func (s *Segmenter) Preview(ctx context.Context, expression string, at time.Time
 
 // programWith compiles the enabled segments with one new or changed among them. What is wrong with that one is said
 // without its id, which its author knows.
-func (s *Segmenter) programWith(ctx context.Context, segment audience.Segment) (*expr.Program, error) {
+func (s *Segmenter) programWith(ctx context.Context, segment expr.Segment) (*expr.Program, error) {
 	segments, err := s.Catalogue.Segments(ctx)
 	if err != nil {
 		return nil, err
@@ -59,7 +59,7 @@ func (s *Segmenter) programWith(ctx context.Context, segment audience.Segment) (
 	if err != nil {
 		return nil, err
 	}
-	sources := []expr.Segment{newest(segment)}
+	sources := []expr.Segment{segment}
 	for _, other := range segments {
 		if other.ID != segment.ID && !other.Disabled {
 			sources = append(sources, newest(other))

@@ -57,6 +57,14 @@ func (l *lowering) value(e ast.Expr, want kind) (value, error) {
 	return v, nil
 }
 
+// number lowers what must be a number as a whole.
+func (l *lowering) number(e ast.Expr) (value, error) {
+	if of := l.kindOf(e); of != number && of != unknown {
+		return nil, l.errorAt(e, "for example: sum(\"purchase\", \"365d\")", "a %s stands where a number is needed", of)
+	}
+	return l.value(e, number)
+}
+
 func (l *lowering) anyValue(e ast.Expr, want kind) (value, error) {
 	switch e.Kind() {
 	case ast.LiteralKind:

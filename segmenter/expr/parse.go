@@ -24,6 +24,7 @@ const (
 type Expr struct {
 	source   string
 	root     condition
+	number   value // of one that is a number, whose root is true; else nil
 	clauses  []clause
 	mentions []mention
 }
@@ -32,10 +33,19 @@ type Expr struct {
 func (e *Expr) String() string { return e.source }
 
 // Parse checks an expression. What is wrong with it is said by an *Error, the first fault of the source.
-func Parse(source string) (*Expr, error) { return parse(source, nil) }
+func Parse(source string) (*Expr, error) { return parse(Segment{Expression: source}) }
 
-// parse reads other segments instead of some that the source names.
-func parse(source string, instead map[audience.SegmentID]audience.SegmentID) (*Expr, error) {
+// ParseNumber checks an expression that is a number, such as sum("purchase", "365d"). Its faults are said as those of Parse.
+func ParseNumber(source string) (*Expr, error) {
+	return parse(Segment{Expression: source, Numeric: true})
+}
+
+// parse checks the expression of a segment.
+func parse(s Segment) (*Expr, error) {
+	source, example := s.Expression, usage["did"]
+	if s.Numeric {
+		example = usage["sum"]
+	}
 	if len(source) > MaxSourceBytes {
 		return nil, &Error{Line: 1, Column: 1, Message: fmt.Sprintf("the expression has %d bytes; at most %d are allowed", len(source), MaxSourceBytes),
 			Hint: `put parts into segments of their own and refer to them by in_segment("id")`}
@@ -44,7 +54,7 @@ func parse(source string, instead map[audience.SegmentID]audience.SegmentID) (*E
 		return nil, &Error{Line: 1, Column: 1, Message: "the expression is not valid UTF-8", Hint: "re-encode it"}
 	}
 	if strings.TrimSpace(source) == "" {
-		return nil, &Error{Line: 1, Column: 1, Message: "the expression is empty", Hint: "for example: " + usage["did"]}
+		return nil, &Error{Line: 1, Column: 1, Message: "the expression is empty", Hint: "for example: " + example}
 	}
 	env, err := environment()
 	if err != nil {
@@ -55,7 +65,14 @@ func parse(source string, instead map[audience.SegmentID]audience.SegmentID) (*E
 		return nil, translate(source, issues)
 	}
 	tree := checked.NativeRep()
-	l := &lowering{source: source, checked: tree, instead: instead}
+	l := &lowering{source: source, checked: tree, instead: s.Instead}
+	if s.Numeric {
+		number, err := l.number(tree.Expr())
+		if err != nil {
+			return nil, err
+		}
+		return &Expr{source: source, root: constant{true}, number: number, mentions: l.mentions}, nil
+	}
 	root, err := l.condition(tree.Expr())
 	if err != nil {
 		return nil, err

@@ -18,6 +18,8 @@ type Segment struct {
 	Priority   int    // within Group, the lowest first; equal ones by Pinned
 	// Instead names the segments to read in the place of those that the expression names.
 	Instead map[audience.SegmentID]audience.SegmentID
+	// Numeric says that the expression is a number rather than a condition: nobody is in or out of such a segment, see Values.
+	Numeric bool
 	// Stands says that the segment was compiled before: a model that is gone since counts as one that was never trained.
 	Stands bool
 }
@@ -73,7 +75,7 @@ func Compile(segments []Segment, scores []Scores) (*Program, error) {
 		if _, twice := o.given[s.ID]; twice {
 			return nil, audience.Invalid("segments", "%q is given twice", s.ID)
 		}
-		e, err := parse(s.Expression, s.Instead)
+		e, err := parse(s)
 		if err != nil {
 			return nil, ofSegment(s.ID, err)
 		}

@@ -45,6 +45,7 @@ func (p *Program) Query(at time.Time) audience.Query {
 type composer struct {
 	program  *Program
 	atMillis int64
+	only     string // what must hold of user_id; "": everybody
 	params   map[string]any
 	texts    map[string]string // parameter of each text
 

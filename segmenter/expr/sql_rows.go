@@ -17,7 +17,7 @@ const (
 // users writes the users with every column the conditions need. The events' columns are many: they stand on the left of their join, where rows
 // pass through while the right side, here the narrow list of users, is held in memory.
 func (c *composer) users() string {
-	from := "(SELECT DISTINCT user_id FROM (SELECT user_id FROM users UNION ALL SELECT user_id FROM pins)) AS everybody"
+	from := fmt.Sprintf("(SELECT DISTINCT user_id FROM (SELECT user_id FROM users%[1]s UNION ALL SELECT user_id FROM pins%[1]s)) AS everybody", c.whereAll())
 	names := []string{"user_id"}
 	for _, table := range c.tables {
 		for _, column := range table.columns {
@@ -51,14 +51,25 @@ func (c *composer) rows(table *joined) string {
 func (c *composer) where(table string) string {
 	switch table {
 	case eventRows:
-		return "\nWHERE " + c.eventRange()
+		return c.whereAll(c.eventRange())
 	case pinRows:
-		return "\nWHERE " + c.pinsInForce()
+		return c.whereAll(c.pinsInForce())
 	}
 	if model, isScores := c.modelOf(table); isScores {
-		return fmt.Sprintf("\nWHERE model = %d AND version = %d", model.Number, model.Version)
+		return c.whereAll(fmt.Sprintf("model = %d AND version = %d", model.Number, model.Version))
 	}
-	return ""
+	return c.whereAll()
+}
+
+// whereAll writes a WHERE of conditions on rows of the users there is an answer for; "" without any.
+func (c *composer) whereAll(conditions ...string) string {
+	if c.only != "" {
+		conditions = append(conditions, c.only)
+	}
+	if len(conditions) == 0 {
+		return ""
+	}
+	return "\nWHERE " + strings.Join(conditions, " AND ")
 }
 
 // profile is a column of the user's profile.
