@@ -33,7 +33,7 @@ func (s *service) resume(ctx context.Context, id audience.DestinationID, since t
 			continue
 		}
 		if err == nil {
-			_, err = s.jobs().Resume(ctx, last[0])
+			_, err = s.jobs.Resume(ctx, last[0])
 		}
 		if err != nil && !errors.Is(err, audience.ErrConflict) {
 			s.log.Warn("sync of a destination that goes on not started; start it", "audience", a.ID, "error", err)

@@ -83,7 +83,6 @@ func (s *service) lastRuns(ctx context.Context, from audience.RunID) ([]audience
 
 // begin begins a scheduled run, unless another process has begun one since.
 func (s *service) begin(ctx context.Context, job schedule.Job, run audience.Run, newest audience.RunID) error {
-	jobs := s.jobs()
 	unchanged := func(ctx context.Context) error {
 		last, err := s.store.LastRuns(ctx, newest)
 		for _, l := range last {
@@ -100,7 +99,7 @@ func (s *service) begin(ctx context.Context, job schedule.Job, run audience.Run,
 			err = unchanged(ctx)
 		}
 		if err == nil {
-			_, err = jobs.train(ctx, run, model)
+			_, err = s.jobs.train(ctx, run, model)
 		}
 		return err
 	}
@@ -116,6 +115,6 @@ func (s *service) begin(ctx context.Context, job schedule.Job, run audience.Run,
 	if err := unchanged(ctx); err != nil {
 		return err
 	}
-	_, err = jobs.sync(ctx, run, target, audience.SyncOrder{})
+	_, err = s.jobs.sync(ctx, run, target, audience.SyncOrder{})
 	return err
 }
