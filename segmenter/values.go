@@ -9,15 +9,14 @@ import (
 	"github.com/kohorta/kohorta/segmenter/expr"
 )
 
-// Values composes a query for what an expression is of the users of whom a condition on user_id holds, SQL of the caller's own:
-// rows of user_id and value, a Float64 that is NaN where it is missing. What is wrong with the expression is an InvalidError of
-// the field "value".
-func (s *Segmenter) Values(ctx context.Context, expression string, at time.Time, users string) (audience.Query, error) {
+// Values composes the query of audience.Values for what an expression is at an instant: NaN where it is missing. What is wrong
+// with the expression is an InvalidError of the field "value".
+func (s *Segmenter) Values(ctx context.Context, expression string, at time.Time) (audience.Query, error) {
 	program, err := s.valueProgram(ctx, expression)
 	if err != nil {
 		return audience.Query{}, err
 	}
-	return program.Values(previewed, at, users), nil
+	return program.Values(previewed, at, audience.UsersOfValues), nil
 }
 
 // CheckValue says what is wrong with an expression of values, as Values does.

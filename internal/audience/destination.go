@@ -44,9 +44,14 @@ type Audience struct {
 	MaxSourceHours  float64  // a plan waits for approval when membership was last computed longer ago; default 48
 	ExclusiveGroup  string   // of the audiences of one group, on whatever platforms, at most one holds a user at any instant; "": none
 	Static          bool     // nobody has to be able to leave at once: the platform may take it as files, each change of which locks it for days
+	Value           string   // an expression of what each member is worth, for a value-based audience, which it is or is not for life; "": none
+	ValueTolerance  float64  // a member is sent again once his value has moved by more than this share of the one sent; default 0.05
 	Schedule        Schedule // when it is synced by itself
 	Disabled        bool
 }
+
+// DefaultValueTolerance is that of audiences that set none.
+const DefaultValueTolerance = 0.05
 
 // DeliveryState is what the platform holds of a user, as far as its own words allow to know.
 type DeliveryState string
@@ -75,6 +80,7 @@ type Delivery struct {
 	User        UserID
 	State       DeliveryState
 	Identifiers []Identifier // exactly what was sent; a removal sends these again
+	Value       float64      // what was sent beside them to a value-based audience; 0 in others
 	Reason      string       // of a rejection, in the platform's words without values
 	Run         RunID
 	Time        time.Time
@@ -85,7 +91,9 @@ type Delivery struct {
 type SyncRow struct {
 	User       UserID
 	Wanted     []Identifier // usable at this destination, of a member who may be sent; empty otherwise
-	Suppressed string       // why a member may not be sent: "no_consent", "unidentifiable", "held_elsewhere", the reason of a stop; "" for others
+	Value      float64      // what he is worth, 0 or more, if he is wanted in a value-based audience; 0 in others
+	Moved      bool         // Wanted is what the ledger has, but Value is too far from the one sent
+	Suppressed string       // why a member may not be sent: "no_consent", "unidentifiable", "no_value", "held_elsewhere", the reason of a stop; "" for others
 	Stop       bool         // is or may be held although consent was withdrawn or a Stop stands: must go before all else
 	Held       Delivery     // State "" when the ledger has no row
 }
@@ -114,7 +122,17 @@ type SyncScope struct {
 	Destination DestinationID
 	Schemes     []Scheme // identifiers the destination carries
 	Rivals      []Number // ledgers of the other audiences of the exclusive group
+	Values      Values   // of a value-based audience
 }
+
+// Values are what the members of a value-based audience are worth. The zero value is of other audiences.
+type Values struct {
+	Query     Query   // rows of user_id and value, a Float64, of the users of whom UsersOfValues holds
+	Tolerance float64 // share of the value sent by which one may be off before it counts as moved
+}
+
+// UsersOfValues stands in the query of Values where the condition on user_id is to stand that the asker puts there.
+const UsersOfValues = "{range}"
 
 // SyncRange says which rows of a scope. The zero value is all users about whom target and ledger may disagree.
 type SyncRange struct {
@@ -142,6 +160,7 @@ type SyncPlan struct {
 	Removals   int64            // held, but no members any more or not to be sent any more; Stops are among them
 	Stops      int64            // removals that wait for nobody: consent withdrawn, or stopped
 	Changes    int64            // members whose identifiers have changed: remove the old, add the new
+	Revalued   int64            // members held as they are, but for a value that has moved: sent again
 	Suppressed map[string]int64 // members not sent, by reason
 	Way        string           // "diff", "replace" or "file"; "" when there is nothing to send
 	WayReason  string           // the figures that chose it, in words

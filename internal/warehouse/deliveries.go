@@ -26,6 +26,7 @@ func (s *Store) RecordDeliveries(ctx context.Context, ledger audience.Number, de
 		users       = make([]string, n)
 		states      = make([]string, n)
 		identifiers = make([][]identifierRow, n)
+		values      = make([]float64, n)
 		reasons     = make([]string, n)
 		runs        = make([]string, n)
 		times       = make([]int64, n)
@@ -34,10 +35,10 @@ func (s *Store) RecordDeliveries(ctx context.Context, ledger audience.Number, de
 	version := s.versions.next()
 	for i, d := range deliveries {
 		audiences[i], users[i], states[i], versions[i] = uint32(ledger), string(d.User), string(d.State), cmp.Or(d.Version, version)
-		identifiers[i], reasons[i], runs[i], times[i] = identifierRows(inOrder(d.Identifiers)), d.Reason, string(d.Run), millis(d.Time)
+		identifiers[i], values[i], reasons[i], runs[i], times[i] = identifierRows(inOrder(d.Identifiers)), d.Value, d.Reason, string(d.Run), millis(d.Time)
 	}
-	if err := s.insert(ctx, "deliveries (audience, user_id, state, identifiers, reason, run, time, version)",
-		audiences, users, states, identifiers, reasons, runs, times, versions); err != nil {
+	if err := s.insert(ctx, "deliveries (audience, user_id, state, identifiers, value, reason, run, time, version)",
+		audiences, users, states, identifiers, values, reasons, runs, times, versions); err != nil {
 		return fmt.Errorf("record %d deliveries: %w", n, err)
 	}
 	return nil
@@ -102,13 +103,13 @@ func (s *Store) HeldBy(ctx context.Context, ledgers []audience.Number, users []a
 // deliveries yields the rows of a ledger that meet a condition, by UserID.
 func (s *Store) deliveries(ctx context.Context, ledger audience.Number, condition string) iter.Seq2[audience.Delivery, error] {
 	return stream(ctx, s, audience.Query{
-		SQL: `SELECT user_id, state, identifiers, reason, run, time FROM deliveries FINAL
+		SQL: `SELECT user_id, state, identifiers, value, reason, run, time FROM deliveries FINAL
 			WHERE audience = {audience:UInt32} AND ` + condition + ` ORDER BY user_id`,
 		Params: map[string]any{"audience": uint32(ledger)},
 	}, func(rows driver.Rows) (delivery audience.Delivery, err error) {
 		var user, state, run string
 		var identifiers []identifierRow
-		err = rows.Scan(&user, &state, &identifiers, &delivery.Reason, &run, &delivery.Time)
+		err = rows.Scan(&user, &state, &identifiers, &delivery.Value, &delivery.Reason, &run, &delivery.Time)
 		delivery.User, delivery.State, delivery.Run = audience.UserID(user), audience.DeliveryState(state), audience.RunID(run)
 		delivery.Identifiers, delivery.Time = identifiersOf(identifiers), orZero(delivery.Time)
 		return delivery, err

@@ -5,6 +5,7 @@ import (
 	_ "embed"
 	"fmt"
 	"iter"
+	"maps"
 	"strings"
 
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
@@ -59,7 +60,7 @@ func (s *Store) syncRows(ctx context.Context, scope audience.SyncScope, within a
 				yield(audience.SyncRow{}, err)
 				return
 			}
-			part.SQL = `SELECT user_id, wanted, suppressed, stop, state, held, reason, run, time
+			part.SQL = `SELECT user_id, wanted, value, moved, suppressed, stop, state, held, sent, reason, run, time
 				FROM (` + part.SQL + `) WHERE ` + condition + ` ORDER BY user_id`
 			for row, err := range stream(ctx, s, part, scanSyncRow) {
 				rows++
@@ -77,7 +78,7 @@ func scanSyncRow(rows driver.Rows) (row audience.SyncRow, err error) {
 		wanted, held     []identifierRow
 		ledger           audience.Delivery
 	)
-	err = rows.Scan(&user, &wanted, &row.Suppressed, &row.Stop, &state, &held, &ledger.Reason, &run, &ledger.Time)
+	err = rows.Scan(&user, &wanted, &row.Value, &row.Moved, &row.Suppressed, &row.Stop, &state, &held, &ledger.Value, &ledger.Reason, &run, &ledger.Time)
 	row.User, row.Wanted = audience.UserID(user), identifiersOf(wanted)
 	if state != "" {
 		ledger.User, ledger.State, ledger.Run = row.User, audience.DeliveryState(state), audience.RunID(run)
@@ -154,7 +155,7 @@ func syncQuery(scope audience.SyncScope, within audience.SyncRange, last string)
 	}
 	params := map[string]any{
 		"audience": uint32(scope.Audience), "segment": uint32(scope.Segment), "purpose": scope.Purpose,
-		"destination": string(scope.Destination), "schemes": schemes, "sharing": audience.ReasonSharing,
+		"destination": string(scope.Destination), "schemes": schemes, "sharing": audience.ReasonSharing, "tolerance": scope.Values.Tolerance,
 	}
 	users := "true"
 	if within.Users != nil {
@@ -173,7 +174,14 @@ func syncQuery(scope audience.SyncScope, within audience.SyncRange, last string)
 		elsewhere = "user_id IN (SELECT user_id FROM deliveries FINAL WHERE has({rivals:Array(UInt32)}, audience) AND " + users + " AND " + mayHold + ")"
 		params["rivals"] = uint32s(scope.Rivals)
 	}
-	return audience.Query{SQL: strings.NewReplacer("{range}", users, "{elsewhere}", elsewhere).Replace(syncSQL), Params: params}
+	valued, value, worth := "true", "0", ""
+	if scope.Values.Query.SQL != "" {
+		valued, value, worth = "worth.valued", "worth.value", "LEFT JOIN (SELECT user_id, value, true AS valued FROM ("+scope.Values.Query.SQL+
+			") WHERE isFinite(value) AND value >= 0) AS worth USING (user_id)"
+		maps.Copy(params, scope.Values.Query.Params) // named p0, p1, …
+	}
+	sql := strings.NewReplacer("{valued}", valued, "{value}", value, "{worth}", worth, "{elsewhere}", elsewhere).Replace(syncSQL)
+	return audience.Query{SQL: strings.ReplaceAll(sql, audience.UsersOfValues, users), Params: params}
 }
 
 // mayHold are the states of the ledger in which the platform holds or may hold the user.

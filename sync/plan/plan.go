@@ -41,6 +41,8 @@ func (t *Tally) Count(row audience.SyncRow) Step {
 		}
 	case Change:
 		t.plan.Changes++
+	case Revalue:
+		t.plan.Revalued++
 	}
 	if step != Keep && resend(row) {
 		t.plan.Resends++
@@ -54,8 +56,8 @@ func (t *Tally) Count(row audience.SyncRow) Step {
 	return step
 }
 
-// Plan is the sum with those about whom target and ledger agree. Its members add up: they are unchanged, added, changed or
-// suppressed. Only users with a step were counted; see SyncTotals for the others. Hold is what the evidence says against it.
+// Plan is the sum with those about whom target and ledger agree. Its members add up: they are unchanged, added, changed, revalued
+// or suppressed. Only users with a step were counted; see SyncTotals for the others. Hold is what the evidence says against it.
 func (t *Tally) Plan(totals audience.SyncTotals, evidence Evidence) Plan {
 	p := t.plan
 	if totals.Rejected > 0 {
@@ -65,7 +67,7 @@ func (t *Tally) Plan(totals audience.SyncTotals, evidence Evidence) Plan {
 		p.Suppressed[RejectedBefore] = totals.Rejected
 	}
 	p.Unchanged, p.Held = totals.Unchanged, totals.Held
-	p.Members = p.Unchanged + p.Additions + p.Changes
+	p.Members = p.Unchanged + p.Additions + p.Changes + p.Revalued
 	for _, n := range p.Suppressed {
 		p.Members += n
 	}
@@ -74,4 +76,4 @@ func (t *Tally) Plan(totals audience.SyncTotals, evidence Evidence) Plan {
 }
 
 // Steps is how many users there is something to do about.
-func (p *Plan) Steps() int64 { return p.Additions + p.Removals + p.Changes }
+func (p *Plan) Steps() int64 { return p.Additions + p.Removals + p.Changes + p.Revalued }

@@ -11,10 +11,11 @@ type Step uint8
 
 // The steps.
 const (
-	Keep   Step = iota // nothing: held as wanted, or neither wanted nor held, or refused before as wanted
-	Add                // send what is wanted
-	Remove             // remove what is held or may be held
-	Change             // remove what is or may be held, then add what is wanted: the identifiers differ
+	Keep    Step = iota // nothing: held as wanted, or neither wanted nor held, or refused before as wanted
+	Add                 // send what is wanted
+	Remove              // remove what is held or may be held
+	Change              // remove what is or may be held, then add what is wanted: the identifiers differ
+	Revalue             // send what is held again, with another value
 )
 
 // Of is the step for a user. What was being sent or removed when a sync ended may or may not be held. If it is what is
@@ -23,6 +24,8 @@ func Of(row audience.SyncRow) Step {
 	wanted := len(row.Wanted) > 0
 	same := slices.Equal(row.Wanted, row.Held.Identifiers)
 	switch {
+	case row.Moved && wanted && row.Held.State == audience.DeliveryDelivered:
+		return Revalue
 	case !wanted && row.Held.State.MayHold():
 		return Remove
 	case !wanted:

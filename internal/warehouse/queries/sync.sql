@@ -1,37 +1,42 @@
 -- Target and ledger of one audience side by side, one row for each user of either: what is wanted at the platform, why a
--- member is not wanted there, and what the platform holds. Each table is narrowed to a {range} of users.
+-- member is not wanted there, and what the platform holds. Each table is narrowed to a {range} of users. Of a value-based audience
+-- {valued} says whether a user has a {value}; in others everybody has one, 0.
 SELECT
     user_id,
     either.member AS member,
     either.state AS state,
     either.identifiers AS held,
+    either.sent AS sent,
     either.reason AS reason,
     either.run AS run,
     either.time AS time,
     state IN ('sending', 'delivered', 'removing') AS may_hold,
     may_hold AND if(member, NOT permission.granted, permission.refused) AS stop,
     NOT may_hold AND {elsewhere} AS elsewhere,
-    if(member AND permission.granted AND NOT elsewhere, profile.identifiers, []) AS wanted,
+    if(member AND permission.granted AND NOT elsewhere AND {valued}, profile.identifiers, []) AS wanted,
+    if(notEmpty(wanted), {value}, toFloat64(0)) AS value,
     multiIf(
         NOT member, '',
         NOT permission.granted, if(permission.stop = '', 'no_consent', permission.stop),
         empty(profile.identifiers), 'unidentifiable',
+        NOT {valued}, 'no_value',
         elsewhere, 'held_elsewhere',
         '') AS suppressed,
+    notEmpty(wanted) AND wanted = held AND abs(value - sent) > {tolerance:Float64} * sent AS moved,
     multiIf(
-        state = 'delivered', notEmpty(wanted) AND wanted = held,
+        state = 'delivered', notEmpty(wanted) AND wanted = held AND NOT moved,
         state = 'rejected', suppressed = '' AND (empty(wanted) OR wanted = held),
         state IN ('', 'removed'), empty(wanted) AND suppressed = '',
         false -- sending, removing: the platform may or may not hold the user
     ) AS agree
 FROM
 (
-    SELECT user_id, target.member AS member, ledger.state AS state, ledger.identifiers AS identifiers, ledger.reason AS reason,
-        ledger.run AS run, ledger.time AS time
+    SELECT user_id, target.member AS member, ledger.state AS state, ledger.identifiers AS identifiers, ledger.value AS sent,
+        ledger.reason AS reason, ledger.run AS run, ledger.time AS time
     FROM (SELECT user_id, true AS member FROM members FINAL WHERE has(segments, {segment:UInt32}) AND {range}) AS target
     FULL JOIN
     (
-        SELECT user_id, toString(state) AS state, identifiers, reason, run, time
+        SELECT user_id, toString(state) AS state, identifiers, value, reason, run, time
         FROM deliveries FINAL
         WHERE audience = {audience:UInt32} AND {range}
     ) AS ledger USING (user_id)
@@ -63,3 +68,4 @@ LEFT JOIN
     FROM profiles FINAL
     WHERE {range}
 ) AS profile USING (user_id)
+{worth}
