@@ -2,9 +2,6 @@ package server
 
 import (
 	"errors"
-	"time"
-
-	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/kohorta/kohorta/internal/audience"
 	audiencev1 "github.com/kohorta/kohorta/proto/audience/v1"
@@ -32,7 +29,7 @@ type eventBatch struct {
 	size    int
 }
 
-// readEvents checks each row of a batch for itself; erased says of whom nothing is taken in.
+// readEvents checks each row of a batch by itself; events of erased users are refused.
 func readEvents(rows []*audiencev1.Event, currency string, erased func(audience.UserID) bool) (eventBatch, error) {
 	if err := checkBatch("events", len(rows)); err != nil {
 		return eventBatch{}, err
@@ -57,7 +54,7 @@ func readEvents(rows []*audiencev1.Event, currency string, erased func(audience.
 	return batch, nil
 }
 
-// readEvent is the event a row says, or an InvalidError with all its faults.
+// readEvent is the event in a row, or an InvalidError with all its faults.
 func readEvent(row *audiencev1.Event, currency string) (audience.Event, error) {
 	var v audience.Violations
 	event := audience.Event{
@@ -109,27 +106,6 @@ func readProperties(v *audience.Violations, field string, properties map[string]
 		}
 	}
 	return texts, numbers
-}
-
-// timeOf is the time a message says; the zero time for none. One that is no time at all is recorded as a fault of the field
-// and becomes one that later checks let pass.
-func timeOf(v *audience.Violations, field string, at *timestamppb.Timestamp) time.Time {
-	if at == nil {
-		return time.Time{}
-	}
-	if err := at.CheckValid(); err != nil {
-		v.Add(field, "is not a timestamp of the years 1 to 9999")
-		return audience.EarliestEvent
-	}
-	return at.AsTime()
-}
-
-// timestampOf is the message of a time; none for the zero time.
-func timestampOf(at time.Time) *timestamppb.Timestamp {
-	if at.IsZero() {
-		return nil
-	}
-	return timestamppb.New(at)
 }
 
 // violationsOf are the faults of a row.

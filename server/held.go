@@ -4,8 +4,6 @@ import (
 	"context"
 	"time"
 
-	"google.golang.org/protobuf/types/known/durationpb"
-
 	"github.com/kohorta/kohorta/internal/audience"
 	audiencev1 "github.com/kohorta/kohorta/proto/audience/v1"
 )
@@ -29,7 +27,7 @@ func (s *audienceService) DropSync(ctx context.Context, req *audiencev1.DropSync
 	return &audiencev1.DropSyncResponse{}, s.planner.Drop(ctx, target)
 }
 
-// held is the audience whose plan was held by a run and waits still.
+// held is the audience whose plan a run has held and that still waits.
 func (s *audienceService) held(ctx context.Context, name string) (audience.AudienceID, error) {
 	id, err := runIDOf("run", name)
 	if err != nil {
@@ -54,11 +52,11 @@ func (s *audienceService) held(ctx context.Context, name string) (audience.Audie
 	case err != nil:
 		return "", err
 	case plan.Run != id:
-		return "", none("a later sync of the audience has taken its place; look at that one's plan")
+		return "", none("a later sync of the audience has replaced its plan; decide on that one")
 	case plan.State != audience.HeldWaiting:
-		return "", none("it was " + string(plan.State) + " already")
+		return "", none("its plan was already " + string(plan.State))
 	case !time.Now().Before(plan.Expires):
-		return "", none("its time to be decided on is over; start a sync for a plan of today")
+		return "", none("its plan has expired; start a sync to get a new one")
 	}
 	return target.ID, nil
 }
@@ -82,28 +80,4 @@ func (s *audienceService) ListHeldSyncs(ctx context.Context, req *audiencev1.Lis
 		}
 	}
 	return out, nil
-}
-
-// durationOf is the duration a message says, 0 for none; one that is none, negative, or longer than most is a fault of the field.
-func durationOf(v *audience.Violations, field string, d *durationpb.Duration, most time.Duration) time.Duration {
-	if d == nil {
-		return 0
-	}
-	switch length := d.AsDuration(); {
-	case d.CheckValid() != nil || length < 0:
-		v.Add(field, "is not a duration such as 172800s")
-	case length > most:
-		v.Add(field, "is %s; at most %s is possible", length, most)
-	default:
-		return length
-	}
-	return 0
-}
-
-// durationpbOf is the message of a duration; none for 0.
-func durationpbOf(d time.Duration) *durationpb.Duration {
-	if d == 0 {
-		return nil
-	}
-	return durationpb.New(d)
 }

@@ -77,14 +77,14 @@ func TestHeldSyncs(t *testing.T) {
 
 	h.hold(name, time.Now().Add(-time.Second))
 	require.Empty(t, list())
-	refused("its time")
+	refused("its plan has expired")
 	h.hold("runs/"+uuid.NewString(), until)
 	refused("later sync")
 	h.hold(name, until)
 	_, err = h.destination.DropSync(t.Context(), &audiencev1.DropSyncRequest{Run: name})
 	require.NoError(t, err)
 	require.Empty(t, list())
-	refused("dropped already")
+	refused("already dropped")
 }
 
 // TestPolicies: what an audience says of guards and groups is kept, and bad values are refused by field.

@@ -10,7 +10,7 @@ import (
 	audiencev1 "github.com/kohorta/kohorta/proto/audience/v1"
 )
 
-// readSchedule is the schedule a message says; whether it can be kept is for [Schedules] to say.
+// readSchedule is the schedule in a message; [Schedules] checks whether it can be kept.
 func readSchedule(v *audience.Violations, message *audiencev1.Schedule) audience.Schedule {
 	duration := func(field string, d *durationpb.Duration) time.Duration {
 		if d != nil && d.CheckValid() != nil {
@@ -28,14 +28,7 @@ func writeSchedule(s audience.Schedule) *audiencev1.Schedule {
 	if s == (audience.Schedule{}) {
 		return nil
 	}
-	message := &audiencev1.Schedule{Cron: s.Cron, TimeZone: s.TimeZone}
-	if s.Jitter != 0 {
-		message.Jitter = durationpb.New(s.Jitter)
-	}
-	if s.OnChange != 0 {
-		message.OnChange = durationpb.New(s.OnChange)
-	}
-	return message
+	return &audiencev1.Schedule{Cron: s.Cron, TimeZone: s.TimeZone, Jitter: durationpbOf(s.Jitter), OnChange: durationpbOf(s.OnChange)}
 }
 
 // nextOf is when a schedule is due next, for a message; none where it is not due at a set time.

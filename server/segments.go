@@ -5,9 +5,6 @@ import (
 	"context"
 	"slices"
 	"sync"
-	"time"
-
-	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/kohorta/kohorta/internal/audience"
 	audiencev1 "github.com/kohorta/kohorta/proto/audience/v1"
@@ -37,7 +34,8 @@ type segmentService struct {
 
 func newSegmentService(deps Deps, repeats *repeats, writing *sync.Mutex, directory *directory) *segmentService {
 	s := &segmentService{
-		segmenter: deps.Segmenter, members: deps.Members, history: deps.History, live: deps.Live, explainer: deps.Explainer, versions: deps.Versions, jobs: deps.Jobs, repeats: repeats, directory: directory,
+		segmenter: deps.Segmenter, members: deps.Members, history: deps.History, live: deps.Live, explainer: deps.Explainer,
+		versions: deps.Versions, jobs: deps.Jobs, repeats: repeats, directory: directory,
 	}
 	s.kind = kind[audience.Segment, *audiencev1.Segment]{
 		collection: segmentsCollection, field: "segment", idField: "segment_id", store: deps.Segments, writing: writing,
@@ -56,8 +54,8 @@ func newSegmentService(deps Deps, repeats *repeats, writing *sync.Mutex, directo
 	return s
 }
 
-// usersOfSegment are the names of the segments whose expressions name a segment, of its audiences, and of the webhooks that
-// tell of it.
+// usersOfSegment are the names of the segments whose expressions refer to a segment, of its audiences, and of the webhooks
+// that follow it.
 func usersOfSegment(ctx context.Context, deps Deps, id audience.SegmentID) ([]string, error) {
 	var users []string
 	segments, err := deps.Segments.All(ctx)
@@ -129,7 +127,7 @@ func (s *segmentService) ListSegments(ctx context.Context, req *audiencev1.ListS
 	return out, nil
 }
 
-// complete adds to segments what is in force of them, and how many members that has.
+// complete adds to segments their version in force and its number of members.
 func (s *segmentService) complete(ctx context.Context, segments ...*audiencev1.Segment) error {
 	var sizes map[audience.Number]int64
 	names, err := s.directory.consistent(ctx, func(*names) (err error) {
@@ -218,19 +216,6 @@ func sampleSize(asked int32) (int, error) {
 	return cmp.Or(int(asked), defaultSample), nil
 }
 
-// instantOf is the instant a caller asks for, among those events can have; the zero time for none.
-func instantOf(field string, asked *timestamppb.Timestamp) (time.Time, error) {
-	if asked == nil {
-		return time.Time{}, nil
-	}
-	var v audience.Violations
-	at := timeOf(&v, field, asked)
-	if len(v) == 0 && (at.Before(audience.EarliestEvent) || !at.Before(audience.LatestEvent)) {
-		v.Add(field, "is outside 1970 to 2099")
-	}
-	return at, v.Err()
-}
-
 func readSegment(into *audience.Segment, message *audiencev1.Segment) error {
 	into.Title, into.Description = message.GetTitle(), message.GetDescription()
 	into.Expression, into.Disabled = message.GetExpression(), message.GetDisabled()
@@ -239,7 +224,7 @@ func readSegment(into *audience.Segment, message *audiencev1.Segment) error {
 	if into.Group != "" {
 		v.Merge("", audience.ValidSlug("group", into.Group))
 	} else if into.Priority != 0 {
-		v.Add("priority", "is %d, but the segment is of no group; name its group", into.Priority)
+		v.Add("priority", "is %d, but the segment is in no group; name its group", into.Priority)
 	}
 	checkText(&v, "title", into.Title, maxTitleBytes)
 	checkText(&v, "description", into.Description, maxDescriptionBytes)
