@@ -12,7 +12,7 @@ import (
 	"github.com/kohorta/kohorta/internal/audience"
 )
 
-// kind is how one kind of resource is created, read, changed and deleted: the same for all, but for these functions.
+// kind creates, reads, changes and deletes one kind of resource: in the same way for all, but for these functions.
 type kind[T any, Message resourceMessage] struct {
 	collection string // "segments"
 	field      string // of requests that carry one: "segment"
@@ -28,7 +28,7 @@ type kind[T any, Message resourceMessage] struct {
 	read func(into *T, message Message) error
 	// check says what is wrong with a new (before == nil) or changed resource in view of the others.
 	check func(ctx context.Context, after T, before *T) error
-	// users are the names of what refers to a resource and stands in the way of its deletion.
+	// users are the names of what refers to a resource; they prevent its deletion.
 	users func(ctx context.Context, resource T) ([]string, error)
 	// fixed are the fields only the service sets.
 	fixed map[string]bool
@@ -44,17 +44,23 @@ type resourceMessage interface {
 // maxAttempts bounds how often a change without an etag is tried on what others have written meanwhile.
 const maxAttempts = 5
 
-func (k *kind[T, Message]) create(ctx context.Context, id string, message Message) (Message, error) {
-	var none Message
+// asked is the resource that a request wants created, not yet checked against the others.
+func (k *kind[T, Message]) asked(id string, message Message) (T, error) {
 	var v audience.Violations
 	v.Merge("", audience.ValidSlug(k.idField, id))
 	resource := k.make(id)
 	if !message.ProtoReflect().IsValid() {
 		v.Add(k.field, "is missing")
 	} else if err := k.read(&resource, message); !v.Merge(k.field, err) {
-		return none, err
+		return resource, err
 	}
-	if err := v.Err(); err != nil {
+	return resource, v.Err()
+}
+
+func (k *kind[T, Message]) create(ctx context.Context, id string, message Message) (Message, error) {
+	var none Message
+	resource, err := k.asked(id, message)
+	if err != nil {
 		return none, err
 	}
 	k.writing.Lock()
@@ -171,7 +177,7 @@ func (k *kind[T, Message]) delete(ctx context.Context, name, etag string) error 
 	return k.store.Delete(ctx, k.id(resource), etag)
 }
 
-// deletable reads a resource that nothing stands in the way of deleting.
+// deletable reads a resource that nothing uses.
 func (k *kind[T, Message]) deletable(ctx context.Context, name string) (T, error) {
 	resource, err := k.find(ctx, "name", name)
 	if err != nil {

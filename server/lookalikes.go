@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"strings"
@@ -29,8 +30,8 @@ func lookalikeKind(deps Deps, writing *sync.Mutex) kind[audience.Lookalike, *aud
 	}
 }
 
-// CreateLookalike has the platform make it first: what is stored here is there. A crash in between leaves one at the platform, which
-// the repeat finds again.
+// CreateLookalike creates it on the platform first, so that what is stored here exists there. A crash in between leaves one on
+// the platform, which a repeat finds.
 func (s *audienceService) CreateLookalike(ctx context.Context, req *audiencev1.CreateLookalikeRequest) (*audiencev1.CreateLookalikeResponse, error) {
 	return once(ctx, s.repeats, req, func() (*audiencev1.CreateLookalikeResponse, error) {
 		wanted, err := s.wantedLookalike(ctx, req)
@@ -58,27 +59,20 @@ func (s *audienceService) CreateLookalike(ctx context.Context, req *audiencev1.C
 
 // wantedLookalike is the lookalike that a request asks for, as far as it can be told without the platform.
 func (s *audienceService) wantedLookalike(ctx context.Context, req *audiencev1.CreateLookalikeRequest) (audience.Lookalike, error) {
-	wanted := s.lookalikes.make(req.GetLookalikeId())
-	var v audience.Violations
-	v.Merge("", audience.ValidSlug("lookalike_id", req.GetLookalikeId()))
-	if req.GetLookalike() == nil {
-		v.Add("lookalike", "is missing")
-	} else {
-		v.Merge("lookalike", readLookalike(&wanted, req.GetLookalike()))
+	wanted, err := s.lookalikes.asked(req.GetLookalikeId(), req.GetLookalike())
+	if err == nil {
+		err = audience.Within("lookalike", s.lookalikes.check(ctx, wanted, nil))
 	}
-	if err := v.Err(); err != nil {
+	if err != nil {
 		return wanted, err
 	}
-	if err := s.lookalikes.check(ctx, wanted, nil); err != nil {
-		return wanted, audience.Within("lookalike", err)
+	switch _, err := s.lookalikes.store.Get(ctx, req.GetLookalikeId()); {
+	case err == nil:
+		return wanted, &audience.ResourceError{Kind: audience.ErrExists, Name: nameOf(lookalikesCollection, wanted.ID)}
+	case !errors.Is(err, audience.ErrNotFound):
+		return wanted, err
 	}
-	existing, err := s.lookalikes.store.List(ctx, "", 0)
-	for _, other := range existing {
-		if other.ID == wanted.ID {
-			return wanted, &audience.ResourceError{Kind: audience.ErrExists, Name: nameOf(lookalikesCollection, wanted.ID)}
-		}
-	}
-	return wanted, err
+	return wanted, nil
 }
 
 func (s *audienceService) GetLookalike(ctx context.Context, req *audiencev1.GetLookalikeRequest) (*audiencev1.GetLookalikeResponse, error) {
@@ -125,7 +119,7 @@ func (s *audienceService) DeleteLookalike(ctx context.Context, req *audiencev1.D
 	})
 }
 
-// readLookalike checks what any platform wants; the rest is the platform's to say.
+// readLookalike checks what all platforms require; the platform checks the rest.
 func readLookalike(into *audience.Lookalike, message *audiencev1.Lookalike) error {
 	var v audience.Violations
 	source, err := idOf("source", audiencesCollection, message.GetSource())

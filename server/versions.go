@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strconv"
 
@@ -32,28 +33,23 @@ func (s *segmentService) CompareSegment(ctx context.Context, req *audiencev1.Com
 	return out, nil
 }
 
-// compared is the segment a request names, with the definition it gives.
+// compared is the segment a request names, be it stored or new, with the definition the request gives, if any.
 func (s *segmentService) compared(ctx context.Context, req *audiencev1.CompareSegmentRequest) (audience.Segment, error) {
 	id, err := idOf("name", segmentsCollection, req.GetName())
 	if err != nil {
 		return audience.Segment{}, err
 	}
-	all, err := s.store.All(ctx)
-	if err != nil {
-		return audience.Segment{}, err
-	}
-	segment := audience.Segment{ID: audience.SegmentID(id)}
-	at := slices.IndexFunc(all, func(other audience.Segment) bool { return other.ID == segment.ID })
-	if at >= 0 {
-		segment = all[at]
-	}
+	segment, err := s.store.Get(ctx, id)
 	if req.GetSegment() == nil {
-		if at < 0 {
-			return segment, &audience.ResourceError{Kind: audience.ErrNotFound, Name: req.GetName()}
-		}
-		return segment, nil
+		return segment, err
 	}
-	return segment, audience.Within("segment", readSegment(&segment, req.GetSegment()))
+	if errors.Is(err, audience.ErrNotFound) {
+		segment, err = audience.Segment{ID: audience.SegmentID(id)}, nil
+	}
+	if err == nil {
+		err = audience.Within("segment", readSegment(&segment, req.GetSegment()))
+	}
+	return segment, err
 }
 
 func texts(users []audience.UserID) []string {
@@ -133,8 +129,8 @@ func (s *segmentService) rollback(ctx context.Context, name string, version int6
 	return err
 }
 
-// bring starts to bring the newest definition of a segment into force, if another one is, and gives the segment with the run
-// that does it.
+// bring starts bringing the newest definition of a segment into force, unless it is already, and returns the segment with
+// the run that does it.
 func (s *segmentService) bring(ctx context.Context, name string) (*audiencev1.Segment, *audiencev1.Run, error) {
 	segment, err := s.find(ctx, "name", name)
 	if err != nil {
