@@ -14,14 +14,13 @@ import (
 	audiencev1 "github.com/kohorta/kohorta/proto/audience/v1"
 )
 
-// actorKey is the metadata by which a caller says who acts: nobody checks it yet.
+// actorKey is the metadata in which a caller names itself. It is not verified.
 const actorKey = "x-kohorta-actor"
 
-// maxNameBytes bounds what is kept of how a caller names itself, and its request.
+// maxNameBytes bounds what the audit keeps of an actor's name and of a request id.
 const maxNameBytes = 256
 
-// keep writes a call that was done into the audit, unless it is a read or takes in what users do. One that cannot be written
-// is told in the log: the call is done.
+// keep records a successful call in the audit, unless it is a read or an ingest. If that fails it only logs: the call is done.
 func (c *calls) keep(ctx context.Context, call string, request, response any) {
 	service, method, _ := strings.Cut(strings.TrimPrefix(call, "/"), "/")
 	if c.reads[call] || service == audiencev1.IngestService_ServiceDesc.ServiceName {
@@ -44,7 +43,7 @@ func (c *calls) keep(ctx context.Context, call string, request, response any) {
 	}
 }
 
-// actorOf is who acts, by the request's own word, or that of the metadata.
+// actorOf is the actor named in the request, else in the metadata.
 func actorOf(ctx context.Context, request proto.Message) string {
 	actor := textIn(request, "actor")
 	if given := metadata.ValueFromIncomingContext(ctx, actorKey); actor == "" && len(given) > 0 {
@@ -55,8 +54,7 @@ func actorOf(ctx context.Context, request proto.Message) string {
 
 func bounded(name string) string { return strings.ToValidUTF8(name[:min(len(name), maxNameBytes)], "") }
 
-// subjectOf is what a call was done to, and the run that it has started. Users are never named: requests name them by user_id, which
-// is not looked at.
+// subjectOf is what a call was done to, and the run it started. Users are never named: the field user_id is not read.
 func subjectOf(request, response proto.Message) (resource string, run audience.RunID) {
 	for _, field := range []protoreflect.Name{"name", "run", "into", "out_of", "release", "audiences"} {
 		if text := textIn(request, field); text != "" {

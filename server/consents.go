@@ -18,7 +18,7 @@ import (
 // maxConsents bounds the consents of one call or profile.
 const maxConsents = 100
 
-// clockSkew is how far a caller's clock may be ahead. A consent of a later time would outrank every word until then.
+// clockSkew is how far a caller's clock may be ahead. A consent in the future would outrank every other until then.
 const clockSkew = 5 * time.Minute
 
 func (s *ingestService) SetConsent(ctx context.Context, req *audiencev1.SetConsentRequest) (*audiencev1.SetConsentResponse, error) {
@@ -50,7 +50,7 @@ func (s *ingestService) SetConsent(ctx context.Context, req *audiencev1.SetConse
 	})
 }
 
-// readConsents are a user's words, with their faults as consents[i].
+// readConsents are the consents in a request; faults are of the fields consents[i].
 func (s *ingestService) readConsents(v *audience.Violations, user audience.UserID, messages []*audiencev1.Consent) []audience.Consent {
 	if len(messages) > maxConsents {
 		v.Add("consents", "has %d entries; at most %d are allowed", len(messages), maxConsents)
@@ -64,7 +64,7 @@ func (s *ingestService) readConsents(v *audience.Violations, user audience.UserI
 		if message.GetTime() != nil {
 			if consent.Time = timeOf(v, field+".time", message.GetTime()); consent.Time.After(now) {
 				if consent.Time.After(now.Add(clockSkew)) {
-					v.Add(field+".time", "is in the future: it would outrank every word until then; leave it out for now")
+					v.Add(field+".time", "is in the future and would outrank every other consent until then; leave it out to mean now")
 				}
 				consent.Time = now
 			}
@@ -80,7 +80,7 @@ func (s *ingestService) readConsents(v *audience.Violations, user audience.UserI
 	return consents
 }
 
-// destinationCheck finds the first of some consents that is about a destination which does not exist. The destinations are
+// destinationCheck returns a function that finds the first consent whose destination does not exist. The destinations are
 // read once, when the first consent names one.
 func (s *ingestService) destinationCheck(ctx context.Context) func([]audience.Consent) (at int, err error) {
 	known := sync.OnceValues(func() (names []string, err error) {
@@ -107,7 +107,7 @@ func (s *ingestService) destinationCheck(ctx context.Context) func([]audience.Co
 	}
 }
 
-// unusedPurposes warns of each purpose that no audience has: perhaps one to come, perhaps a misspelt one.
+// unusedPurposes warns of each purpose that no audience has: it may be misspelt.
 func (s *ingestService) unusedPurposes(ctx context.Context, consents []audience.Consent) (warnings []string, err error) {
 	if len(consents) == 0 {
 		return nil, nil

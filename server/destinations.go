@@ -24,7 +24,7 @@ func destinationKind(deps Deps, writing *sync.Mutex) kind[audience.Destination, 
 		read: readDestination,
 		check: func(_ context.Context, after audience.Destination, before *audience.Destination) error {
 			if before != nil && (before.Platform != after.Platform || before.Account != after.Account) {
-				return audience.Invalid("account", "and platform cannot change: what audiences hold is bound to them; create another destination instead")
+				return audience.Invalid("account", "cannot change, nor can platform: audiences are bound to them; create another destination instead")
 			}
 			return deps.Check(after)
 		},
@@ -95,7 +95,7 @@ func (s *audienceService) CheckDestination(ctx context.Context, req *audiencev1.
 	return &audiencev1.CheckDestinationResponse{Destination: withHealth(writeDestination(found), s.healths.Check(ctx, found))}, nil
 }
 
-// withHealth adds how a destination is.
+// withHealth adds a destination's health to its message.
 func withHealth(message *audiencev1.Destination, health audience.Health) *audiencev1.Destination {
 	message.State = valueOf[audiencev1.Destination_State](health.State)
 	message.Trouble, message.Remedy, message.TroubleTime = health.Trouble, health.Remedy, timestampOf(health.Since)
@@ -103,7 +103,7 @@ func withHealth(message *audiencev1.Destination, health audience.Health) *audien
 	return message
 }
 
-// readDestination checks what any platform wants; bounds are the connectors', by Deps.Check.
+// readDestination checks what all platforms require; the connectors check their own bounds, by Deps.Check.
 func readDestination(into *audience.Destination, message *audiencev1.Destination) error {
 	var v audience.Violations
 	into.Title = message.GetTitle()

@@ -26,7 +26,7 @@ func (s *membershipService) MoveUser(ctx context.Context, req *audiencev1.MoveUs
 	return &audiencev1.MoveUserResponse{Membership: message, FreshnessToken: token}, err
 }
 
-// readMove reads a move; what is wrong with it beyond its names is the segmenter's to say.
+// readMove reads a move. It checks names only; the segmenter checks the rest.
 func readMove(req *audiencev1.MoveUserRequest) (audience.Move, error) {
 	var v audience.Violations
 	ids := func(field string, names []string) []audience.SegmentID {

@@ -51,7 +51,7 @@ func newModelService(deps Deps, repeats *repeats, writing *sync.Mutex) *modelSer
 // checkModel says what is wrong with a model in view of the others.
 func checkModel(ctx context.Context, deps Deps, after audience.Model, before *audience.Model) error {
 	if before != nil && before.Kind != after.Kind {
-		return audience.Invalid("config", "makes a %s model of a %s model; create another model instead", after.Kind, before.Kind)
+		return audience.Invalid("config", "cannot turn a %s model into a %s model; create another model instead", before.Kind, after.Kind)
 	}
 	if after.Kind == audience.ModelKMeans {
 		models, err := deps.Models.All(ctx)
@@ -59,7 +59,7 @@ func checkModel(ctx context.Context, deps Deps, after audience.Model, before *au
 			return err
 		}
 		if !slices.ContainsFunc(models, func(m audience.Model) bool { return m.ID == after.KMeans.Source && m.Kind == audience.ModelRFM }) {
-			return audience.Invalid("k_means.source", "%s is no RFM model there is; create it first", nameOf(modelsCollection, after.KMeans.Source))
+			return audience.Invalid("k_means.source", "there is no RFM model %s; create it first", nameOf(modelsCollection, after.KMeans.Source))
 		}
 	}
 	if err := deps.Schedules.Check(after.Schedule); err != nil {
@@ -71,7 +71,7 @@ func checkModel(ctx context.Context, deps Deps, after audience.Model, before *au
 	return deps.Segmenter.CheckModel(ctx, after)
 }
 
-// usersOfModel are the names of the segments whose expressions name a model, and of the models that read it.
+// usersOfModel are the names of the segments whose expressions refer to a model, and of the models that read it.
 func usersOfModel(ctx context.Context, deps Deps, id audience.ModelID) ([]string, error) {
 	var users []string
 	segments, err := deps.Segments.All(ctx)
@@ -172,11 +172,11 @@ func (s *modelService) ListModelVersions(ctx context.Context, req *audiencev1.Li
 	return out, nil
 }
 
-// trained reads a model that has scores to read.
+// trained reads a model that has scores.
 func (s *modelService) trained(ctx context.Context, name string) (audience.Model, error) {
 	model, err := s.find(ctx, "name", name)
 	if err == nil && model.Version == 0 {
-		err = &preconditionError{kind: "NOT_TRAINED", message: "no training of the model has ended yet; call TrainModel and wait for its run", in: []string{name}}
+		err = &preconditionError{kind: "NOT_TRAINED", message: "the model has not been trained yet; call TrainModel and wait for its run", in: []string{name}}
 	}
 	return model, err
 }

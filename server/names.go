@@ -42,6 +42,7 @@ func runIDOf(field, name string) (audience.RunID, error) {
 	return audience.RunID(id), nil
 }
 
+// nameOf is a resource name, e.g. "segments/vip"; "" for no id.
 func nameOf[ID ~string](collection string, id ID) string {
 	if id == "" {
 		return ""

@@ -59,7 +59,7 @@ type DroppedFact struct {
 	Reason  string            // without the value
 }
 
-// Segmenter understands expressions and models.
+// Segmenter checks and evaluates expressions and models.
 type Segmenter interface {
 	// CheckSegment says what is wrong with the expression of a new or changed segment among all there are: an
 	// InvalidError of the field "expression", cycles included.
@@ -104,10 +104,10 @@ type Live interface {
 	// Edition is the definitions that readers see now, EditionAt those they saw at an instant.
 	Edition(ctx context.Context) (*audience.Edition, error)
 	EditionAt(ctx context.Context, at time.Time) (*audience.Edition, error)
-	// EverNamed are the segments that numbers in the log have stood for, each once.
+	// EverNamed are the segments that numbers in the log ever stood for, each once.
 	EverNamed(ctx context.Context, numbers []audience.Number) ([]audience.SegmentID, error)
-	// Filter makes a test of memberships, by an edition, out of an expression over segments; an InvalidError of "filter" for
-	// another one.
+	// Filter compiles an expression over segments to a test of memberships under an edition; an InvalidError of "filter" for
+	// any other expression.
 	Filter(ctx context.Context, edition *audience.Edition, expression string) (func([]audience.Number) bool, error)
 }
 
@@ -157,12 +157,12 @@ type Platforms interface {
 
 // Privacy forgets users and keeps them off platforms.
 type Privacy interface {
-	// Erased reports whether a user is erased, or about to be: nothing of her is taken in.
+	// Erased reports whether a user is erased, or about to be: nothing about them is taken in.
 	Erased(user audience.UserID) bool
 	// Erase returns once the user is being taken off every platform; the run does the rest.
 	Erase(ctx context.Context, user audience.UserID) (audience.Run, error)
-	// Readmit lets the id of an erased user be used again. ErrNotFound when it is of none, ErrPrecondition while the erasure
-	// is under way.
+	// Readmit lets the id of an erased user be used again. ErrNotFound when the id belongs to none, ErrPrecondition while the
+	// erasure is under way.
 	Readmit(ctx context.Context, user audience.UserID) error
 	// Stored yields all that is stored of a user.
 	Stored(ctx context.Context, user audience.UserID) iter.Seq2[audience.Stored, error]
@@ -183,7 +183,7 @@ type Planner interface {
 	Plan(ctx context.Context, id audience.AudienceID) (audience.SyncPlan, error)
 	// HeldPlan is the newest plan of an audience that was held; one without State when there never was any.
 	HeldPlan(ctx context.Context, id audience.AudienceID) (audience.HeldPlan, error)
-	// Drop decides against the held plan of an audience. ErrPrecondition when none waits.
+	// Drop discards the held plan of an audience. ErrPrecondition when none waits.
 	Drop(ctx context.Context, id audience.AudienceID) error
 }
 
@@ -193,7 +193,7 @@ type Healths interface {
 	Health(d audience.Destination) audience.Health
 	// Check asks the platform now.
 	Check(ctx context.Context, d audience.Destination) audience.Health
-	// Look has destinations looked at soon: one has changed.
+	// Look has destinations checked soon: one has changed.
 	Look()
 }
 
@@ -204,7 +204,7 @@ type Jobs interface {
 	// run under way is the answer: it takes in what has changed until its end.
 	Evaluate(ctx context.Context, users []audience.UserID) (audience.Run, error)
 	Sync(ctx context.Context, target audience.Audience, order audience.SyncOrder) (audience.Run, error)
-	// Resume goes on with a run that has ended without success; ErrPrecondition for a kind that cannot be gone on with.
+	// Resume continues a run that ended without success, by a new one; ErrPrecondition for a kind that cannot be resumed.
 	Resume(ctx context.Context, run audience.Run) (audience.Run, error)
 }
 

@@ -59,7 +59,7 @@ func (s *ingestService) UpsertProfiles(ctx context.Context, req *audiencev1.Upse
 	})
 }
 
-// readProfile is what a row says, its identifiers hashed, or an InvalidError with all its faults.
+// readProfile is the update in a row, its identifiers hashed, or an InvalidError with all its faults.
 func (s *ingestService) readProfile(row *audiencev1.ProfileUpdate) (audience.ProfileUpdate, []audience.Consent, []*audiencev1.FieldViolation, error) {
 	var v audience.Violations
 	update := audience.ProfileUpdate{
@@ -115,7 +115,7 @@ func readFacts(v *audience.Violations, identifiers []*audiencev1.Identifier) []F
 	return facts
 }
 
-// describeDropped says what was left out, field by field.
+// describeDropped says which identifiers were left out, and why.
 func describeDropped(dropped []DroppedFact) []*audiencev1.FieldViolation {
 	out := make([]*audiencev1.FieldViolation, 0, len(dropped))
 	for _, d := range dropped {

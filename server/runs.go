@@ -79,7 +79,7 @@ func (s *runService) ResumeRun(ctx context.Context, req *audiencev1.ResumeRunReq
 		case audience.RunFailed, audience.RunCancelled, audience.RunInterrupted:
 		default:
 			return nil, &preconditionError{
-				kind: "NOT_RESUMABLE", message: "only a run that failed, was cancelled or was interrupted can be gone on with; a held one is approved", in: []string{req.GetName()},
+				kind: "NOT_RESUMABLE", message: "only a run that failed, was cancelled or was interrupted can be resumed; approve a held one instead", in: []string{req.GetName()},
 			}
 		}
 		run, err := s.jobs.Resume(ctx, ended)
@@ -119,15 +119,7 @@ func writeRun(run audience.Run) *audiencev1.Run {
 		EndTime:    timestampOf(run.EndTime),
 		Occasion:   valueOf[audiencev1.Run_Occasion](run.Occasion),
 		DueTime:    timestampOf(run.Due),
-		Resumes:    resumed(run.Resumes),
+		Resumes:    nameOf(runsCollection, run.Resumes),
 		Holder:     run.Holder,
 	}
-}
-
-// resumed is the name of the run that another goes on with; "" for none.
-func resumed(id audience.RunID) string {
-	if id == "" {
-		return ""
-	}
-	return nameOf(runsCollection, id)
 }

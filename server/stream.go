@@ -21,7 +21,7 @@ const (
 	maxRowsWrittenTogether = 2 * maxBatchRows
 )
 
-// StreamEvents reads ahead in a goroutine of its own and writes and acknowledges in order here.
+// StreamEvents reads ahead in another goroutine; this one writes and acknowledges, in order.
 func (s *ingestService) StreamEvents(stream grpc.BidiStreamingServer[audiencev1.StreamEventsRequest, audiencev1.StreamEventsResponse]) error {
 	ctx, cancel := context.WithCancel(stream.Context())
 	defer cancel()
@@ -94,7 +94,7 @@ func (r *eventReader) read(ctx context.Context) {
 	}
 }
 
-// next waits for a batch and takes those with it that have come meanwhile; none at the end of the stream.
+// next waits for a batch and returns it with those that have arrived meanwhile; none at the end of the stream.
 func (r *eventReader) next(ctx context.Context) ([]eventBatch, error) {
 	var group []eventBatch
 	select {
