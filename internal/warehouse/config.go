@@ -80,6 +80,9 @@ var settings = clickhouse.Settings{
 	"async_insert":                    0, // acknowledged means written
 	"max_partitions_per_insert_block": 0, // an import may span decades
 	"join_use_nulls":                  0,
+	// An INSERT whose rows do not come, because its sender is paused, ends: who takes over waits for that (stopOrphans).
+	"receive_timeout": 15, // seconds
+	"poll_interval":   1,
 }
 
 func (t TLS) config(base *tls.Config) (*tls.Config, error) {

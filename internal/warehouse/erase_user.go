@@ -88,12 +88,17 @@ func (s *Store) userTables(ctx context.Context) ([]string, error) {
 	return tables, nil
 }
 
-// deleteFrom deletes a user's rows of one table. Looking first spares a mutation where there are none.
+// ofPendingErasure spares who was erased, readmitted and is known again, should a statement of a process that was paused
+// arrive that late.
+const ofPendingErasure = " AND user_id IN (SELECT user_id FROM erasures FINAL WHERE state = 'pending')"
+
+// deleteFrom deletes the rows of one table of a user who is being erased. Looking first spares a mutation where there are
+// none.
 func (s *Store) deleteFrom(ctx context.Context, table string, user audience.UserID) error {
 	params := map[string]any{"user": string(user)}
 	rows, _, err := first(ctx, s, audience.Query{SQL: "SELECT count() FROM " + table + " WHERE user_id = {user:String}", Params: params}, scanUint64)
 	if err == nil && rows > 0 {
-		err = s.Exec(ctx, audience.Query{SQL: "DELETE FROM " + table + " WHERE user_id = {user:String}", Params: params})
+		err = s.Exec(ctx, audience.Query{SQL: "DELETE FROM " + table + " WHERE user_id = {user:String}" + ofPendingErasure, Params: params})
 	}
 	if err != nil {
 		return fmt.Errorf("delete an erased user from %s: %w", table, err)

@@ -103,6 +103,9 @@ func (s *Store) BeginErasure(ctx context.Context, user audience.UserID) (audienc
 
 // PendingErasures are the orders that are not done, the oldest first.
 func (s *Store) PendingErasures(ctx context.Context) ([]audience.Erasure, error) {
+	if err := s.forgetErased(ctx); err != nil { // an earlier process may have died between the two steps of EndErasure
+		return nil, err
+	}
 	rows, err := all(stream(ctx, s, audience.Query{SQL: selectErasures + "WHERE state = 'pending' ORDER BY time"}, scanErasure))
 	if err != nil {
 		return nil, fmt.Errorf("read pending erasures: %w", err)
@@ -121,7 +124,20 @@ func (s *Store) EndErasure(ctx context.Context, erasure audience.Erasure) error 
 	if err := s.writeErasure(ctx, mark, done); err != nil {
 		return fmt.Errorf("end an erasure: %w", err)
 	}
-	return s.deleteFrom(ctx, "erasures", erasure.User)
+	return s.forgetErased(ctx)
+}
+
+// forgetErased deletes the orders, which name their users, of erasures that are done.
+func (s *Store) forgetErased(ctx context.Context) error {
+	const named = " FROM erasures WHERE user_id != '' AND tombstone NOT IN (SELECT tombstone FROM erasures FINAL WHERE state = 'pending')"
+	rows, _, err := first(ctx, s, audience.Query{SQL: "SELECT count()" + named}, scanUint64)
+	if err == nil && rows > 0 {
+		err = s.Exec(ctx, audience.Query{SQL: "DELETE" + named})
+	}
+	if err != nil {
+		return fmt.Errorf("forget who was erased: %w", err)
+	}
+	return nil
 }
 
 // Readmit lets the id of an erased user be used again, as of a new person. ErrNotFound when no erasure of it is on record,

@@ -103,6 +103,38 @@ func TestErasure(t *testing.T) {
 	require.Equal(t, "[('',[],'done')]", everything)
 }
 
+// TestErasureKilledAtItsEnd: who was erased is not named by an order that is done, though its process died before it had
+// forgotten the name.
+func TestErasureKilledAtItsEnd(t *testing.T) {
+	s, ctx := open(t), t.Context()
+	_, err := s.BeginErasure(ctx, "ann")
+	require.NoError(t, err)
+	erasure, err := s.BeginErasure(ctx, "bob")
+	require.NoError(t, err)
+	require.NoError(t, s.writeErasure(ctx, s.tombstones.of("bob"), audience.Erasure{State: audience.ErasureDone, Time: erasure.Time}))
+	pending, err := s.PendingErasures(ctx) // of the next process
+	require.NoError(t, err)
+	require.Len(t, pending, 1)
+	require.Zero(t, rowsOf(t, s, "bob")["erasures"])
+	require.EqualValues(t, 1, rowsOf(t, s, "ann")["erasures"])
+}
+
+// TestLateDeletionIsHarmless: a process pauses in an erasure, which another ends; the user is readmitted, and what is known of
+// her then stays, whatever the paused one still deletes.
+func TestLateDeletionIsHarmless(t *testing.T) {
+	s, ctx := open(t), t.Context()
+	erasure, err := s.BeginErasure(ctx, "bob")
+	require.NoError(t, err)
+	require.NoError(t, s.EndErasure(ctx, erasure))
+	require.NoError(t, s.Readmit(ctx, "bob"))
+	known(t, s, "bob", 1)
+	before := rowsOf(t, s, "bob")
+	require.NoError(t, s.DeleteUser(ctx, "bob"))
+	require.NoError(t, s.DeleteMembership(ctx, "bob"))
+	require.NoError(t, s.DeleteLedger(ctx, "bob"))
+	require.Equal(t, before, rowsOf(t, s, "bob"))
+}
+
 // TestErasedStaysErased: nothing of an erased user is taken in, not by a later process either, until the id is readmitted.
 func TestErasedStaysErased(t *testing.T) {
 	dsn := enginetest.ClickHouse(t)

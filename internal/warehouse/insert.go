@@ -27,14 +27,15 @@ type unsettled struct {
 // After an error some of the rows may be stored, but none will be any more, unless ClickHouse is out of reach: then
 // settle makes it certain later.
 func (s *Store) insert(ctx context.Context, into string, columns ...any) error {
-	table := tableOf(into)
-	if !sharedTables[table] {
-		if err := s.MayWrite(); err != nil {
-			return err
-		}
+	sort, may := writerQueries, s.MayWrite
+	if sharedTables[tableOf(into)] {
+		sort, may = sharedQueries, func() error { return nil }
 	}
-	id := s.queryPrefix() + map[bool]string{true: sharedQueries, false: writerQueries}[sharedTables[table]] + uuid.NewString()
-	err := s.send(clickhouse.Context(ctx, clickhouse.WithQueryID(id)), into, columns)
+	if err := may(); err != nil {
+		return err
+	}
+	id := s.queryPrefix() + sort + uuid.NewString()
+	err := s.send(clickhouse.Context(ctx, clickhouse.WithQueryID(id)), into, columns, may)
 	if err == nil {
 		return nil
 	}
@@ -47,9 +48,16 @@ func (s *Store) insert(ctx context.Context, into string, columns ...any) error {
 	return translated(ctx, err)
 }
 
-func (s *Store) send(ctx context.Context, into string, columns []any) error {
-	batch, err := s.conn.PrepareBatch(ctx, "INSERT INTO "+into)
+// send has ClickHouse begin an insert, asks whether it may still be, and hands over the rows. So no insert of the writer
+// outlives its part, however late it arrives and however long this process is paused in between: one that ClickHouse knew
+// while this process was the writer is killed by the next one, and one that it did not know gets no rows.
+func (s *Store) send(ctx context.Context, into string, columns []any, may func() error) error {
+	batch, err := s.conn.PrepareBatch(ctx, "INSERT INTO "+into) // returns once ClickHouse has answered
 	if err != nil {
+		return err
+	}
+	if err := may(); err != nil {
+		_ = batch.Abort()
 		return err
 	}
 	for i, values := range columns {

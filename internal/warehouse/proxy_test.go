@@ -19,6 +19,9 @@ type proxy struct {
 	mu       sync.Mutex
 	away     bool
 	pairs    map[*pair]struct{}
+	let      int           // chunks to ClickHouse that pass before one is kept
+	kept     chan struct{} // closed when one is; nil: none will be
+	deliver  chan struct{} // closed when it may go on
 }
 
 type pair struct {
@@ -38,6 +41,33 @@ func behindProxy(t *testing.T, dsn string) (*proxy, string) {
 	t.Cleanup(func() { _ = listener.Close() })
 	address.Host = listener.Addr().String()
 	return p, address.String()
+}
+
+// keepBack keeps what goes to ClickHouse, from the nth chunk from now on, until deliver is called.
+func (p *proxy) keepBack(nth int) (kept <-chan struct{}, deliver func()) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.let, p.kept, p.deliver = nth-1, make(chan struct{}), make(chan struct{})
+	return p.kept, sync.OnceFunc(func() { close(p.deliver) })
+}
+
+// pass waits while a chunk that goes to ClickHouse is to be kept.
+func (p *proxy) pass() {
+	p.mu.Lock()
+	deliver := p.deliver
+	switch {
+	case deliver == nil:
+	case p.let > 0:
+		p.let--
+		deliver = nil
+	case p.kept != nil:
+		close(p.kept)
+		p.kept = nil
+	}
+	p.mu.Unlock()
+	if deliver != nil {
+		<-deliver
+	}
 }
 
 // cut breaks every connection that is past its greeting and takes no new one until mend.
@@ -85,7 +115,7 @@ func (p *proxy) join(client *net.TCPConn) {
 	joined := &pair{client: client, server: server.(*net.TCPConn)}
 	p.pairs[joined] = struct{}{}
 	go func() {
-		_, _ = io.Copy(joined.server, client)
+		_, _ = io.Copy(passing{joined.server, p}, client)
 		_ = joined.server.CloseWrite()
 	}()
 	go func() {
@@ -101,4 +131,15 @@ func (p *proxy) join(client *net.TCPConn) {
 			}
 		}
 	}()
+}
+
+// passing is a connection to ClickHouse behind the proxy's gate.
+type passing struct {
+	io.Writer
+	*proxy
+}
+
+func (w passing) Write(chunk []byte) (int, error) {
+	w.pass()
+	return w.Writer.Write(chunk)
 }
