@@ -78,7 +78,7 @@ func (s *webhookService) GetWebhook(ctx context.Context, req *audiencev1.GetWebh
 		return nil, err
 	}
 	message := writeWebhook(webhook)
-	message.Status = writeWebhookStatus(statuses[webhook.Number])
+	message.Status = writeWebhookStatus(webhook, statuses[webhook.Number])
 	return &audiencev1.GetWebhookResponse{Webhook: message}, nil
 }
 
@@ -94,7 +94,7 @@ func (s *webhookService) ListWebhooks(ctx context.Context, req *audiencev1.ListW
 	out := &audiencev1.ListWebhooksResponse{NextPageToken: next}
 	for _, webhook := range webhooks {
 		message := writeWebhook(webhook)
-		message.Status = writeWebhookStatus(statuses[webhook.Number])
+		message.Status = writeWebhookStatus(webhook, statuses[webhook.Number])
 		out.Webhooks = append(out.Webhooks, message)
 	}
 	return out, nil
@@ -209,8 +209,18 @@ func writeWebhook(w audience.Webhook) *audiencev1.Webhook {
 	return message
 }
 
-func writeWebhookStatus(status audience.WebhookStatus) *audiencev1.WebhookStatus {
+func writeWebhookStatus(webhook audience.Webhook, status audience.WebhookStatus) *audiencev1.WebhookStatus {
+	state := audiencev1.WebhookStatus_STATE_OK
+	switch {
+	case webhook.Disabled:
+		state = audiencev1.WebhookStatus_STATE_DISABLED
+	case status.Remedy != "":
+		state = audiencev1.WebhookStatus_STATE_WAITING
+	case status.Attempts > 0:
+		state = audiencev1.WebhookStatus_STATE_RETRYING
+	}
 	message := &audiencev1.WebhookStatus{
+		State: state, Remedy: status.Remedy,
 		LastSuccessTime: timestampOf(status.Delivered), LastErrorTime: timestampOf(status.Failed), LastError: status.Error,
 		FailedAttempts: int32(status.Attempts), DeadLetterCount: status.DeadLetters,
 	}

@@ -43,7 +43,7 @@ func (r *receivers) Forget(_ context.Context, webhook audience.Webhook) error {
 
 func (r *receivers) Statuses(context.Context) (map[audience.Number]audience.WebhookStatus, error) {
 	return map[audience.Number]audience.WebhookStatus{1: {
-		WebhookState: audience.WebhookState{Delivered: time.Unix(5, 0), Error: "answered 500", Failed: time.Unix(6, 0), Attempts: 2},
+		WebhookState: audience.WebhookState{Delivered: time.Unix(5, 0), Error: "answered 401", Remedy: "renew it", Failed: time.Unix(6, 0), Attempts: 2},
 		Following:    true, Lag: time.Minute, DeadLetters: int64(len(r.letters)),
 	}}, nil
 }
@@ -95,7 +95,9 @@ func TestWebhooks(t *testing.T) {
 	require.NoError(t, err)
 	status := got.GetWebhook().GetStatus()
 	require.Equal(t, time.Minute, status.GetLag().AsDuration())
-	require.Equal(t, "answered 500", status.GetLastError())
+	require.Equal(t, "answered 401", status.GetLastError())
+	require.Equal(t, "renew it", status.GetRemedy())
+	require.Equal(t, audiencev1.WebhookStatus_STATE_WAITING, status.GetState())
 	require.EqualValues(t, 6, status.GetLastErrorTime().GetSeconds())
 	require.EqualValues(t, 5, status.GetLastSuccessTime().GetSeconds())
 	list, err := client.ListWebhooks(t.Context(), &audiencev1.ListWebhooksRequest{})

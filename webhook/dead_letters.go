@@ -3,6 +3,7 @@ package webhook
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -17,9 +18,13 @@ func (s *Sender) DeadLetters(ctx context.Context, webhook audience.Webhook, vers
 	return s.Places.DeadLetters(ctx, webhook.Number, version, user, nil, limit)
 }
 
-// Redeliver sends dead letters once more, those of the ids or the oldest, until the receiver refuses a request: why is in
-// words. What it accepts is no dead letter any more. Its order with what happens meanwhile is not kept: versions tell.
-func (s *Sender) Redeliver(ctx context.Context, webhook audience.Webhook, ids []string) (delivered int, refused string, err error) {
+// errStopped ends a redelivery whose receiver takes nothing now.
+var errStopped = errors.New("the receiver takes nothing now")
+
+// Redeliver sends dead letters once more, those of the ids or the oldest. What the receiver accepts is no dead letter any
+// more, what it refuses stays one, and when it takes nothing now that is the end: why is in words. The order with what
+// happens meanwhile is not kept: versions tell.
+func (s *Sender) Redeliver(ctx context.Context, webhook audience.Webhook, ids []string) (delivered int, why string, err error) {
 	if webhook.Disabled {
 		return 0, "", fmt.Errorf("webhooks/%s is disabled; enable it first: %w", webhook.ID, audience.ErrPrecondition)
 	}
@@ -28,20 +33,38 @@ func (s *Sender) Redeliver(ctx context.Context, webhook audience.Webhook, ids []
 		return 0, "", err
 	}
 	keys := newKeyFile(s.SecretPath(webhook.Secret), s.Log)
-	for batch := range slices.Chunk(letters, cmp.Or(webhook.Batch, audience.DefaultWebhookBatch)) {
-		if r := s.post(ctx, webhook, keys, bodyOf(webhook.ID, batch)); r != nil {
-			return delivered, r.reason, ctx.Err()
+	send := func(letters []audience.DeadLetter) (*refusal, error) {
+		if r := s.post(ctx, webhook, keys, bodyOf(webhook.ID, letters)); r != nil {
+			return r, ctx.Err()
 		}
-		accepted := make([]string, len(batch))
-		for i, letter := range batch {
+		accepted := make([]string, len(letters))
+		for i, letter := range letters {
 			accepted[i] = letter.ID
 		}
 		if err := s.Places.DropDeadLetters(ctx, webhook.Number, accepted); err != nil {
-			return delivered, "", err
+			return nil, err
 		}
-		delivered += len(batch)
+		delivered += len(letters)
+		return nil, nil
 	}
-	return delivered, "", nil
+	giveUp := func(_ []audience.DeadLetter, r *refusal) error {
+		why = r.reason
+		if r.verdict != refused && r.verdict != tooLong {
+			return errStopped
+		}
+		return nil
+	}
+	for batch := range slices.Chunk(letters, cmp.Or(webhook.Batch, audience.DefaultWebhookBatch)) {
+		halvings := mostHalvings
+		err := apart(batch, &halvings, send, giveUp)
+		if errors.Is(err, errStopped) {
+			break
+		}
+		if err != nil {
+			return delivered, why, err
+		}
+	}
+	return delivered, why, nil
 }
 
 // Drop forgets dead letters: those of the ids, or all for nil.

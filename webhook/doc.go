@@ -17,8 +17,9 @@
 //
 // Each webhook follows the stream of changes from a place of its own, which is durable: a follower takes what has come,
 // sends it, and goes on once it was accepted. So a change is told at least once, a user's changes in order, and a receiver
-// that is slow or away delays nobody else. What it refuses, or does not accept in a number of attempts, becomes dead
-// letters, and the follower goes on.
+// that is slow or away delays nobody else. The changes it refuses, each by itself, and what gets no answer in a number of
+// attempts, become dead letters, and the follower goes on. Where a receiver takes nothing, whatever it is told, the
+// follower waits for a person.
 //
 // The room knows no store, no segment's meaning and no gRPC: interfaces stand where they are needed, and cmd ties them.
 package webhook

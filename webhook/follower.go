@@ -162,7 +162,7 @@ func (f *follower) resume(ctx context.Context) error {
 		return err
 	}
 	state := states[f.webhook.Number]
-	state.Attempts = 0
+	state.Attempts, state.Remedy = 0, ""
 	if state.Cursor == "" { // the process died before it had answered who created the webhook
 		if err := f.Begin(ctx, f.webhook); err != nil {
 			return err
@@ -228,32 +228,42 @@ func (f *follower) add(b *batch, change audience.WatchedChange) {
 	b.letters = append(b.letters, letter)
 }
 
-// tell sends a batch until it is accepted or has become dead letters. The error is errGone, or of this side.
+// tell sends a batch until all of it is accepted or has become dead letters. The error is errGone, or of this side.
 func (f *follower) tell(ctx context.Context, b batch) error {
 	f.show(func() { f.oldest = b.oldest })
 	defer f.show(func() { f.oldest = time.Time{} })
-	body := bodyOf(f.webhook.ID, b.letters)
+	halvings := mostHalvings
+	return apart(b.letters, &halvings,
+		func(letters []audience.DeadLetter) (*refusal, error) { return f.send(ctx, letters) },
+		func(letters []audience.DeadLetter, r *refusal) error { return f.bury(ctx, letters, r.reason) })
+}
+
+// send sends changes until they are accepted or it is of no use any more. The error is errGone, or of this side.
+func (f *follower) send(ctx context.Context, letters []audience.DeadLetter) (*refusal, error) {
+	body := bodyOf(f.webhook.ID, letters)
 	for attempt := 1; ; attempt++ {
-		refused := f.post(ctx, f.webhook, f.keys, body)
+		r := f.post(ctx, f.webhook, f.keys, body)
 		if ctx.Err() != nil {
-			return context.Cause(ctx)
+			return nil, context.Cause(ctx)
 		}
-		if refused == nil {
-			f.show(func() { f.state.Delivered, f.state.Attempts = time.Now(), 0 })
-			return nil
+		if r == nil {
+			f.show(func() { f.state.Delivered, f.state.Attempts, f.state.Remedy = time.Now(), 0, "" })
+			return nil, nil
 		}
-		f.show(func() { f.state.Failed, f.state.Error, f.state.Attempts = time.Now(), refused.reason, attempt })
-		f.log.Warn("webhook not accepted", "reason", refused.reason, "changes", len(b.letters), "attempt", attempt)
+		f.show(func() {
+			f.state.Failed, f.state.Error, f.state.Remedy, f.state.Attempts = time.Now(), r.reason, r.remedy, attempt
+		})
+		f.log.Warn("webhook not accepted", "reason", r.reason, "changes", len(letters), "attempt", attempt)
 		switch exhausted := attempt >= cmp.Or(f.webhook.Attempts, audience.DefaultWebhookAttempts); {
-		case refused.verdict == gone:
-			return f.disable(ctx)
-		case refused.verdict == never, refused.verdict == again && exhausted:
-			return f.bury(ctx, b, refused.reason)
+		case r.verdict == gone:
+			return nil, f.disable(ctx)
+		case r.verdict == refused, r.verdict == tooLong, r.verdict == again && exhausted:
+			return r, nil
 		}
 		if err := f.save(ctx); err != nil {
-			return err
+			return nil, err
 		}
-		f.rest(ctx, max(f.pause.after(attempt), refused.wait))
+		f.rest(ctx, max(f.pause.after(attempt), r.wait))
 	}
 }
 
@@ -273,15 +283,15 @@ func (f *follower) disable(ctx context.Context) error {
 	return errGone
 }
 
-// bury keeps a batch as dead letters before the place moves on.
-func (f *follower) bury(ctx context.Context, b batch, reason string) error {
-	for i := range b.letters {
-		b.letters[i].Reason, b.letters[i].Time = reason, time.Now()
+// bury keeps changes as dead letters before the place moves on.
+func (f *follower) bury(ctx context.Context, letters []audience.DeadLetter, reason string) error {
+	for i := range letters {
+		letters[i].Reason, letters[i].Time = reason, time.Now()
 	}
-	if err := f.Places.AddDeadLetters(ctx, f.webhook.Number, b.letters); err != nil {
+	if err := f.Places.AddDeadLetters(ctx, f.webhook.Number, letters); err != nil {
 		return err
 	}
-	f.log.Warn("changes became dead letters", "reason", reason, "changes", len(b.letters))
+	f.log.Warn("changes became dead letters", "reason", reason, "changes", len(letters))
 	f.show(func() { f.state.Attempts = 0 })
 	f.saved = time.Time{} // the place is made durable at once
 	return nil

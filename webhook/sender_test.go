@@ -278,42 +278,90 @@ func TestReceiversThatRecover(t *testing.T) {
 	require.GreaterOrEqual(t, when.(time.Time).Sub(began["asks to wait"]), 3*time.Second, "three times a second, as it was asked")
 }
 
-// TestRefusedBatchesBecomeDeadLetters, and the rest goes on; they are sent once more, or dropped.
-func TestRefusedBatchesBecomeDeadLetters(t *testing.T) {
+// TestReceiversThatWait: what is not about what a request holds becomes no dead letter, however often it is answered; what a
+// person can do is shown meanwhile.
+func TestReceiversThatWait(t *testing.T) {
+	h := newHouse(t)
+	s, _ := h.sender(t)
+	receivers, webhooks := map[int]*crm{}, map[int]audience.Webhook{}
+	for code, id := range map[int]audience.WebhookID{301: "moved", 401: "unsigned", 402: "unpaid", 403: "forbidden", 404: "nowhere", 405: "posted", 407: "proxied", 415: "typed", 429: "busy"} {
+		receivers[code] = newCRM(t, crmSecret)
+		receivers[code].behave(status(code))
+		webhooks[code] = h.create(t, s, audience.Webhook{ID: id, URL: receivers[code].URL, Attempts: 1})
+	}
+	h.visit(t, users(3)...)
+	for code, c := range receivers {
+		var is audience.WebhookStatus
+		require.Eventually(t, func() bool {
+			is = h.statusOf(t, s, webhooks[code])
+			return is.Attempts > 2
+		}, patience, 5*time.Millisecond)
+		require.Contains(t, is.Error, "answered "+strconv.Itoa(code))
+		require.Equal(t, code == http.StatusTooManyRequests, is.Remedy == "", "%d: who is busy needs no person", code)
+		require.NotZero(t, is.Lag)
+		c.behave(nil)
+		eventually(t, c, 3)
+		require.Eventually(t, func() bool {
+			is = h.statusOf(t, s, webhooks[code])
+			return is.Lag == 0
+		}, patience, 5*time.Millisecond)
+		require.Zero(t, is.DeadLetters, code)
+		require.Zero(t, is.Attempts, code)
+		require.Empty(t, is.Remedy, code)
+	}
+}
+
+// TestRefusedChangesBecomeDeadLetters, each by itself, and the rest goes on; they are sent once more, or dropped.
+func TestRefusedChangesBecomeDeadLetters(t *testing.T) {
 	h := newHouse(t)
 	s, _ := h.sender(t)
 	c := newCRM(t, crmSecret)
-	refuses := func(w http.ResponseWriter, _ *http.Request, changes []told) bool {
-		if slices.ContainsFunc(changes, func(change told) bool { return change.User == "user-0002" || change.User == "user-0007" }) {
-			w.WriteHeader(http.StatusUnprocessableEntity)
-			return false
+	refuses := func(users ...string) func(http.ResponseWriter, *http.Request, []told) bool {
+		return func(w http.ResponseWriter, _ *http.Request, changes []told) bool {
+			if slices.ContainsFunc(changes, func(change told) bool { return slices.Contains(users, change.User) }) {
+				w.WriteHeader(http.StatusUnprocessableEntity)
+				return false
+			}
+			return true
 		}
-		return true
 	}
-	c.behave(refuses)
-	w := h.create(t, s, audience.Webhook{ID: "crm", URL: c.URL, Batch: 1})
-	h.visit(t, users(10)...)
+	c.behave(refuses("user-0002", "user-0007", "user-0008"))
+	w := h.create(t, s, audience.Webhook{ID: "crm", URL: c.URL})
+	h.visit(t, users(11)...)
 	require.Equal(t, []string{"user-0000 +[segments/visitors] -[]", "user-0001 +[segments/visitors] -[]"}, texts(eventually(t, c, 8))[:2])
+	require.Eventually(t, func() bool { return h.statusOf(t, s, w).Lag == 0 }, patience, 5*time.Millisecond)
 	letters, err := s.DeadLetters(t.Context(), w, 0, "", 10)
 	require.NoError(t, err)
-	require.Len(t, letters, 2)
+	require.Len(t, letters, 3)
 	require.Equal(t, audience.UserID("user-0002"), letters[0].User)
 	require.Equal(t, "answered 422 Unprocessable Entity", letters[0].Reason)
-	require.EqualValues(t, 2, h.statusOf(t, s, w).DeadLetters)
+	require.EqualValues(t, 3, h.statusOf(t, s, w).DeadLetters)
 	require.Zero(t, h.statusOf(t, s, w).Attempts)
 
 	delivered, refused, err := s.Redeliver(t.Context(), w, nil)
 	require.NoError(t, err)
 	require.Zero(t, delivered)
 	require.Equal(t, "answered 422 Unprocessable Entity", refused)
+	c.behave(refuses("user-0002", "user-0007"))
+	delivered, refused, err = s.Redeliver(t.Context(), w, nil)
+	require.NoError(t, err)
+	require.Equal(t, 1, delivered, "the others stay")
+	require.Equal(t, "answered 422 Unprocessable Entity", refused)
+	c.behave(status(http.StatusNotFound))
+	asked := c.asked()
+	delivered, refused, err = s.Redeliver(t.Context(), w, nil)
+	require.NoError(t, err)
+	require.Zero(t, delivered)
+	require.Equal(t, "answered 404 Not Found", refused)
+	require.Equal(t, asked+1, c.asked(), "no reason to ask again")
 	c.behave(nil)
 	delivered, refused, err = s.Redeliver(t.Context(), w, []string{letters[0].ID})
 	require.NoError(t, err)
 	require.Equal(t, 1, delivered)
 	require.Empty(t, refused)
-	heard := eventually(t, c, 9)
-	require.Equal(t, letters[0].ID, heard[8].ID, "the same change")
-	require.Equal(t, "user-0002 +[segments/visitors] -[]", heard[8].String())
+	heard := eventually(t, c, 10)
+	require.Equal(t, letters[0].ID, heard[9].ID, "the same change")
+	require.Equal(t, "user-0002 +[segments/visitors] -[]", heard[9].String())
 	dropped, err := s.Drop(t.Context(), w, []string{"none", letters[1].ID})
 	require.NoError(t, err)
 	require.EqualValues(t, 1, dropped)
@@ -326,7 +374,7 @@ func TestRefusedBatchesBecomeDeadLetters(t *testing.T) {
 	delivered, _, err = s.Redeliver(t.Context(), w, nil)
 	require.NoError(t, err)
 	require.Equal(t, 2, delivered)
-	require.Equal(t, []string{"user-0000 +[segments/vip] -[]", "user-0001 +[segments/vip] -[]"}, texts(eventually(t, c, 11)[9:]), "in their order")
+	require.Equal(t, []string{"user-0000 +[segments/vip] -[]", "user-0001 +[segments/vip] -[]"}, texts(eventually(t, c, 12)[10:]), "in their order")
 
 	w.Disabled = true
 	_, _, err = s.Redeliver(t.Context(), w, nil)
@@ -384,6 +432,7 @@ func TestGone(t *testing.T) {
 		return w.Disabled && !h.statusOf(t, s, w).Following
 	}, patience, 5*time.Millisecond)
 	require.Equal(t, "answered 410 Gone", h.statusOf(t, s, w).Error)
+	require.Contains(t, h.statusOf(t, s, w).Remedy, "enable the webhook")
 	h.move(t, "user-2", "vip")
 	require.Equal(t, 1, c.asked())
 	require.Zero(t, h.statusOf(t, s, w).DeadLetters)
@@ -430,7 +479,7 @@ func TestWithoutSecretNothingIsLost(t *testing.T) {
 	h.move(t, "user-1", "vip")
 	require.Eventually(t, func() bool { return h.statusOf(t, s, w).Attempts > 1 }, patience, 5*time.Millisecond)
 	require.Contains(t, h.statusOf(t, s, w).Error, "hook-secret")
-	require.Contains(t, h.statusOf(t, s, w).Error, "write the secret to this file")
+	require.Equal(t, "write the secret to this file", h.statusOf(t, s, w).Remedy)
 	h.writeSecret(t, "hook-secret", first)
 	eventually(t, c, 1)
 
@@ -508,7 +557,7 @@ func TestLawOfDelivery(t *testing.T) {
 			case 1: // the answer is lost, the changes are not
 				panic(http.ErrAbortHandler)
 			case 2:
-				w.WriteHeader([]int{400, 429, 503}[faults.IntN(3)])
+				w.WriteHeader([]int{400, 404, 413, 429, 503}[faults.IntN(5)])
 				return false
 			}
 			return true

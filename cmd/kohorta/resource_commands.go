@@ -21,7 +21,7 @@ var columns = map[string]struct {
 	"destination": {fields: []string{"name", "title", "platform", "account", "state", "remedy"}},
 	"audience":    {fields: []string{"name", "segment", "destination", "platform_id", "next_sync_time"}},
 	"lookalike":   {fields: []string{"name", "source", "ratio", "size", "platform_id"}},
-	"webhook":     {fields: []string{"name", "url", "disabled", "status.lag", "status.last_success_time", "status.dead_letter_count", "status.last_error"}, right: []int{3, 5}},
+	"webhook":     {fields: []string{"name", "url", "status.state", "status.lag", "status.last_success_time", "status.dead_letter_count", "status.last_error", "status.remedy"}, right: []int{3, 5}},
 }
 
 // newResource is the command of a kind: list, get, delete, and what else the kind can do.

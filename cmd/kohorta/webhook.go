@@ -75,7 +75,7 @@ func newRedeliver(o *options, k kind) *cobra.Command {
 						return err
 					}
 					sum.DeliveredCount, sum.RemainingCount, sum.Error = sum.GetDeliveredCount()+r.GetDeliveredCount(), r.GetRemainingCount(), r.GetError()
-					if sum.GetError() != "" || r.GetDeliveredCount() == 0 || sum.GetRemainingCount() == 0 || len(args) > 1 {
+					if r.GetDeliveredCount() == 0 || sum.GetRemainingCount() == 0 || len(args) > 1 {
 						return newPrinter(cmd.OutOrStdout(), o).redelivered(sum)
 					}
 				}

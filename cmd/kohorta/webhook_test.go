@@ -46,7 +46,11 @@ func (r *hookReceiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 			Entered, Left []string
 		}
 	}
-	if r.refuses || !webhook.Signed([]secret.Secret{hookSecret}, timestamp, body, req.Header.Get("Kohorta-Signature")) || json.Unmarshal(body, &told) != nil {
+	if r.refuses {
+		w.WriteHeader(http.StatusUnprocessableEntity)
+		return
+	}
+	if !webhook.Signed([]secret.Secret{hookSecret}, timestamp, body, req.Header.Get("Kohorta-Signature")) || json.Unmarshal(body, &told) != nil {
 		w.WriteHeader(http.StatusForbidden)
 		return
 	}
@@ -118,7 +122,7 @@ func TestWebhooks(t *testing.T) {
 	require.Regexp(t, `"segments":\["segments/vip"\],"freshness_token":"\S+"`, answer)
 	run(`crm +POST /v1/moves +segments/vip +1\n`, "audit")
 	hears("ann[segments/vip] []")
-	run(`crm +http://\S+ +false +0s +\d{4}-\S+ \S+ +0`, "webhook", "list")
+	run(`crm +http://\S+ +ok +0s +\d{4}-\S+ \S+ +0`, "webhook", "list")
 	run(`"last_success_time"`, "webhook", "get", "crm")
 	run(`error: .*in use.*webhooks/tells`, "apply", "--yes", "--prune", "-f", write(t, "t.yaml",
 		fmt.Sprintf("segments: [{id: other, expression: 'false'}]\nwebhooks: [{id: tells, url: %q, secret: crm-secret, segments: [segments/vip], disabled: true}, {id: crm}]", server.URL)))
@@ -130,8 +134,8 @@ func TestWebhooks(t *testing.T) {
 		out, err := kohorta(t, s.address(), "webhook", "dead-letters", "crm")
 		return err == nil && strings.Contains(out, "bob")
 	}, time.Minute, 50*time.Millisecond)
-	run(`answered 403 Forbidden +\{"id":"\w+","user":"bob","entered":\["segments/vip"\],"left":\[\],`, "webhook", "dead-letters", "crm")
-	run(`0 dead letters delivered, 1 left\nerror: the receiver did not accept all: answered 403 Forbidden`, "webhook", "redeliver", "crm")
+	run(`answered 422 Unprocessable Entity +\{"id":"\w+","user":"bob","entered":\["segments/vip"\],"left":\[\],`, "webhook", "dead-letters", "crm")
+	run(`0 dead letters delivered, 1 left\nerror: the receiver did not accept all: answered 422 Unprocessable Entity`, "webhook", "redeliver", "crm")
 	receiver.refuse(false)
 	run(`1 dead letter delivered, 0 left`, "webhook", "redeliver", "crm")
 	hears("ann[segments/vip] []", "bob[segments/vip] []")

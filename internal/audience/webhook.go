@@ -55,6 +55,7 @@ type WebhookState struct {
 	Delivered time.Time // when the receiver last accepted something; zero: never
 	Failed    time.Time // when an attempt last failed; zero: never
 	Error     string    // of that attempt, in words
+	Remedy    string    // what a person can do about it; "" unless only a person can help
 	Attempts  int       // that have failed at the batch under way; 0 while all is well
 }
 

@@ -21,9 +21,9 @@ func (s *Store) PutWebhookState(ctx context.Context, number audience.Number, sta
 	if err := s.settle(ctx); err != nil { // a state whose insert was lost must not outlive a newer one
 		return err
 	}
-	if err := s.insert(ctx, "webhook_states (webhook, cursor, delivered, failed, error, attempts, version)",
+	if err := s.insert(ctx, "webhook_states (webhook, cursor, delivered, failed, error, remedy, attempts, version)",
 		[]uint32{uint32(number)}, []string{state.Cursor}, []int64{millis(state.Delivered)}, []int64{millis(state.Failed)},
-		[]string{state.Error}, []uint32{uint32(state.Attempts)}, []uint64{s.versions.next()}); err != nil {
+		[]string{state.Error}, []string{state.Remedy}, []uint32{uint32(state.Attempts)}, []uint64{s.versions.next()}); err != nil {
 		return fmt.Errorf("store the state of a webhook: %w", err)
 	}
 	return nil
@@ -32,11 +32,11 @@ func (s *Store) PutWebhookState(ctx context.Context, number audience.Number, sta
 // WebhookStates are the newest states, by webhook.
 func (s *Store) WebhookStates(ctx context.Context) (map[audience.Number]audience.WebhookState, error) {
 	states := map[audience.Number]audience.WebhookState{}
-	err := s.Select(ctx, audience.Query{SQL: "SELECT webhook, cursor, delivered, failed, error, attempts FROM webhook_states FINAL"},
+	err := s.Select(ctx, audience.Query{SQL: "SELECT webhook, cursor, delivered, failed, error, remedy, attempts FROM webhook_states FINAL"},
 		func(scan func(...any) error) error {
 			var webhook, attempts uint32
 			var state audience.WebhookState
-			err := scan(&webhook, &state.Cursor, &state.Delivered, &state.Failed, &state.Error, &attempts)
+			err := scan(&webhook, &state.Cursor, &state.Delivered, &state.Failed, &state.Error, &state.Remedy, &attempts)
 			state.Delivered, state.Failed, state.Attempts = orZero(state.Delivered), orZero(state.Failed), int(attempts)
 			states[audience.Number(webhook)] = state
 			return err

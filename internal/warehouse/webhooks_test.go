@@ -19,7 +19,7 @@ func TestWebhookState(t *testing.T) {
 		return got
 	}
 	require.Empty(t, states())
-	state := audience.WebhookState{Cursor: "c1", Delivered: noon, Failed: noon.Add(time.Second), Error: "answered 500", Attempts: 3}
+	state := audience.WebhookState{Cursor: "c1", Delivered: noon, Failed: noon.Add(time.Second), Error: "answered 401", Remedy: "renew the secret", Attempts: 3}
 	require.NoError(t, store.PutWebhookState(t.Context(), 4, state))
 	state = audience.WebhookState{Cursor: "c2"}
 	require.NoError(t, store.PutWebhookState(t.Context(), 4, state))

@@ -24,6 +24,67 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// State is whether a receiver is told of what happens.
+type WebhookStatus_State int32
+
+const (
+	// Never set.
+	WebhookStatus_STATE_UNSPECIFIED WebhookStatus_State = 0
+	// It accepts what it is told.
+	WebhookStatus_STATE_OK WebhookStatus_State = 1
+	// It did not accept the request under way, which is sent again.
+	WebhookStatus_STATE_RETRYING WebhookStatus_State = 2
+	// Only a person can help. The request is sent again every five minutes, and what happens waits; nothing is given up.
+	WebhookStatus_STATE_WAITING WebhookStatus_State = 3
+	// Nothing is sent.
+	WebhookStatus_STATE_DISABLED WebhookStatus_State = 4
+)
+
+// Enum value maps for WebhookStatus_State.
+var (
+	WebhookStatus_State_name = map[int32]string{
+		0: "STATE_UNSPECIFIED",
+		1: "STATE_OK",
+		2: "STATE_RETRYING",
+		3: "STATE_WAITING",
+		4: "STATE_DISABLED",
+	}
+	WebhookStatus_State_value = map[string]int32{
+		"STATE_UNSPECIFIED": 0,
+		"STATE_OK":          1,
+		"STATE_RETRYING":    2,
+		"STATE_WAITING":     3,
+		"STATE_DISABLED":    4,
+	}
+)
+
+func (x WebhookStatus_State) Enum() *WebhookStatus_State {
+	p := new(WebhookStatus_State)
+	*p = x
+	return p
+}
+
+func (x WebhookStatus_State) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (WebhookStatus_State) Descriptor() protoreflect.EnumDescriptor {
+	return file_audience_v1_webhook_service_proto_enumTypes[0].Descriptor()
+}
+
+func (WebhookStatus_State) Type() protoreflect.EnumType {
+	return &file_audience_v1_webhook_service_proto_enumTypes[0]
+}
+
+func (x WebhookStatus_State) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use WebhookStatus_State.Descriptor instead.
+func (WebhookStatus_State) EnumDescriptor() ([]byte, []int) {
+	return file_audience_v1_webhook_service_proto_rawDescGZIP(), []int{1, 0}
+}
+
 // Webhook is a receiver of changes of membership.
 type Webhook struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -43,9 +104,11 @@ type Webhook struct {
 	BatchSize int32 `protobuf:"varint,6,opt,name=batch_size,json=batchSize,proto3" json:"batch_size,omitempty"`
 	// How long an answer may take, up to 2 minutes. Not set: 10 s.
 	Timeout *durationpb.Duration `protobuf:"bytes,7,opt,name=timeout,proto3" json:"timeout,omitempty"`
-	// Attempts at a request before its changes become dead letters, up to 100. 0 means 12, over about a quarter of an hour.
+	// Attempts at a request that the receiver does not answer, or with a fault of its own, before its changes become dead
+	// letters; up to 100. 0 means 12, over about a quarter of an hour.
 	MaxAttempts int32 `protobuf:"varint,8,opt,name=max_attempts,json=maxAttempts,proto3" json:"max_attempts,omitempty"`
-	// Whether nothing is sent. The webhook keeps its place. The service sets it when the receiver answers 410 Gone.
+	// Whether nothing is sent. The webhook keeps its place. The service sets it when the receiver answers 410 Gone; status
+	// says so.
 	Disabled bool `protobuf:"varint,9,opt,name=disabled,proto3" json:"disabled,omitempty"`
 	// Changes with every write; an update or deletion that names another is refused.
 	Etag string `protobuf:"bytes,10,opt,name=etag,proto3" json:"etag,omitempty"`
@@ -195,8 +258,12 @@ type WebhookStatus struct {
 	FailedAttempts int32 `protobuf:"varint,5,opt,name=failed_attempts,json=failedAttempts,proto3" json:"failed_attempts,omitempty"`
 	// Changes that the receiver did not accept.
 	DeadLetterCount int64 `protobuf:"varint,6,opt,name=dead_letter_count,json=deadLetterCount,proto3" json:"dead_letter_count,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	// Whether the receiver is told of what happens.
+	State WebhookStatus_State `protobuf:"varint,7,opt,name=state,proto3,enum=audience.v1.WebhookStatus_State" json:"state,omitempty"`
+	// What a person can do about what was wrong. Empty unless only a person can help.
+	Remedy        string `protobuf:"bytes,8,opt,name=remedy,proto3" json:"remedy,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *WebhookStatus) Reset() {
@@ -269,6 +336,20 @@ func (x *WebhookStatus) GetDeadLetterCount() int64 {
 		return x.DeadLetterCount
 	}
 	return 0
+}
+
+func (x *WebhookStatus) GetState() WebhookStatus_State {
+	if x != nil {
+		return x.State
+	}
+	return WebhookStatus_STATE_UNSPECIFIED
+}
+
+func (x *WebhookStatus) GetRemedy() string {
+	if x != nil {
+		return x.Remedy
+	}
+	return ""
 }
 
 // DeadLetter is a change that a receiver did not accept.
@@ -1057,7 +1138,7 @@ type RedeliverDeadLettersResponse struct {
 	DeliveredCount int64 `protobuf:"varint,1,opt,name=delivered_count,json=deliveredCount,proto3" json:"delivered_count,omitempty"`
 	// Dead letters the webhook still has.
 	RemainingCount int64 `protobuf:"varint,2,opt,name=remaining_count,json=remainingCount,proto3" json:"remaining_count,omitempty"`
-	// Why the receiver did not accept all, in words. Empty when it did.
+	// Why the receiver did not accept all, in words, of the last request it did not. Empty when it did.
 	Error         string `protobuf:"bytes,3,opt,name=error,proto3" json:"error,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1246,7 +1327,7 @@ const file_audience_v1_webhook_service_proto_rawDesc = "" +
 	"createTime\x12;\n" +
 	"\vupdate_time\x18\f \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"updateTime\x122\n" +
-	"\x06status\x18\r \x01(\v2\x1a.audience.v1.WebhookStatusR\x06status\"\xbc\x02\n" +
+	"\x06status\x18\r \x01(\v2\x1a.audience.v1.WebhookStatusR\x06status\"\xf5\x03\n" +
 	"\rWebhookStatus\x12+\n" +
 	"\x03lag\x18\x01 \x01(\v2\x19.google.protobuf.DurationR\x03lag\x12F\n" +
 	"\x11last_success_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x0flastSuccessTime\x12B\n" +
@@ -1254,7 +1335,15 @@ const file_audience_v1_webhook_service_proto_rawDesc = "" +
 	"\n" +
 	"last_error\x18\x04 \x01(\tR\tlastError\x12'\n" +
 	"\x0ffailed_attempts\x18\x05 \x01(\x05R\x0efailedAttempts\x12*\n" +
-	"\x11dead_letter_count\x18\x06 \x01(\x03R\x0fdeadLetterCount\"\x95\x01\n" +
+	"\x11dead_letter_count\x18\x06 \x01(\x03R\x0fdeadLetterCount\x126\n" +
+	"\x05state\x18\a \x01(\x0e2 .audience.v1.WebhookStatus.StateR\x05state\x12\x16\n" +
+	"\x06remedy\x18\b \x01(\tR\x06remedy\"g\n" +
+	"\x05State\x12\x15\n" +
+	"\x11STATE_UNSPECIFIED\x10\x00\x12\f\n" +
+	"\bSTATE_OK\x10\x01\x12\x12\n" +
+	"\x0eSTATE_RETRYING\x10\x02\x12\x11\n" +
+	"\rSTATE_WAITING\x10\x03\x12\x12\n" +
+	"\x0eSTATE_DISABLED\x10\x04\"\x95\x01\n" +
 	"\n" +
 	"DeadLetter\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x17\n" +
@@ -1339,69 +1428,72 @@ func file_audience_v1_webhook_service_proto_rawDescGZIP() []byte {
 	return file_audience_v1_webhook_service_proto_rawDescData
 }
 
+var file_audience_v1_webhook_service_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
 var file_audience_v1_webhook_service_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
 var file_audience_v1_webhook_service_proto_goTypes = []any{
-	(*Webhook)(nil),                      // 0: audience.v1.Webhook
-	(*WebhookStatus)(nil),                // 1: audience.v1.WebhookStatus
-	(*DeadLetter)(nil),                   // 2: audience.v1.DeadLetter
-	(*CreateWebhookRequest)(nil),         // 3: audience.v1.CreateWebhookRequest
-	(*CreateWebhookResponse)(nil),        // 4: audience.v1.CreateWebhookResponse
-	(*GetWebhookRequest)(nil),            // 5: audience.v1.GetWebhookRequest
-	(*GetWebhookResponse)(nil),           // 6: audience.v1.GetWebhookResponse
-	(*ListWebhooksRequest)(nil),          // 7: audience.v1.ListWebhooksRequest
-	(*ListWebhooksResponse)(nil),         // 8: audience.v1.ListWebhooksResponse
-	(*UpdateWebhookRequest)(nil),         // 9: audience.v1.UpdateWebhookRequest
-	(*UpdateWebhookResponse)(nil),        // 10: audience.v1.UpdateWebhookResponse
-	(*DeleteWebhookRequest)(nil),         // 11: audience.v1.DeleteWebhookRequest
-	(*DeleteWebhookResponse)(nil),        // 12: audience.v1.DeleteWebhookResponse
-	(*ListDeadLettersRequest)(nil),       // 13: audience.v1.ListDeadLettersRequest
-	(*ListDeadLettersResponse)(nil),      // 14: audience.v1.ListDeadLettersResponse
-	(*RedeliverDeadLettersRequest)(nil),  // 15: audience.v1.RedeliverDeadLettersRequest
-	(*RedeliverDeadLettersResponse)(nil), // 16: audience.v1.RedeliverDeadLettersResponse
-	(*DropDeadLettersRequest)(nil),       // 17: audience.v1.DropDeadLettersRequest
-	(*DropDeadLettersResponse)(nil),      // 18: audience.v1.DropDeadLettersResponse
-	(*durationpb.Duration)(nil),          // 19: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil),        // 20: google.protobuf.Timestamp
-	(*fieldmaskpb.FieldMask)(nil),        // 21: google.protobuf.FieldMask
+	(WebhookStatus_State)(0),             // 0: audience.v1.WebhookStatus.State
+	(*Webhook)(nil),                      // 1: audience.v1.Webhook
+	(*WebhookStatus)(nil),                // 2: audience.v1.WebhookStatus
+	(*DeadLetter)(nil),                   // 3: audience.v1.DeadLetter
+	(*CreateWebhookRequest)(nil),         // 4: audience.v1.CreateWebhookRequest
+	(*CreateWebhookResponse)(nil),        // 5: audience.v1.CreateWebhookResponse
+	(*GetWebhookRequest)(nil),            // 6: audience.v1.GetWebhookRequest
+	(*GetWebhookResponse)(nil),           // 7: audience.v1.GetWebhookResponse
+	(*ListWebhooksRequest)(nil),          // 8: audience.v1.ListWebhooksRequest
+	(*ListWebhooksResponse)(nil),         // 9: audience.v1.ListWebhooksResponse
+	(*UpdateWebhookRequest)(nil),         // 10: audience.v1.UpdateWebhookRequest
+	(*UpdateWebhookResponse)(nil),        // 11: audience.v1.UpdateWebhookResponse
+	(*DeleteWebhookRequest)(nil),         // 12: audience.v1.DeleteWebhookRequest
+	(*DeleteWebhookResponse)(nil),        // 13: audience.v1.DeleteWebhookResponse
+	(*ListDeadLettersRequest)(nil),       // 14: audience.v1.ListDeadLettersRequest
+	(*ListDeadLettersResponse)(nil),      // 15: audience.v1.ListDeadLettersResponse
+	(*RedeliverDeadLettersRequest)(nil),  // 16: audience.v1.RedeliverDeadLettersRequest
+	(*RedeliverDeadLettersResponse)(nil), // 17: audience.v1.RedeliverDeadLettersResponse
+	(*DropDeadLettersRequest)(nil),       // 18: audience.v1.DropDeadLettersRequest
+	(*DropDeadLettersResponse)(nil),      // 19: audience.v1.DropDeadLettersResponse
+	(*durationpb.Duration)(nil),          // 20: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil),        // 21: google.protobuf.Timestamp
+	(*fieldmaskpb.FieldMask)(nil),        // 22: google.protobuf.FieldMask
 }
 var file_audience_v1_webhook_service_proto_depIdxs = []int32{
-	19, // 0: audience.v1.Webhook.timeout:type_name -> google.protobuf.Duration
-	20, // 1: audience.v1.Webhook.create_time:type_name -> google.protobuf.Timestamp
-	20, // 2: audience.v1.Webhook.update_time:type_name -> google.protobuf.Timestamp
-	1,  // 3: audience.v1.Webhook.status:type_name -> audience.v1.WebhookStatus
-	19, // 4: audience.v1.WebhookStatus.lag:type_name -> google.protobuf.Duration
-	20, // 5: audience.v1.WebhookStatus.last_success_time:type_name -> google.protobuf.Timestamp
-	20, // 6: audience.v1.WebhookStatus.last_error_time:type_name -> google.protobuf.Timestamp
-	20, // 7: audience.v1.DeadLetter.time:type_name -> google.protobuf.Timestamp
-	0,  // 8: audience.v1.CreateWebhookRequest.webhook:type_name -> audience.v1.Webhook
-	0,  // 9: audience.v1.CreateWebhookResponse.webhook:type_name -> audience.v1.Webhook
-	0,  // 10: audience.v1.GetWebhookResponse.webhook:type_name -> audience.v1.Webhook
-	0,  // 11: audience.v1.ListWebhooksResponse.webhooks:type_name -> audience.v1.Webhook
-	0,  // 12: audience.v1.UpdateWebhookRequest.webhook:type_name -> audience.v1.Webhook
-	21, // 13: audience.v1.UpdateWebhookRequest.update_mask:type_name -> google.protobuf.FieldMask
-	0,  // 14: audience.v1.UpdateWebhookResponse.webhook:type_name -> audience.v1.Webhook
-	2,  // 15: audience.v1.ListDeadLettersResponse.dead_letters:type_name -> audience.v1.DeadLetter
-	3,  // 16: audience.v1.WebhookService.CreateWebhook:input_type -> audience.v1.CreateWebhookRequest
-	5,  // 17: audience.v1.WebhookService.GetWebhook:input_type -> audience.v1.GetWebhookRequest
-	7,  // 18: audience.v1.WebhookService.ListWebhooks:input_type -> audience.v1.ListWebhooksRequest
-	9,  // 19: audience.v1.WebhookService.UpdateWebhook:input_type -> audience.v1.UpdateWebhookRequest
-	11, // 20: audience.v1.WebhookService.DeleteWebhook:input_type -> audience.v1.DeleteWebhookRequest
-	13, // 21: audience.v1.WebhookService.ListDeadLetters:input_type -> audience.v1.ListDeadLettersRequest
-	15, // 22: audience.v1.WebhookService.RedeliverDeadLetters:input_type -> audience.v1.RedeliverDeadLettersRequest
-	17, // 23: audience.v1.WebhookService.DropDeadLetters:input_type -> audience.v1.DropDeadLettersRequest
-	4,  // 24: audience.v1.WebhookService.CreateWebhook:output_type -> audience.v1.CreateWebhookResponse
-	6,  // 25: audience.v1.WebhookService.GetWebhook:output_type -> audience.v1.GetWebhookResponse
-	8,  // 26: audience.v1.WebhookService.ListWebhooks:output_type -> audience.v1.ListWebhooksResponse
-	10, // 27: audience.v1.WebhookService.UpdateWebhook:output_type -> audience.v1.UpdateWebhookResponse
-	12, // 28: audience.v1.WebhookService.DeleteWebhook:output_type -> audience.v1.DeleteWebhookResponse
-	14, // 29: audience.v1.WebhookService.ListDeadLetters:output_type -> audience.v1.ListDeadLettersResponse
-	16, // 30: audience.v1.WebhookService.RedeliverDeadLetters:output_type -> audience.v1.RedeliverDeadLettersResponse
-	18, // 31: audience.v1.WebhookService.DropDeadLetters:output_type -> audience.v1.DropDeadLettersResponse
-	24, // [24:32] is the sub-list for method output_type
-	16, // [16:24] is the sub-list for method input_type
-	16, // [16:16] is the sub-list for extension type_name
-	16, // [16:16] is the sub-list for extension extendee
-	0,  // [0:16] is the sub-list for field type_name
+	20, // 0: audience.v1.Webhook.timeout:type_name -> google.protobuf.Duration
+	21, // 1: audience.v1.Webhook.create_time:type_name -> google.protobuf.Timestamp
+	21, // 2: audience.v1.Webhook.update_time:type_name -> google.protobuf.Timestamp
+	2,  // 3: audience.v1.Webhook.status:type_name -> audience.v1.WebhookStatus
+	20, // 4: audience.v1.WebhookStatus.lag:type_name -> google.protobuf.Duration
+	21, // 5: audience.v1.WebhookStatus.last_success_time:type_name -> google.protobuf.Timestamp
+	21, // 6: audience.v1.WebhookStatus.last_error_time:type_name -> google.protobuf.Timestamp
+	0,  // 7: audience.v1.WebhookStatus.state:type_name -> audience.v1.WebhookStatus.State
+	21, // 8: audience.v1.DeadLetter.time:type_name -> google.protobuf.Timestamp
+	1,  // 9: audience.v1.CreateWebhookRequest.webhook:type_name -> audience.v1.Webhook
+	1,  // 10: audience.v1.CreateWebhookResponse.webhook:type_name -> audience.v1.Webhook
+	1,  // 11: audience.v1.GetWebhookResponse.webhook:type_name -> audience.v1.Webhook
+	1,  // 12: audience.v1.ListWebhooksResponse.webhooks:type_name -> audience.v1.Webhook
+	1,  // 13: audience.v1.UpdateWebhookRequest.webhook:type_name -> audience.v1.Webhook
+	22, // 14: audience.v1.UpdateWebhookRequest.update_mask:type_name -> google.protobuf.FieldMask
+	1,  // 15: audience.v1.UpdateWebhookResponse.webhook:type_name -> audience.v1.Webhook
+	3,  // 16: audience.v1.ListDeadLettersResponse.dead_letters:type_name -> audience.v1.DeadLetter
+	4,  // 17: audience.v1.WebhookService.CreateWebhook:input_type -> audience.v1.CreateWebhookRequest
+	6,  // 18: audience.v1.WebhookService.GetWebhook:input_type -> audience.v1.GetWebhookRequest
+	8,  // 19: audience.v1.WebhookService.ListWebhooks:input_type -> audience.v1.ListWebhooksRequest
+	10, // 20: audience.v1.WebhookService.UpdateWebhook:input_type -> audience.v1.UpdateWebhookRequest
+	12, // 21: audience.v1.WebhookService.DeleteWebhook:input_type -> audience.v1.DeleteWebhookRequest
+	14, // 22: audience.v1.WebhookService.ListDeadLetters:input_type -> audience.v1.ListDeadLettersRequest
+	16, // 23: audience.v1.WebhookService.RedeliverDeadLetters:input_type -> audience.v1.RedeliverDeadLettersRequest
+	18, // 24: audience.v1.WebhookService.DropDeadLetters:input_type -> audience.v1.DropDeadLettersRequest
+	5,  // 25: audience.v1.WebhookService.CreateWebhook:output_type -> audience.v1.CreateWebhookResponse
+	7,  // 26: audience.v1.WebhookService.GetWebhook:output_type -> audience.v1.GetWebhookResponse
+	9,  // 27: audience.v1.WebhookService.ListWebhooks:output_type -> audience.v1.ListWebhooksResponse
+	11, // 28: audience.v1.WebhookService.UpdateWebhook:output_type -> audience.v1.UpdateWebhookResponse
+	13, // 29: audience.v1.WebhookService.DeleteWebhook:output_type -> audience.v1.DeleteWebhookResponse
+	15, // 30: audience.v1.WebhookService.ListDeadLetters:output_type -> audience.v1.ListDeadLettersResponse
+	17, // 31: audience.v1.WebhookService.RedeliverDeadLetters:output_type -> audience.v1.RedeliverDeadLettersResponse
+	19, // 32: audience.v1.WebhookService.DropDeadLetters:output_type -> audience.v1.DropDeadLettersResponse
+	25, // [25:33] is the sub-list for method output_type
+	17, // [17:25] is the sub-list for method input_type
+	17, // [17:17] is the sub-list for extension type_name
+	17, // [17:17] is the sub-list for extension extendee
+	0,  // [0:17] is the sub-list for field type_name
 }
 
 func init() { file_audience_v1_webhook_service_proto_init() }
@@ -1414,13 +1506,14 @@ func file_audience_v1_webhook_service_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_audience_v1_webhook_service_proto_rawDesc), len(file_audience_v1_webhook_service_proto_rawDesc)),
-			NumEnums:      0,
+			NumEnums:      1,
 			NumMessages:   19,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
 		GoTypes:           file_audience_v1_webhook_service_proto_goTypes,
 		DependencyIndexes: file_audience_v1_webhook_service_proto_depIdxs,
+		EnumInfos:         file_audience_v1_webhook_service_proto_enumTypes,
 		MessageInfos:      file_audience_v1_webhook_service_proto_msgTypes,
 	}.Build()
 	File_audience_v1_webhook_service_proto = out.File

@@ -48,8 +48,8 @@ type WebhookServiceClient interface {
 	DeleteWebhook(ctx context.Context, in *DeleteWebhookRequest, opts ...grpc.CallOption) (*DeleteWebhookResponse, error)
 	// ListDeadLetters lists the changes that a receiver did not accept, oldest first.
 	ListDeadLetters(ctx context.Context, in *ListDeadLettersRequest, opts ...grpc.CallOption) (*ListDeadLettersResponse, error)
-	// RedeliverDeadLetters sends dead letters once more, oldest first, until the receiver refuses one request. What it
-	// accepts is no dead letter any more.
+	// RedeliverDeadLetters sends dead letters once more, oldest first. What the receiver accepts is no dead letter any more;
+	// what it refuses stays one, and the others go on. When it takes nothing at all now, that is the end of it.
 	RedeliverDeadLetters(ctx context.Context, in *RedeliverDeadLettersRequest, opts ...grpc.CallOption) (*RedeliverDeadLettersResponse, error)
 	// DropDeadLetters forgets dead letters.
 	DropDeadLetters(ctx context.Context, in *DropDeadLettersRequest, opts ...grpc.CallOption) (*DropDeadLettersResponse, error)
@@ -162,8 +162,8 @@ type WebhookServiceServer interface {
 	DeleteWebhook(context.Context, *DeleteWebhookRequest) (*DeleteWebhookResponse, error)
 	// ListDeadLetters lists the changes that a receiver did not accept, oldest first.
 	ListDeadLetters(context.Context, *ListDeadLettersRequest) (*ListDeadLettersResponse, error)
-	// RedeliverDeadLetters sends dead letters once more, oldest first, until the receiver refuses one request. What it
-	// accepts is no dead letter any more.
+	// RedeliverDeadLetters sends dead letters once more, oldest first. What the receiver accepts is no dead letter any more;
+	// what it refuses stays one, and the others go on. When it takes nothing at all now, that is the end of it.
 	RedeliverDeadLetters(context.Context, *RedeliverDeadLettersRequest) (*RedeliverDeadLettersResponse, error)
 	// DropDeadLetters forgets dead letters.
 	DropDeadLetters(context.Context, *DropDeadLettersRequest) (*DropDeadLettersResponse, error)
