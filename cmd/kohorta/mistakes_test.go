@@ -66,7 +66,7 @@ func TestMistakesAgainstService(t *testing.T) {
 		file := write(t, "orders.csv", good+"u2,\"e2,2026-01-01\nu3,e3,2026-01-01\n")
 		out, err := kohorta(t, address, importing(file)...)
 		require.EqualError(t, err, "orders.csv: read rows, line 3: a quote opened here is not closed up to line 4, so where rows begin from here on "+
-			"cannot be known; the rest was not read: correct the file and import it again: what is there counts once")
+			"cannot be known; the rest was not read: correct the file and import it again: events already stored count once")
 		require.Contains(t, out, "1 row: 1 accepted", "what came before is told")
 	})
 	t.Run("empty lists say what to do", func(t *testing.T) {
@@ -119,7 +119,7 @@ func TestServiceGoneDuringImport(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := &eventStream{stream: goneStream{err}, sent: 5000, acknowledged: 1000}
-			const want = "the service went away with 1,000 of 5,000 rows acknowledged: when it is back, import the file again: what is there counts once"
+			const want = "the service went away with 1,000 of 5,000 rows acknowledged: when it is back, import the file again: events already stored count once"
 			require.EqualError(t, s.send(nil, nil), want)
 			require.EqualError(t, s.finish(), want)
 		})
