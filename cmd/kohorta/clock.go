@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// clock is the service's: membership is what it is at this clock's now. It runs as the system's does, begun elsewhere
-// where the configuration says so.
+// clock is the service's clock: "now" is evaluated by it. It runs as fast as the system's, from another start where the
+// configuration names one.
 type clock struct{ ahead atomic.Int64 } // of the system's, in nanoseconds
 
 // set makes it now.

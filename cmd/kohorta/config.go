@@ -34,15 +34,15 @@ type Config struct {
 	Currency string `yaml:"currency"`
 	// PhoneCountry completes phone numbers without a country code, ISO 3166-1 alpha-2. "" leaves such numbers out.
 	PhoneCountry string `yaml:"phone_country"`
-	// Now is the instant at which the service's clock begins, for data of the past. Absent: the system's clock.
+	// Now is the instant at which the service's clock starts, for data of the past. Absent: the system's clock.
 	Now time.Time `yaml:"now"`
 	// ShutdownGrace is how long calls and runs under way may go on when the service is told to stop. 0 means 10 s.
 	ShutdownGrace time.Duration `yaml:"shutdown_grace"`
-	// LeaseTerm is how long a process keeps its part, and the audiences it syncs, when it gives no sign of life; half as long
+	// LeaseTerm is how long a process that gives no sign of life keeps its role and the audiences it syncs; half as long
 	// again, and another takes over. It matters only where clickhouse names a server, which several processes may share. 0
 	// means 10 s.
 	LeaseTerm time.Duration `yaml:"lease_term"`
-	// Engines configures the embedded engines, for those that clickhouse and redis do not replace.
+	// Engines configures the embedded engines that clickhouse and redis do not replace.
 	Engines engine.Config `yaml:"engines"`
 	// ClickHouse names a server to use instead of the embedded one.
 	ClickHouse warehouse.Config `yaml:"clickhouse"`
@@ -50,7 +50,7 @@ type Config struct {
 	Redis live.Config `yaml:"redis"`
 	// Webhooks says who may move users over HTTP.
 	Webhooks webhook.Config `yaml:"webhooks"`
-	// ReadElsewhere is that of segmenter.Deps; a configuration does not name it.
+	// ReadElsewhere is that of segmenter.Deps. It follows from ClickHouse and is not in the file.
 	ReadElsewhere time.Duration `yaml:"-"`
 }
 
@@ -139,7 +139,7 @@ func (c *Config) Validate() error {
 	return v.Err()
 }
 
-// embedsRedis reports whether nothing is said of a Redis server.
+// embedsRedis reports whether the configuration names no Redis server.
 func (c *Config) embedsRedis() bool {
 	said := c.Redis
 	if len(said.Addresses) == 0 {

@@ -24,7 +24,7 @@ func newDemo() *cobra.Command {
 		Short: "Show the whole job on real orders: import, score, segment, sync, prove",
 		Long: `Starts the service with embedded engines and stand-ins of both platforms, imports real orders, trains RFM and k-means, evaluates the
 example segments, syncs two of them to each platform, sends a few new events, syncs the difference, and compares the
-platforms' own state with the segments, row by row. It leaves nothing running; its data stay for a look around.`,
+platforms' own state with the segments, row by row. It leaves nothing running; its data stays for a look around.`,
 		Example: "  kohorta demo\n  kohorta demo --data online_retail_2009_2010.csv.gz --preset online-retail",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -55,8 +55,8 @@ type demoConfig struct {
 	mapping           tabular.Mapping
 }
 
-// demoPort is where the service of the demo answers when it is run again for a look around.
-const demoPort = "127.0.0.1:7600"
+// demoAddress is where the demo's service listens when it is run again for a look around.
+const demoAddress = "127.0.0.1:7600"
 
 // runDemo starts everything, shows the job, and ends everything.
 func runDemo(ctx context.Context, demo demoConfig, show *stage) error {
@@ -119,7 +119,7 @@ func emptyDemo(dir string) error {
 		return err
 	}
 	if _, err := os.Stat(filepath.Join(dir, demoMark)); err != nil {
-		return fmt.Errorf("--dir %s: it holds other things than an earlier demo; name an empty directory", dir)
+		return fmt.Errorf("--dir %s: it holds something other than an earlier demo; name an empty directory", dir)
 	}
 	if err := os.RemoveAll(dir); err != nil {
 		return fmt.Errorf("empty the demo's directory: %w", err)
@@ -127,7 +127,7 @@ func emptyDemo(dir string) error {
 	return os.MkdirAll(dir, 0o700)
 }
 
-// writeConfig writes the secrets and the configuration by which the demo's data can be served again.
+// writeConfig writes the secrets and the configuration with which the demo's data can be served again.
 func (d demoConfig) writeConfig() (Config, error) {
 	secrets := filepath.Join(d.dir, "secrets")
 	if err := os.MkdirAll(secrets, 0o700); err != nil {
@@ -142,16 +142,16 @@ func (d demoConfig) writeConfig() (Config, error) {
 	}
 	file := filepath.Join(d.dir, demoMark)
 	text := fmt.Sprintf("# The service over the demo's data: kohorta serve --config %s\nlisten: %s\ndata_dir: %s\nsecrets_dir: %s\ncurrency: %s\n",
-		file, demoPort, filepath.Join(d.dir, "engines"), secrets, d.mapping.Currency)
+		file, demoAddress, filepath.Join(d.dir, "engines"), secrets, d.mapping.Currency)
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		return Config{}, err
 	}
 	config, err := readConfig(file)
-	config.Listen = "127.0.0.1:0" // the demo itself must not be in the way of a service that runs
+	config.Listen = "127.0.0.1:0" // the demo itself must not collide with a running service
 	return config, err
 }
 
-// writeNow makes a service that is run over the demo's data begin when the orders end.
+// writeNow sets the clock of a service that is run over the demo's data later: it starts when the orders end.
 func (d demoConfig) writeNow(now time.Time) error {
 	file := filepath.Join(d.dir, demoMark)
 	text, err := os.ReadFile(file)

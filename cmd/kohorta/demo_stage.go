@@ -3,13 +3,11 @@ package main
 import (
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"strings"
 	"time"
 
 	"github.com/charmbracelet/lipgloss"
-	"golang.org/x/term"
 )
 
 // stage is where the demo is shown.
@@ -27,7 +25,7 @@ type timed struct {
 }
 
 func newStage(out, progress io.Writer) *stage {
-	if file, isFile := progress.(*os.File); !isFile || !term.IsTerminal(int(file.Fd())) {
+	if !isTerminal(progress) {
 		progress = io.Discard // the lines that stand in for a bar would repeat the demo's own
 	}
 	return &stage{printer: newPrinter(out, &options{output: "text"}), progress: progress}
@@ -111,13 +109,13 @@ func (s *stage) times(total time.Duration) {
 
 // explore says how to look around in the demo's data.
 func (s *stage) explore(dir string) {
-	fmt.Fprintf(s.out, "\n%s nothing is left running; the data are in %s\n", s.bold.Render("Explore:"), dir)
+	fmt.Fprintf(s.out, "\n%s nothing is left running; the data is in %s\n", s.bold.Render("Explore:"), dir)
 	for _, line := range []string{
 		"bin/kohorta serve --config " + filepath.Join(dir, demoMark),
 		"bin/kohorta segment list",
 		"bin/kohorta segment preview 'rfm.r >= 4 && count(\"purchase\", \"all\") >= 10'",
 		`go tool -modfile=internal/tools/go.mod grpcurl -plaintext -d '{"name":"segments/champions"}' \`,
-		"  " + demoPort + " audience.v1.SegmentService/ListMembers",
+		"  " + demoAddress + " audience.v1.SegmentService/ListMembers",
 	} {
 		s.say("%s", line)
 	}

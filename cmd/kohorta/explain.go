@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strings"
@@ -13,7 +14,7 @@ import (
 func newUserExplain(o *options) *cobra.Command {
 	var at instant
 	command := &cobra.Command{
-		Use: "explain USER SEGMENT", Short: "Say why a user is in a segment, or is not", Args: cobra.ExactArgs(2),
+		Use: "explain USER SEGMENT", Short: "Explain why a user is in a segment, or is not", Args: cobra.ExactArgs(2),
 		Example: "  kohorta user explain CG-12520 win-back\n  kohorta user explain CG-12520 win-back --at 2017-06-30",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return ask(cmd.Context(), o, func(ctx context.Context, c *client) error {
@@ -34,17 +35,24 @@ func newUserExplain(o *options) *cobra.Command {
 	return command
 }
 
-// explanation is an answer as a person reads it.
+// explanation is the answer as text for people.
 func (p *printer) explanation(r *audiencev1.ExplainMembershipResponse) string {
 	var b strings.Builder
-	verdict := map[bool]string{true: "in", false: "not in"}[r.GetMember()]
-	fmt.Fprint(&b, p.bold.Render(verdict))
+	verdict := "not in"
+	if r.GetMember() {
+		verdict = "in"
+	}
+	b.WriteString(p.bold.Render(verdict))
 	if r.GetSinceTime() != nil {
 		fmt.Fprintf(&b, " since %s, by %s", cell(r, "since_time"), r.GetSinceCause())
 	}
 	b.WriteByte('\n')
 	if move := r.GetMove(); move != nil {
-		fmt.Fprintf(&b, "  moved %s by %s: %s\n", map[bool]string{true: "in", false: "out"}[move.GetInto()], orDefault(move.GetActor(), "nobody named"), orDefault(move.GetReason(), "no reason given"))
+		direction := "out"
+		if move.GetInto() {
+			direction = "in"
+		}
+		fmt.Fprintf(&b, "  moved %s by %s: %s\n", direction, cmp.Or(move.GetActor(), "nobody named"), cmp.Or(move.GetReason(), "no reason given"))
 	}
 	if r.GetInstead() != "" {
 		fmt.Fprintf(&b, "  %s of the same group comes first\n", strings.TrimPrefix(r.GetInstead(), "segments/"))
@@ -72,11 +80,4 @@ func tick(holds bool) string {
 		return "✓"
 	}
 	return "✗"
-}
-
-func orDefault(text, otherwise string) string {
-	if text == "" {
-		return otherwise
-	}
-	return text
 }

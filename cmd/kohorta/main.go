@@ -1,5 +1,5 @@
-// Command kohorta is the audience service and its client: serve runs it, demo shows it, the other commands ask a running
-// one over gRPC.
+// Command kohorta is the audience service and its client: serve runs the service, demo shows it at work, most other commands
+// ask a running one over gRPC.
 package main
 
 import (
@@ -31,7 +31,7 @@ func execute() int {
 	return 0
 }
 
-// exitStatus tells what went wrong, and is the status to end with.
+// exitStatus prints what went wrong and returns the status to exit with.
 func exitStatus(err error) int {
 	if errors.Is(err, errHeld) {
 		return 3 // the run, with its reasons, has been printed

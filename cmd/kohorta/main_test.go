@@ -6,7 +6,6 @@ import (
 	"io"
 	"log/slog"
 	"net/http/httptest"
-	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -18,7 +17,6 @@ import (
 
 	"github.com/kohorta/kohorta/internal/engine"
 	"github.com/kohorta/kohorta/internal/engine/enginetest"
-	"github.com/kohorta/kohorta/internal/live"
 	"github.com/kohorta/kohorta/internal/warehouse"
 	"github.com/kohorta/kohorta/sync/sandbox"
 )
@@ -47,13 +45,12 @@ func startService(t *testing.T) *service {
 // testConfig has a database and a Redis of its own, in engines shared with other tests.
 func testConfig(t *testing.T) Config {
 	t.Helper()
-	address, err := url.Parse(enginetest.Redis(t))
+	redis, err := embeddedRedis(enginetest.Redis(t))
 	require.NoError(t, err)
-	password, _ := address.User.Password()
 	config := Config{
 		Listen: "127.0.0.1:0", SecretsDir: demoSecrets(t), DataDir: t.TempDir(), ShutdownGrace: time.Second,
 		ClickHouse: warehouse.Config{DSN: enginetest.ClickHouse(t)},
-		Redis:      live.Config{Addresses: []string{address.Host}, Password: password},
+		Redis:      redis,
 	}
 	config.setDefaults()
 	config.ReadElsewhere = 0 // one process at a time, but where a test says otherwise

@@ -21,16 +21,16 @@ import (
 	audiencev1 "github.com/kohorta/kohorta/proto/audience/v1"
 )
 
-// TestMistakesInWords: what people type wrong is answered with what would be right, and never passes for done.
+// TestMistakesInWords: a mistyped command says what would be right, and never passes for done.
 func TestMistakesInWords(t *testing.T) {
 	for name, test := range map[string]struct {
 		args []string
 		want string
 	}{
 		"a command there is not": {[]string{"segment", "bogus"},
-			`kohorta segment: there is no "bogus"; there are compare, delete, evaluate, get, list, `},
-		"an argument forgotten": {[]string{"segment", "get"}, "kohorta segment get has too many or too few words; write kohorta segment get ID [flags]"},
-		"an argument too many":  {[]string{"run", "list", "all"}, "kohorta run list has too many or too few words; write kohorta run list [flags]"},
+			`kohorta segment: unknown command "bogus"; use one of compare, delete, evaluate, get, list, `},
+		"an argument forgotten": {[]string{"segment", "get"}, "kohorta segment get: wrong number of arguments; usage: kohorta segment get ID [flags]"},
+		"an argument too many":  {[]string{"run", "list", "all"}, "kohorta run list: wrong number of arguments; usage: kohorta run list [flags]"},
 		"a number for text": {[]string{"apply", "-f", write(t, "a.yaml", "destinations: [{id: shop, account: 1122334455}]")},
 			`destinations[0]: shop: account: 1122334455 is text here; put it in quotes`},
 		"a list for a mapping": {[]string{"apply", "-f", write(t, "a.yaml", "[1]")}, "line 1: a list stands where a mapping is expected"},
@@ -78,7 +78,7 @@ func TestMistakesAgainstService(t *testing.T) {
 	t.Run("a run that ended cannot be cancelled", func(t *testing.T) {
 		name := regexp.MustCompile(`runs/\S+`).FindString(run(t, "segment", "evaluate"))
 		_, err := kohorta(t, address, "run", "cancel", name)
-		require.EqualError(t, err, name+" had ended before: succeeded")
+		require.EqualError(t, err, name+" has already ended: succeeded")
 	})
 	t.Run("apply writes empty values and false", func(t *testing.T) {
 		entry := "segments: [{id: all, title: All, disabled: %s, expression: 'did(\"purchase\", \"all\")', description: %q}]"

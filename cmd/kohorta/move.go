@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strings"
@@ -29,7 +30,7 @@ func newUserMove(o *options) *cobra.Command {
 				if p.json {
 					return p.message(r)
 				}
-				return p.done(nil, "moved; now in "+orNone(segmentsOf(r.GetMembership())))
+				return p.done(nil, "moved; now in "+cmp.Or(segmentsOf(r.GetMembership()), "no segment"))
 			})
 		},
 	}
@@ -41,13 +42,6 @@ func newUserMove(o *options) *cobra.Command {
 	flags.StringVar(&request.Actor, "actor", "", "who asks for it")
 	flags.Var(&expires, "expires", "when it ends, RFC 3339 or a date; default never")
 	return command
-}
-
-func orNone(segments string) string {
-	if segments == "" {
-		return "no segment"
-	}
-	return segments
 }
 
 // names takes ids or resource names.
@@ -85,7 +79,7 @@ func newSegmentWatch(o *options) *cobra.Command {
 			})
 		},
 	}
-	command.Flags().StringVar(&cursor, "cursor", "", "go on behind this change; default: from now on")
+	command.Flags().StringVar(&cursor, "cursor", "", "continue after this change; default: from now on")
 	return command
 }
 

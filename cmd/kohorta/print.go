@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -27,7 +28,7 @@ func newPrinter(out io.Writer, o *options) *printer {
 	return &printer{out: out, json: o.json(), bold: styles.NewStyle().Bold(true), dim: styles.NewStyle().Faint(true)}
 }
 
-// table writes rows under headers. Columns named in right are numbers.
+// table writes rows under headers. The columns in right are numbers and right-aligned.
 func (p *printer) table(headers []string, rows [][]string, right ...int) {
 	t := table.New().Border(lipgloss.HiddenBorder()).BorderTop(false).BorderBottom(false).BorderLeft(false).BorderRight(false).
 		BorderHeader(false).BorderColumn(false).Headers(headers...).Rows(rows...).
@@ -36,10 +37,8 @@ func (p *printer) table(headers []string, rows [][]string, right ...int) {
 			if row == table.HeaderRow {
 				style = p.dim.PaddingRight(2)
 			}
-			for _, c := range right {
-				if c == column {
-					style = style.Align(lipgloss.Right)
-				}
+			if slices.Contains(right, column) {
+				style = style.Align(lipgloss.Right)
 			}
 			return style
 		})
@@ -55,9 +54,12 @@ func (p *printer) document(value any) error {
 	return encoder.Encode(value)
 }
 
+// asJSON writes messages with the field names of the contract.
+var asJSON = protojson.MarshalOptions{UseProtoNames: true}
+
 // message writes a message of the contract as JSON.
 func (p *printer) message(m proto.Message) error {
-	text, err := protojson.MarshalOptions{UseProtoNames: true}.Marshal(m)
+	text, err := asJSON.Marshal(m)
 	if err != nil {
 		return err
 	}
@@ -68,7 +70,7 @@ func (p *printer) message(m proto.Message) error {
 func (p *printer) messages(list []proto.Message) error {
 	documents := make([]json.RawMessage, len(list))
 	for i, m := range list {
-		text, err := protojson.MarshalOptions{UseProtoNames: true}.Marshal(m)
+		text, err := asJSON.Marshal(m)
 		if err != nil {
 			return err
 		}
@@ -77,7 +79,7 @@ func (p *printer) messages(list []proto.Message) error {
 	return p.document(documents)
 }
 
-// done says the last word of a command, in either form.
+// done writes the result of a command: document as JSON, or text.
 func (p *printer) done(document any, text string) error {
 	if p.json {
 		return p.document(document)
@@ -124,7 +126,10 @@ func cell(m proto.Message, field string) string {
 	}
 	f := r.Descriptor().Fields().ByName(protoreflect.Name(field))
 	if f.HasPresence() && !r.Has(f) {
-		return map[bool]string{true: "", false: "–"}[f.Message() != nil] // a number not known yet is not 0
+		if f.Message() != nil {
+			return ""
+		}
+		return "–" // a number not known yet is not 0
 	}
 	switch value := r.Get(f).Interface().(type) {
 	case protoreflect.EnumNumber:

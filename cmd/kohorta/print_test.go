@@ -55,7 +55,7 @@ func TestRunInWords(t *testing.T) {
 			"sync of audiences/vip: succeeded in 1.2 s\n  members 42, requests 1\n  additions: 38 planned, 38 confirmed\n  suppressed: 4 no consent\n  runs/1\n",
 		},
 		"a sync that waits": {held,
-			"sync of audiences/vip: held in 1.2 s\n  removes 9 of 10 users\n  removals: 9 planned\n  nothing was sent; to send it all the same: kohorta sync approve 1\n  runs/1\n"},
+			"sync of audiences/vip: held in 1.2 s\n  removes 9 of 10 users\n  removals: 9 planned\n  nothing was sent; to send it anyway: kohorta sync approve 1\n  runs/1\n"},
 		"a failure": {failed, "training of models/rfm: failed in 1.2 s\n  error: nobody has bought\n  runs/1\n"},
 	} {
 		t.Run(name, func(t *testing.T) {

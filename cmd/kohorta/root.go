@@ -25,7 +25,7 @@ func newRoot() *cobra.Command {
 		Long: `Kohorta segments users over their event history in ClickHouse, keeps live membership in Redis, and keeps Meta Custom Audiences
 and TikTok audiences exactly equal to it by confirmed diffs.
 
-"kohorta demo" shows the whole on real orders. "kohorta serve" runs the service; all other commands ask a running one.`,
+"kohorta demo" shows everything at work on real orders. "kohorta serve" runs the service; all other commands ask a running one.`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		PersistentPreRunE: func(*cobra.Command, []string) error {
@@ -52,7 +52,8 @@ and TikTok audiences exactly equal to it by confirmed diffs.
 		root.AddCommand(command)
 	}
 	for _, command := range []*cobra.Command{
-		newImport(&o), newApply(&o), newModel(&o), newSegment(&o), newDestination(&o), newAudience(&o), newLookalike(&o), newSync(&o), newWebhook(&o), newUser(&o), newRun(&o), newAudit(&o),
+		newImport(&o), newApply(&o), newModel(&o), newSegment(&o), newDestination(&o), newAudience(&o), newLookalike(&o), newSync(&o),
+		newWebhook(&o), newUser(&o), newRun(&o), newAudit(&o),
 	} {
 		command.GroupID = "ask"
 		root.AddCommand(command)
@@ -61,7 +62,7 @@ and TikTok audiences exactly equal to it by confirmed diffs.
 	return root
 }
 
-// strict makes a command under root that is called with the wrong words say the right ones, and fail.
+// strict makes all commands under root fail on wrong arguments, and say the right ones.
 func strict(root *cobra.Command) {
 	for _, command := range root.Commands() {
 		switch check := command.Args; {
@@ -74,12 +75,12 @@ func strict(root *cobra.Command) {
 				for _, c := range cmd.Commands() {
 					names = append(names, c.Name())
 				}
-				return fmt.Errorf("%s: there is no %q; there are %s", cmd.CommandPath(), args[0], strings.Join(names, ", "))
+				return fmt.Errorf("%s: unknown command %q; use one of %s", cmd.CommandPath(), args[0], strings.Join(names, ", "))
 			}
 		case check != nil:
 			command.Args = func(cmd *cobra.Command, args []string) error {
 				if check(cmd, args) != nil {
-					return fmt.Errorf("%s has too many or too few words; write %s", cmd.CommandPath(), cmd.UseLine())
+					return fmt.Errorf("%s: wrong number of arguments; usage: %s", cmd.CommandPath(), cmd.UseLine())
 				}
 				return nil
 			}

@@ -37,7 +37,7 @@ func newRun(o *options) *cobra.Command {
 					rows[i] = []string{strings.TrimPrefix(run.GetName(), "runs/"), cell(run, "kind"), run.GetSubject(), cell(run, "state"), cell(run, "occasion"), cell(run, "create_time"), plain(run.GetError())}
 				}
 				if len(rows) == 0 {
-					return p.done(nil, "there are no runs yet: trainings, evaluations and syncs make them")
+					return p.done(nil, "there are no runs yet; trainings, evaluations and syncs create them")
 				}
 				p.table([]string{"run", "kind", "subject", "state", "occasion", "started", "error"}, rows)
 				return nil
@@ -67,7 +67,7 @@ func newRun(o *options) *cobra.Command {
 			},
 		},
 		&cobra.Command{
-			Use: "resume RUN", Short: "Go on with a sync or training that failed, was cancelled or interrupted", Args: cobra.ExactArgs(1), Example: "  kohorta run resume 0193a0c2-…",
+			Use: "resume RUN", Short: "Resume a sync or training that failed, was cancelled or was interrupted", Args: cobra.ExactArgs(1), Example: "  kohorta run resume 0193a0c2-…",
 			RunE: func(cmd *cobra.Command, args []string) error {
 				return ask(cmd.Context(), o, func(ctx context.Context, c *client) error {
 					r, err := c.runs.ResumeRun(ctx, &audiencev1.ResumeRunRequest{Name: runName(args[0])})
@@ -84,7 +84,7 @@ func newRun(o *options) *cobra.Command {
 						return err
 					}
 					if r.GetRun().GetEndTime() != nil {
-						return fmt.Errorf("%s had ended before: %s", runName(args[0]), cell(r.GetRun(), "state"))
+						return fmt.Errorf("%s has already ended: %s", runName(args[0]), cell(r.GetRun(), "state"))
 					}
 					return newPrinter(cmd.OutOrStdout(), o).done(map[string]string{"cancelling": runName(args[0])}, fmt.Sprintf("%s was asked to stop", runName(args[0])))
 				})

@@ -14,7 +14,7 @@ func newServe() *cobra.Command {
 	command := &cobra.Command{
 		Use:   "serve",
 		Short: "Run the service",
-		Long: `Runs the service until it is told to stop. Without a configuration it starts a ClickHouse and a Redis of its own, on loopback, with
+		Long: `Runs the service until it is told to stop. Without a configuration it starts an embedded ClickHouse and Redis on loopback, with
 their data in ./data. config.example.yaml lists every setting.`,
 		Example: "  kohorta serve\n  kohorta serve --config kohorta.yaml",
 		Args:    cobra.NoArgs,
@@ -46,9 +46,9 @@ func newRebuild() *cobra.Command {
 	var file string
 	command := &cobra.Command{
 		Use:   "rebuild",
-		Short: "Write Redis anew from ClickHouse, with the service stopped",
-		Long: `Writes the membership in Redis anew from ClickHouse. A running service does this by itself when Redis comes back empty; this command is
-for a Redis that is suspected to be wrong.`,
+		Short: "Rebuild Redis from ClickHouse while the service is stopped",
+		Long: `Rebuilds the membership in Redis from ClickHouse. A running service does this by itself when Redis comes back empty; this command
+is for a Redis that is suspected to be wrong.`,
 		Example: "  kohorta rebuild --config kohorta.yaml",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -61,7 +61,7 @@ for a Redis that is suspected to be wrong.`,
 			if err != nil {
 				return err
 			}
-			err = s.store.MayWrite() // else the service runs
+			err = s.store.MayWrite() // an error while a service is running
 			if err == nil {
 				err = s.segmenter.Rebuild(cmd.Context())
 			}

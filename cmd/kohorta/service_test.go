@@ -2,31 +2,17 @@ package main
 
 import (
 	"context"
-	"net/url"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
-
-	"github.com/kohorta/kohorta/internal/engine/enginetest"
-	"github.com/kohorta/kohorta/internal/live"
-	"github.com/kohorta/kohorta/internal/warehouse"
 )
 
 // TestServiceEndsWhenItCannotServe: a process that answers nobody is restarted only if it ends.
 func TestServiceEndsWhenItCannotServe(t *testing.T) {
-	address, err := url.Parse(enginetest.Redis(t))
-	require.NoError(t, err)
-	password, _ := address.User.Password()
-	config := Config{
-		Listen: "127.0.0.1:0", SecretsDir: t.TempDir(), DataDir: t.TempDir(), ShutdownGrace: time.Second,
-		ClickHouse: warehouse.Config{DSN: enginetest.ClickHouse(t)},
-		Redis:      live.Config{Addresses: []string{address.Host}, Password: password},
-	}
-	config.setDefaults()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
-	err = withService(ctx, config, quiet(), func(ctx context.Context, s *service) error {
+	err := withService(ctx, testConfig(t), quiet(), func(ctx context.Context, s *service) error {
 		require.NoError(t, s.listener.Close())
 		<-ctx.Done()
 		return nil

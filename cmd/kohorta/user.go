@@ -35,7 +35,7 @@ func newUser(o *options) *cobra.Command {
 			},
 		},
 		&cobra.Command{
-			Use: "check USER SEGMENT", Short: "Say whether a user is in a segment", Args: cobra.ExactArgs(2), Example: "  kohorta user check CG-12520 champions",
+			Use: "check USER SEGMENT", Short: "Check whether a user is in a segment", Args: cobra.ExactArgs(2), Example: "  kohorta user check CG-12520 champions",
 			RunE: func(cmd *cobra.Command, args []string) error {
 				return ask(cmd.Context(), o, func(ctx context.Context, c *client) error {
 					r, err := c.memberships.CheckMembership(ctx, &audiencev1.CheckMembershipRequest{UserId: args[0], Segment: kinds[1].name(args[1])})
@@ -88,5 +88,5 @@ func newUserConsent(o *options) *cobra.Command {
 	return command
 }
 
-// segmentsOf are the segments of a membership, by id.
+// segmentsOf are the ids of the segments of a membership.
 func segmentsOf(m *audiencev1.Membership) string { return missing(m.GetSegments(), nil) }

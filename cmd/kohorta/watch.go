@@ -16,7 +16,7 @@ import (
 	audiencev1 "github.com/kohorta/kohorta/proto/audience/v1"
 )
 
-// watch follows a run to its end: a progress line on a terminal, a line a stage elsewhere. A run that failed is an error.
+// watch follows a run to its end, with a bar on a terminal and a line per stage elsewhere. A run that failed is an error.
 func (c *client) watch(ctx context.Context, progress io.Writer, name string) (*audiencev1.Run, error) {
 	bar := newProgress(progress)
 	defer bar.finish()
@@ -32,12 +32,12 @@ func (c *client) watch(ctx context.Context, progress io.Writer, name string) (*a
 		return run, fmt.Errorf("%s failed: %s", run.GetName(), plain(run.GetError()))
 	}
 	if run.GetState() == audiencev1.Run_STATE_INTERRUPTED {
-		return run, fmt.Errorf("%s was interrupted (%s); a sync or training is gone on with by itself, see kohorta run list", run.GetName(), plain(run.GetError()))
+		return run, fmt.Errorf("%s was interrupted (%s); syncs and trainings resume by themselves: see kohorta run list", run.GetName(), plain(run.GetError()))
 	}
 	return run, nil
 }
 
-// progress is a bar on a terminal, and a line a stage elsewhere.
+// progress is a bar on a terminal, and a line per stage elsewhere.
 type progress struct {
 	out   io.Writer
 	bar   *progressbar.ProgressBar // nil elsewhere
@@ -54,8 +54,8 @@ func newByteProgress(out io.Writer) *progress {
 	return newBar(out, isTerminal(out), progressbar.OptionShowBytes(true), progressbar.OptionShowCount())
 }
 
-// stageWidth and barWidth leave room for the figures on a terminal of 80 columns: a longer line wraps, and every update
-// would begin another.
+// stageWidth and barWidth leave room for the figures on a terminal of 80 columns. A longer line would wrap, and each update
+// would start a new one.
 const stageWidth, barWidth = 28, 12
 
 func newBar(out io.Writer, terminal bool, unit ...progressbar.Option) *progress {
@@ -82,7 +82,7 @@ func (p *progress) show(stage string, done, total int64) {
 		if stage != p.stage {
 			fmt.Fprintln(p.out, stage)
 		}
-	case total <= 0 || strings.HasPrefix(stage, "waiting for "): // until when and why is told in full
+	case total <= 0 || strings.HasPrefix(stage, "waiting for "): // shown in full: until when, and why
 		fmt.Fprint(p.out, clearLine, shorten(stage, 2*stageWidth), " …")
 	default:
 		if stage != p.stage && p.stage != "" {
@@ -127,7 +127,7 @@ func (p *printer) run(run *audiencev1.Run) error {
 		fmt.Fprintln(p.out, "  error: "+plain(run.GetError()))
 	}
 	if run.GetState() == audiencev1.Run_STATE_HELD {
-		fmt.Fprintf(p.out, "  nothing was sent; to send it all the same: kohorta sync approve %s\n", strings.TrimPrefix(run.GetName(), "runs/"))
+		fmt.Fprintf(p.out, "  nothing was sent; to send it anyway: kohorta sync approve %s\n", strings.TrimPrefix(run.GetName(), "runs/"))
 	}
 	fmt.Fprintln(p.out, p.dim.Render("  "+run.GetName()))
 	return nil
@@ -135,16 +135,19 @@ func (p *printer) run(run *audiencev1.Run) error {
 
 // kindInWords is what a run is: "training".
 func kindInWords(run *audiencev1.Run) string {
-	kind := cell(run, "kind")
-	if noun, other := map[string]string{"train": "training", "evaluate": "evaluation"}[kind]; other {
-		return noun
+	switch kind := cell(run, "kind"); kind {
+	case "train":
+		return "training"
+	case "evaluate":
+		return "evaluation"
+	default:
+		return kind
 	}
-	return kind
 }
 
-// countsInWords is a run's counts on a few lines, without zeros: those that stand alone ("users 793, version 2"), then each
-// group ("additions.planned", "entered/champions") on a line of its own ("entered: 42 champions"), the larger first, after
-// what was planned.
+// countsInWords is a run's counts on a few lines, without zeros: first those that stand alone ("users 793, version 2"), then
+// each group ("additions.planned", "entered/champions") on its own line ("entered: 42 champions"). Within a line, what was
+// planned comes first, then the larger.
 func countsInWords(counts map[string]int64) []string {
 	unplanned := func(name string) int {
 		if strings.HasSuffix(name, ".planned") {
