@@ -54,13 +54,14 @@ type Catalogue interface {
 	SetPlatformID(ctx context.Context, id audience.AudienceID, platformID string, files bool) error
 }
 
-// Deps are what a Deliverer works with. All but Leases and Announce are required.
+// Deps are what a Deliverer works with. All but Leases and Announce are required; Values is for value-based audiences.
 type Deps struct {
 	Ledger    Ledger
 	Catalogue Catalogue
 	Leases    Leases                                             // nil: no other process has this ledger
 	Announce  func(ctx context.Context, users []audience.UserID) // tells other processes, see Heard; nil: there are none
 	Connect   func(audience.Destination) (destination.Destination, error)
+	Values    func(ctx context.Context, expression string) (audience.Query, error) // of audience.Values, as of now
 	Log       *slog.Logger
 }
 
@@ -92,6 +93,9 @@ func New(deps Deps) *Deliverer {
 // Plan says what a sync would do now. It changes nothing and asks no platform.
 func (d *Deliverer) Plan(ctx context.Context, id audience.AudienceID) (plan.Plan, error) {
 	t, err := d.target(ctx, id)
+	if err == nil {
+		err = d.setValues(ctx, &t)
+	}
 	if err != nil {
 		return plan.Plan{}, err
 	}

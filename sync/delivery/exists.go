@@ -64,5 +64,5 @@ func specOf(a audience.Audience) destination.AudienceSpec {
 	const longest = 63 // of a key, as of an id
 	life := "." + strconv.FormatInt(a.CreateTime.UnixMilli(), 36)
 	id := string(a.ID)
-	return destination.AudienceSpec{Key: audience.AudienceID(id[:min(len(id), longest-len(life))] + life), Name: cmp.Or(a.PlatformName, id)}
+	return destination.AudienceSpec{Key: audience.AudienceID(id[:min(len(id), longest-len(life))] + life), Name: cmp.Or(a.PlatformName, id), ValueBased: a.Value != ""}
 }

@@ -40,6 +40,9 @@ func TestPlatformEndsWithTheTarget(t *testing.T) {
 		if w.way == destination.ByFile { // files carry identifiers, not people, and nobody says which are bad
 			w.audience.Static, p.together, badUsers = true, false, 0
 		}
+		if w.way != destination.ByFile && rapid.Bool().Draw(r, "value-based") { // only platforms that know people can be
+			w.audience.Value, p.together = "worth", true
+		}
 		rounds := rapid.IntRange(1, 5).Draw(r, "rounds")
 		inBubble(t, func() {
 			for round := range rounds {
@@ -122,6 +125,16 @@ func (w *world) mutate(users, badUsers, round int) {
 	random := w.platform.random
 	for i := range users {
 		u := audience.UserID(fmt.Sprintf("u%02d", i))
+		switch random.IntN(4) {
+		case 0: // a little, or a lot
+			w.values[u] *= []float64{1.01, 0.97, 1.2, 0.5}[random.IntN(4)]
+		case 1:
+			w.values[u] = float64(random.IntN(3))
+		case 2:
+			if random.IntN(3) == 0 {
+				delete(w.values, u)
+			}
+		}
 		switch random.IntN(5) {
 		case 0:
 			delete(w.wanted, u)
@@ -146,7 +159,8 @@ func (w *world) mutate(users, badUsers, round int) {
 // requireLaw compares target, ledger and platform. A user with a bad identifier is held by the good ones, if any.
 func (w *world) requireLaw(t require.TestingT) {
 	want := map[string][]audience.Identifier{}
-	for u, ids := range w.wanted {
+	target := w.target()
+	for u, ids := range target {
 		row := w.ledger[u]
 		good := slices.DeleteFunc(slices.Clone(ids), func(id audience.Identifier) bool { return strings.HasPrefix(id.Value, "bad") })
 		switch {
@@ -163,6 +177,7 @@ func (w *world) requireLaw(t require.TestingT) {
 		switch {
 		case len(good) > 0:
 			require.Equal(t, audience.DeliveryDelivered, row.State, u)
+			w.requireValue(t, u, ids)
 		default:
 			require.Equal(t, audience.DeliveryRejected, row.State, u)
 			require.NotEmpty(t, row.Reason)
@@ -170,11 +185,21 @@ func (w *world) requireLaw(t require.TestingT) {
 	}
 	require.Equal(t, want, w.platform.held)
 	for u, row := range w.ledger {
-		if _, wanted := w.wanted[u]; wanted {
+		if _, wanted := target[u]; wanted {
 			continue
 		}
 		require.False(t, row.State.MayHold(), u)
 	}
+}
+
+// requireValue compares the value of a user with those of ledger and platform: they are one, and near the value now.
+func (w *world) requireValue(t require.TestingT, u audience.UserID, ids []audience.Identifier) {
+	if w.audience.Value == "" {
+		require.Zero(t, w.ledger[u].Value)
+		return
+	}
+	require.Equal(t, w.ledger[u].Value, w.platform.values[rowKey(ids)], u)
+	require.False(t, moved(w.ledger[u].Value, w.values[u], audience.DefaultValueTolerance), "%s: %g is held, and worth %g", u, w.ledger[u].Value, w.values[u])
 }
 
 // requireSums holds that every user of a report has one fate and they add up, and if asked, that they add up to its plan.
@@ -183,7 +208,7 @@ func requireSums(t require.TestingT, r delivery.Report, asPlanned bool) {
 	for _, pair := range []struct {
 		outcome delivery.Outcome
 		planned int64
-	}{{r.Additions, r.Plan.Additions}, {r.Removals, r.Plan.Removals}, {r.Changes, r.Plan.Changes}, {r.Restored, r.Restored.Planned}} {
+	}{{r.Additions, r.Plan.Additions}, {r.Removals, r.Plan.Removals}, {r.Changes, r.Plan.Changes}, {r.Revalued, r.Plan.Revalued}, {r.Restored, r.Restored.Planned}} {
 		o := pair.outcome
 		require.Equal(t, o.Planned, o.Confirmed+o.Rejected+o.Unknown+o.NotTried)
 		for _, n := range []int64{o.Confirmed, o.Rejected, o.Unknown, o.NotTried} {

@@ -20,12 +20,13 @@ const (
 	addition kind = iota
 	removal
 	change
+	revaluation
 	restoral // of a member who shares an identifier with a removed user, or is in a rebuild as he was
 	kinds
 )
 
 // kindNames are those of a run's counts.
-var kindNames = [kinds]string{addition: "additions", removal: "removals", change: "changes", restoral: "restored"}
+var kindNames = [kinds]string{addition: "additions", removal: "removals", change: "changes", revaluation: "revalued", restoral: "restored"}
 
 // changing begins the ledger's reason of a removal that is the first half of a change.
 const changing = "identifiers changed"
@@ -37,6 +38,8 @@ type fate struct {
 	op        destination.Op
 	user      audience.UserID
 	sent      []audience.Identifier
+	value     float64               // beside them
+	keeps     *audience.Delivery    // what stands in the ledger if the platform refuses the user, who is held already
 	before    []audience.Identifier // in a rebuild: all that the platform may hold of him until it has begun
 	because   string                // the ledger's reason while the outcome is not known
 	intended  bool                  // the intent is in the ledger
@@ -53,7 +56,7 @@ func (r *round) page(ctx context.Context, page []audience.SyncRow) error {
 	rows := make([]destination.Row, 0, len(page))
 	r.fates = make(map[audience.UserID]*fate, len(page))
 	for _, row := range page {
-		rows = append(rows, toSend(row, r.op)...)
+		rows = append(rows, r.toSend(row, r.op)...)
 		r.fates[row.User] = r.fateOf(row)
 	}
 	if r.op == destination.Remove {
@@ -97,15 +100,17 @@ func (r *round) split(ctx context.Context, rows []destination.Row) ([]destinatio
 // fateOf begins a user's fate. What earlier work of this very run has left of him tells to which outcome he belongs: the
 // second half of a change by the first, whom a removal or a rebuild has unsettled by what it wrote into the ledger.
 func (r *round) fateOf(row audience.SyncRow) *fate {
-	f := &fate{kind: addition, op: r.op, user: row.User, sent: row.Wanted}
+	f := &fate{kind: addition, op: r.op, user: row.User, sent: row.Wanted, value: row.Value}
 	if r.op == destination.Remove {
-		f.sent = row.Held.Identifiers
+		f.sent, f.value = row.Held.Identifiers, row.Held.Value
 	}
 	mark, rebuilt := markOf(row.Held)
 	own := row.Held.Run == r.run
 	switch {
 	case plan.Of(row) == plan.Change:
 		f.kind = change
+	case plan.Of(row) == plan.Revalue:
+		f.kind, f.keeps = revaluation, &row.Held
 	case r.op == destination.Remove:
 		f.kind = removal
 	case own && !row.Held.State.MayHold() && strings.HasPrefix(row.Held.Reason, changing):
@@ -113,7 +118,7 @@ func (r *round) fateOf(row audience.SyncRow) *fate {
 	case own && rebuilt && mark.kind != removal:
 		f.kind = mark.kind
 	case shares(row) && own:
-		f.kind = restoral
+		f.kind = restored(row)
 	}
 	f.counted = f.counted || r.op == destination.Remove && r.triedToStop(row)
 	if shares(row) {
@@ -268,6 +273,11 @@ func (f *fate) state() audience.DeliveryState {
 // delivery is the ledger's row of a user. In a rebuild nobody is delivered before all of it is confirmed.
 func (r *round) delivery(f *fate, state audience.DeliveryState) audience.Delivery {
 	reason := strings.Join(f.refusals, "; ")
+	if state == audience.DeliveryRejected && f.keeps != nil {
+		kept := *f.keeps
+		kept.Reason, kept.Run, kept.Time = reason, r.run, time.Now().UTC()
+		return kept
+	}
 	switch {
 	case r.rebuilds != nil && state == audience.DeliverySending:
 		reason = mark{stage: asked, kind: f.kind}.String()
@@ -278,7 +288,7 @@ func (r *round) delivery(f *fate, state audience.DeliveryState) audience.Deliver
 	case state == audience.DeliverySending:
 		reason = f.because
 	}
-	return audience.Delivery{User: f.user, State: state, Identifiers: f.sent, Reason: reason, Run: r.run, Time: time.Now().UTC()}
+	return audience.Delivery{User: f.user, State: state, Identifiers: f.sent, Value: f.value, Reason: reason, Run: r.run, Time: time.Now().UTC()}
 }
 
 // concerned are the users of some rows, with all that is sent of each.

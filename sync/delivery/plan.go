@@ -60,7 +60,7 @@ func (s *diffSize) count(row audience.SyncRow, step plan.Step) {
 		if !includes(step, op) {
 			continue
 		}
-		if s.pages[op] = append(s.pages[op], toSend(row, op)...); len(s.pages[op]) >= s.page {
+		if s.pages[op] = append(s.pages[op], s.toSend(row, op)...); len(s.pages[op]) >= s.page {
 			s.split(op)
 		}
 	}
@@ -79,7 +79,7 @@ func (s *diffSize) split(op destination.Op) {
 // setWay chooses the way of a plan, and says why and how long it takes.
 func (d *Deliverer) setWay(t target, p *plan.Plan, diff diffSize) {
 	rowsEach := 1.0 // of a user, who may be several rows
-	if adding := p.Additions + p.Changes; adding > 0 {
+	if adding := p.Additions + p.Changes + p.Revalued; adding > 0 {
 		rowsEach = float64(diff.rows[destination.Add]) / float64(adding)
 	}
 	limits := t.destination.Limits()
@@ -100,21 +100,29 @@ func (d *Deliverer) setWay(t target, p *plan.Plan, diff diffSize) {
 
 // includes reports whether a step has a part with the operation.
 func includes(step plan.Step, op destination.Op) bool {
-	return step == plan.Change || step == plan.Add && op == destination.Add || step == plan.Remove && op == destination.Remove
+	switch step {
+	case plan.Change:
+		return true
+	case plan.Add, plan.Revalue:
+		return op == destination.Add
+	case plan.Remove:
+		return op == destination.Remove
+	}
+	return false
 }
 
 // toSend is what an operation sends of a user: what was added, or is wanted. If it is not certain which of several identifiers
 // the platform holds, and in which rows, each of them is removed alone: a row that is refused for one would keep another.
-func toSend(row audience.SyncRow, op destination.Op) []destination.Row {
+func (t *target) toSend(row audience.SyncRow, op destination.Op) []destination.Row {
 	switch {
 	case op == destination.Add:
-		return []destination.Row{{User: row.User, Identifiers: row.Wanted}}
+		return []destination.Row{t.row(row.User, row.Wanted, row.Value)}
 	case row.Held.State == audience.DeliveryDelivered:
-		return []destination.Row{{User: row.User, Identifiers: row.Held.Identifiers}}
+		return []destination.Row{t.row(row.User, row.Held.Identifiers, row.Held.Value)}
 	}
 	rows := make([]destination.Row, len(row.Held.Identifiers))
 	for i := range rows {
-		rows[i] = destination.Row{User: row.User, Identifiers: row.Held.Identifiers[i : i+1 : i+1]}
+		rows[i] = t.row(row.User, row.Held.Identifiers[i:i+1:i+1], row.Held.Value)
 	}
 	return rows
 }

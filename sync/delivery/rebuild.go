@@ -77,7 +77,12 @@ func (r *rebuild) intendPage(ctx context.Context, page []audience.SyncRow) error
 		if r.triedToStop(row) {
 			r.tried[removal]--
 		}
-		intents = append(intents, audience.Delivery{User: row.User, State: state, Identifiers: identifiers, Reason: m.String(), Run: r.run, Time: time.Now().UTC()})
+		value := row.Held.Value
+		if len(row.Wanted) > 0 {
+			value = row.Value
+		}
+		intents = append(intents, audience.Delivery{User: row.User, State: state, Identifiers: identifiers, Value: value,
+			Reason: m.String(), Run: r.run, Time: time.Now().UTC()})
 	}
 	if err := r.write(ctx, r.target, intents); err != nil {
 		return err
@@ -117,9 +122,9 @@ func (r *rebuild) intentOf(row audience.SyncRow) (m mark, identifiers []audience
 		if mayHold && step == plan.Change {
 			identifiers = union(row.Held.Identifiers, row.Wanted)
 		}
-		of := map[plan.Step]kind{plan.Keep: restoral, plan.Add: addition, plan.Change: change}[step]
+		of := map[plan.Step]kind{plan.Keep: restoral, plan.Add: addition, plan.Change: change, plan.Revalue: revaluation}[step]
 		if of == addition && shares(row) && row.Held.Run == r.run {
-			of = restoral
+			of = restored(row)
 		}
 		return mark{stage: waiting, kind: of}, identifiers, true
 	case !mayHold:
@@ -155,7 +160,7 @@ func (r *rebuild) rowOf(row audience.SyncRow) (send destination.Row, some bool) 
 	}
 	carried := func(id audience.Identifier) bool { return slices.Contains(r.scope.Schemes, id.Scheme) }
 	some = containsAll(row.Held.Identifiers, identifiers) && slices.ContainsFunc(identifiers, carried)
-	return destination.Row{User: row.User, Identifiers: identifiers}, some
+	return r.row(row.User, identifiers, row.Held.Value), some
 }
 
 // heed takes in the stops that came meanwhile. Nothing but the rebuild may change the members now: who is not sent yet is

@@ -26,7 +26,8 @@ func (s *sending) replace(ctx context.Context) (err error) {
 	p := s.report.Plan
 	var replacement destination.Replacement
 	err = s.try(ctx, adding, nil, func() (pace destination.Pace, err error) {
-		replacement, err = replacer.BeginReplace(ctx, s.audience.PlatformID, destination.ReplaceSpec{Rows: p.Unchanged + p.Additions + p.Changes})
+		replacement, err = replacer.BeginReplace(ctx, s.audience.PlatformID, destination.ReplaceSpec{
+			Rows: p.Unchanged + p.Additions + p.Changes + p.Revalued, Valued: s.valued()})
 		return pace, err
 	})
 	var failure *destination.Error
@@ -118,7 +119,7 @@ func (r *replacing) parcels(ctx context.Context) iter.Seq2[parcel, error] {
 			for i, row := range page {
 				rows[i], _ = r.rowOf(row)
 				m, _ := markOf(row.Held)
-				r.fates[row.User] = &fate{kind: m.kind, op: r.op, user: row.User, sent: rows[i].Identifiers, before: row.Held.Identifiers, intended: true}
+				r.fates[row.User] = &fate{kind: m.kind, op: r.op, user: row.User, sent: rows[i].Identifiers, value: rows[i].Value, before: row.Held.Identifiers, intended: true}
 			}
 			fates := r.fates
 			batches, err := r.split(ctx, rows)

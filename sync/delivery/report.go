@@ -15,14 +15,15 @@ type Report struct {
 	Additions Outcome
 	Removals  Outcome
 	Changes   Outcome          // confirmed once the old identifiers are removed and the new ones delivered
+	Revalued  Outcome          // sent again with another value
 	Restored  Outcome          // members sent again as they were: a removed user shares an identifier with them, or all were rebuilt; not in the plan
-	Rejected  map[string]int64 // users of all four, by the platform's reason
+	Rejected  map[string]int64 // users of all five, by the platform's reason
 	Partly    map[string]int64 // confirmed users of whose identifiers the platform refused some, by its reason
 	Requests  int64            // sent to change members, repeats included
 }
 
 func (r *Report) outcomes() [kinds]*Outcome {
-	return [kinds]*Outcome{addition: &r.Additions, removal: &r.Removals, change: &r.Changes, restoral: &r.Restored}
+	return [kinds]*Outcome{addition: &r.Additions, removal: &r.Removals, change: &r.Changes, revaluation: &r.Revalued, restoral: &r.Restored}
 }
 
 // Notes say in words how many users the platform refused, and why.

@@ -90,7 +90,7 @@ func (t target) try(ctx context.Context, log *slog.Logger, tell teller, u urgenc
 		if waited += wait; attempt == attempts || waited > patience {
 			return err
 		}
-		log.Info("request will be repeated", "kind", failure.Kind.String(), "code", failure.Code, "attempt", attempt, "wait", wait)
+		log.Info("request will be repeated", "destination", t.scope.Destination, "kind", failure.Kind.String(), "code", failure.Code, "attempt", attempt, "wait", wait)
 		if failure.Scope >= destination.OfAccount && failure.Kind == destination.RateLimited {
 			continue // the gate waits
 		}

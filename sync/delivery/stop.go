@@ -194,6 +194,9 @@ func (d *Deliverer) stopIn(ctx context.Context, id audience.AudienceID, users []
 	defer release()
 	s := &sending{Deliverer: d, target: t, run: "stops", progress: func(string, int64, int64) {}, begun: time.Now()}
 	err = s.stopAll(ctx, users)
+	if err == nil && len(s.sharers) > 0 {
+		err = d.setValues(ctx, &s.target)
+	}
 	if err == nil {
 		err = s.restore(ctx)
 	}

@@ -32,6 +32,9 @@ func (d *Deliverer) Sync(ctx context.Context, id audience.AudienceID, run audien
 	if t.audience.Disabled {
 		return Report{}, fmt.Errorf("audience %s is disabled; enable it first: %w", id, audience.ErrPrecondition)
 	}
+	if err := d.setValues(ctx, &t); err != nil {
+		return Report{}, err
+	}
 	release, err := d.hold(ctx, &t)
 	if err != nil {
 		return Report{}, err
@@ -46,15 +49,16 @@ func (d *Deliverer) Sync(ctx context.Context, id audience.AudienceID, run audien
 		return Report{}, err
 	}
 	s := &sending{Deliverer: d, target: t, evidence: evidence, run: run, progress: progress, begun: time.Now(),
-		leavers: p.Removals - p.Stops, changers: p.Changes, total: p.Additions + p.Removals + 2*p.Changes}
+		leavers: p.Removals - p.Stops, changers: p.Changes, total: p.Additions + p.Removals + 2*p.Changes + p.Revalued}
 	s.report.Plan = p
 	s.report.Additions.Planned, s.report.Removals.Planned, s.report.Changes.Planned = p.Additions, p.Removals, p.Changes
+	s.report.Revalued.Planned = p.Revalued
 	if s.report.Held, err = s.holds(ctx, approved); err == nil {
 		err = s.send(ctx)
 	}
 	s.close(err == nil && !s.report.Held)
 	d.Log.Info("audience synced", "audience", id, "run", run, "held", s.report.Held, "additions", s.report.Additions.Confirmed,
-		"removals", s.report.Removals.Confirmed, "changes", s.report.Changes.Confirmed, "requests", s.report.Requests, "took", time.Since(s.begun))
+		"removals", s.report.Removals.Confirmed, "changes", s.report.Changes.Confirmed, "revalued", s.report.Revalued.Confirmed, "requests", s.report.Requests, "took", time.Since(s.begun))
 	if err != nil {
 		return s.report, fmt.Errorf("sync audience %s: %w", id, err)
 	}
@@ -241,7 +245,7 @@ func (r *round) takes(row audience.SyncRow) bool {
 	step := plan.Of(row)
 	switch {
 	case r.op == destination.Add:
-		return step == plan.Add
+		return step == plan.Add || step == plan.Revalue
 	case step == plan.Change:
 		r.changers--
 		return r.changers >= 0

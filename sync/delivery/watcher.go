@@ -183,7 +183,7 @@ func (d *Deliverer) ask(ctx context.Context, of audience.Destination) *destinati
 	made, err := d.connect(of)
 	var failure *destination.Error
 	if err == nil {
-		err = made.Check(ctx)
+		err = d.patientCheck(ctx, made, of)
 	}
 	switch {
 	case err == nil:
@@ -195,6 +195,24 @@ func (d *Deliverer) ask(ctx context.Context, of audience.Destination) *destinati
 		d.account(of, made.Limits()).leave(destination.Pace{}, failure)
 	}
 	return failure
+}
+
+// patientCheck gives a refused token the time to be replaced that other requests give it. While nothing of the account leaves,
+// one request is enough.
+func (d *Deliverer) patientCheck(ctx context.Context, made destination.Destination, of audience.Destination) error {
+	for attempt := 1; ; attempt++ {
+		err := made.Check(ctx)
+		var failure *destination.Error
+		if !errors.As(err, &failure) || failure.Kind != destination.Unauthorized || attempt > renewals {
+			return err
+		}
+		if trouble, _ := d.Trouble(of); trouble != nil {
+			return err
+		}
+		if err := sleep(ctx, renewAfter); err != nil {
+			return err
+		}
+	}
 }
 
 func (w *Watcher) secretsOf(d audience.Destination) uint64 {

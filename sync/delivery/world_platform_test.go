@@ -18,6 +18,7 @@ import (
 // removal takes out every row that shares one with it.
 type platform struct {
 	held     map[string][]audience.Identifier // rows by rowKey
+	values   map[string]float64               // that came last with a row
 	id       string                           // of the audience; "" while there is none
 	created  int
 	requests []destination.Batch // taken or not
@@ -81,7 +82,9 @@ func (c connection) Split(rows []destination.Row, op destination.Op) (batches []
 						part = append(part, id)
 					}
 				}
-				packed, ids = append(packed, destination.Row{User: row.User, Identifiers: part}), rest
+				whole := row
+				whole.Identifiers = part
+				packed, ids = append(packed, whole), rest
 			}
 		}
 		for chunk := range slices.Chunk(packed, c.rows) {
@@ -159,7 +162,7 @@ func (c connection) takes(ctx context.Context, id string, b destination.Batch, b
 		switch {
 		case bad(row):
 		case b.Op == destination.Add:
-			c.held[rowKey(row.Identifiers)] = row.Identifiers
+			c.held[rowKey(row.Identifiers)], c.values[rowKey(row.Identifiers)] = row.Identifiers, row.Value
 		case c.together:
 			maps.DeleteFunc(c.held, func(_ string, held []audience.Identifier) bool {
 				return slices.ContainsFunc(held, func(id audience.Identifier) bool { return slices.Contains(row.Identifiers, id) })
@@ -176,13 +179,20 @@ func (c connection) takes(ctx context.Context, id string, b destination.Batch, b
 
 // check holds what must be true of every request at the moment it arrives.
 func (w *world) check(b destination.Batch) {
+	wanted := w.target()
 	for _, row := range b.Rows {
 		entry := w.ledger[row.User]
+		if row.HasValue != (w.audience.Value != "") {
+			w.platform.violated = fmt.Sprintf("%s of %s: it has a value in a plain audience, or none in a value-based one", b.Op, row.User)
+		}
+		if b.Op == destination.Add && (row.Value != entry.Value || row.HasValue && row.Value != w.values[row.User]) {
+			w.platform.violated = fmt.Sprintf("%s added with %g, is worth %g, and the ledger intends %g", row.User, row.Value, w.values[row.User], entry.Value)
+		}
 		for _, id := range row.Identifiers {
 			switch {
 			case !entry.State.MayHold() || !slices.Contains(entry.Identifiers, id):
 				w.platform.violated = fmt.Sprintf("%s of %s without an intent in the ledger", b.Op, row.User)
-			case b.Op == destination.Add && !slices.Contains(w.wanted[row.User], id):
+			case b.Op == destination.Add && !slices.Contains(wanted[row.User], id):
 				w.platform.violated = fmt.Sprintf("%s added, who must not be sent so", row.User)
 			}
 		}

@@ -7,6 +7,7 @@ import (
 	"iter"
 	"log/slog"
 	"maps"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -31,10 +32,11 @@ type world struct {
 	audience  audience.Audience
 	others    []audience.Audience
 	wanted    map[audience.UserID][]audience.Identifier
-	stopped   map[audience.UserID]string // members who may not be sent, and why
-	elsewhere map[audience.UserID]bool   // held by a rival of the exclusive group, since the plan
-	rivals    []audience.Number          // asked about
-	rival     func(audience.UserID) bool // held by one; nil without any
+	values    map[audience.UserID]float64 // of a value-based audience; who has none is not wanted
+	stopped   map[audience.UserID]string  // members who may not be sent, and why
+	elsewhere map[audience.UserID]bool    // held by a rival of the exclusive group, since the plan
+	rivals    []audience.Number           // asked about
+	rival     func(audience.UserID) bool  // held by one; nil without any
 	ledger    map[audience.UserID]audience.Delivery
 	doubts    []audience.Delivery
 	platform  *platform
@@ -59,12 +61,13 @@ func newWorld() *world {
 	return &world{
 		audience:  audience.Audience{Meta: audience.Meta{Number: 4}, ID: "vip", Segment: "vip", Destination: "x", MaxRemovalShare: 1},
 		wanted:    map[audience.UserID][]audience.Identifier{},
+		values:    map[audience.UserID]float64{},
 		stopped:   map[audience.UserID]string{},
 		ledger:    map[audience.UserID]audience.Delivery{},
 		pageUsers: 10_000,
 		held: audience.HeldPlan{State: audience.HeldApproved, Expires: time.Date(2100, 1, 1, 0, 0, 0, 0, time.UTC),
 			Plan: audience.SyncPlan{Additions: 1e9, Removals: 1e9, Changes: 1e9}},
-		platform: &platform{held: map[string][]audience.Identifier{}, rows: 5, random: rand.New(rand.NewPCG(1, 1))},
+		platform: &platform{held: map[string][]audience.Identifier{}, values: map[string]float64{}, rows: 5, random: rand.New(rand.NewPCG(1, 1))},
 	}
 }
 
@@ -72,7 +75,7 @@ func newWorld() *world {
 func (w *world) deliverer() *delivery.Deliverer {
 	w.steps.Store(0)
 	w.dieAt = 0
-	d := delivery.New(delivery.Deps{Ledger: w, Catalogue: w, Log: slog.New(slog.DiscardHandler),
+	d := delivery.New(delivery.Deps{Ledger: w, Catalogue: w, Log: slog.New(slog.DiscardHandler), Values: w.compile,
 		Connect: func(audience.Destination) (destination.Destination, error) { return connection{w.platform, w}, nil }})
 	d.SetPageUsers(w.pageUsers)
 	if w.way != "" {
@@ -118,8 +121,26 @@ func (w *world) SetPlatformID(_ context.Context, _ audience.AudienceID, id strin
 	return nil
 }
 
-// rows are everybody of target and ledger.
-func (w *world) rows() (rows []audience.SyncRow) {
+// compile gives a query that the world knows without reading it.
+func (w *world) compile(_ context.Context, expression string) (audience.Query, error) {
+	return audience.Query{SQL: expression}, w.step()
+}
+
+// target is whom the platform should hold.
+func (w *world) target() map[audience.UserID][]audience.Identifier {
+	target := maps.Clone(w.wanted)
+	maps.DeleteFunc(target, func(u audience.UserID, _ []audience.Identifier) bool {
+		_, worth := w.values[u]
+		return w.audience.Value != "" && !worth
+	})
+	return target
+}
+
+// moved reports whether a value is too far from the one that was sent.
+func moved(sent, value, tolerance float64) bool { return math.Abs(value-sent) > tolerance*sent }
+
+// rows are everybody of target and ledger. Those who do not ask for values get none.
+func (w *world) rows(scope audience.SyncScope) (rows []audience.SyncRow) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	users := map[audience.UserID]bool{}
@@ -134,14 +155,22 @@ func (w *world) rows() (rows []audience.SyncRow) {
 			row.Wanted, row.Suppressed = nil, "held_elsewhere"
 		}
 		row.Stop = row.Held.State.MayHold() && row.Suppressed != "" && row.Suppressed != "unidentifiable"
+		if len(row.Wanted) > 0 && scope.Values.Query.SQL != "" {
+			value, worth := w.values[u]
+			if !worth {
+				row.Wanted, row.Suppressed = nil, "no_value"
+			}
+			row.Value = value
+			row.Moved = worth && slices.Equal(row.Wanted, row.Held.Identifiers) && moved(row.Held.Value, value, scope.Values.Tolerance)
+		}
 		rows = append(rows, row)
 	}
 	return rows
 }
 
-func (w *world) SyncRows(_ context.Context, _ audience.SyncScope, within audience.SyncRange) iter.Seq2[audience.SyncRow, error] {
+func (w *world) SyncRows(_ context.Context, scope audience.SyncScope, within audience.SyncRange) iter.Seq2[audience.SyncRow, error] {
 	return func(yield func(audience.SyncRow, error) bool) {
-		rows := w.rows()
+		rows := w.rows(scope)
 		if w.onRead != nil && !within.Urgent {
 			w.onRead()
 		}
@@ -160,8 +189,8 @@ func (w *world) SyncRows(_ context.Context, _ audience.SyncScope, within audienc
 	}
 }
 
-func (w *world) SyncTotals(context.Context, audience.SyncScope) (t audience.SyncTotals, err error) {
-	for _, row := range w.rows() {
+func (w *world) SyncTotals(_ context.Context, scope audience.SyncScope) (t audience.SyncTotals, err error) {
+	for _, row := range w.rows(scope) {
 		wanted := len(row.Wanted) > 0
 		if wanted || row.Suppressed != "" {
 			t.Members++
