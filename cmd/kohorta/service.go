@@ -158,6 +158,9 @@ func (s *service) openRunner(ctx context.Context) error {
 
 func (s *service) newDeliverer() *delivery.Deliverer {
 	deps := delivery.Deps{Ledger: syncLedger{s.store, s.edition}, Catalogue: syncCatalogue{s.store, s.edition}, Connect: s.connect, Log: s.log}
+	deps.Values = func(ctx context.Context, expression string) (audience.Query, error) {
+		return s.segmenter.Values(ctx, expression, s.clock.Now())
+	}
 	if s.replica != nil {
 		deps.Leases = &audienceLeases{Leases: s.replica.leases, groups: map[string]*groupLease{}}
 		deps.Announce = s.announce
