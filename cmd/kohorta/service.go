@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/kohorta/kohorta/internal/audience"
 	"github.com/kohorta/kohorta/internal/engine"
 	"github.com/kohorta/kohorta/internal/live"
 	"github.com/kohorta/kohorta/internal/privacy"
