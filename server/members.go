@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/protobuf/encoding/protowire"
 
 	"github.com/kohorta/kohorta/internal/audience"
 	audiencev1 "github.com/kohorta/kohorta/proto/audience/v1"
@@ -30,20 +31,20 @@ func (s *segmentService) ListMembers(req *audiencev1.ListMembersRequest, stream 
 	if err != nil {
 		return err
 	}
-	ids := make([]string, 0, rowsPerMessage)
+	var next userIDs
 	send := func() error {
-		if err := listed.unchanged(ctx); err != nil || len(ids) == 0 {
+		if err := listed.unchanged(ctx); err != nil || next.n == 0 {
 			return err
 		}
-		err := stream.Send(&audiencev1.ListMembersResponse{UserIds: ids, Cursor: tokenAt(ids[len(ids)-1], listed.scope...)})
-		ids = ids[:0]
+		err := stream.Send(next.message(tokenAt(string(next.last), listed.scope...)))
+		next.clear()
 		return err
 	}
 	for user, err := range listed.after(audience.UserID(after)) {
 		if err != nil {
 			return err
 		}
-		if ids = append(ids, string(user)); len(ids) == rowsPerMessage {
+		if next.add(user); next.n == rowsPerMessage {
 			if err := send(); err != nil {
 				return err
 			}
@@ -51,6 +52,32 @@ func (s *segmentService) ListMembers(req *audiencev1.ListMembersRequest, stream 
 	}
 	return send()
 }
+
+// userIDs gathers the next message's ids in their wire form, once, instead of a list that is checked, measured and copied again.
+type userIDs struct {
+	wire []byte
+	n    int
+	last audience.UserID
+}
+
+// userIDsTag precedes each id on the wire.
+var userIDsTag = protowire.AppendTag(nil,
+	new(audiencev1.ListMembersResponse).ProtoReflect().Descriptor().Fields().ByName("user_ids").Number(), protowire.BytesType)
+
+func (ids *userIDs) add(user audience.UserID) {
+	ids.wire = protowire.AppendString(append(ids.wire, userIDsTag...), string(user))
+	ids.n, ids.last = ids.n+1, user
+}
+
+// message has the ids among the fields that this side does not read, which go out as they are; the other side finds them in
+// user_ids. It is valid until ids are cleared.
+func (ids *userIDs) message(cursor string) *audiencev1.ListMembersResponse {
+	message := &audiencev1.ListMembersResponse{Cursor: cursor}
+	message.ProtoReflect().SetUnknown(ids.wire)
+	return message
+}
+
+func (ids *userIDs) clear() { ids.wire, ids.n = ids.wire[:0], 0 }
 
 // list is users, and what cursors among them are bound to.
 type list struct {

@@ -11,16 +11,15 @@ import (
 	"github.com/kohorta/kohorta/internal/audience"
 )
 
-// A list of members is read by ranges of users, the next one while one is used: the first is small so that it comes soon,
-// the others are large enough that what a query costs by itself does not matter. Each comes as one text, an id a line (an id
-// has no control character), because the driver takes several times as long for a row as the engine.
+// A list of members is read by ranges of users, the next one while one is used: the first are small so that they come soon
+// and the cores are busy at once, the others large enough that what a query costs by itself does not matter. Each comes as one
+// text, an id a line (an id has no control character), because the driver takes several times as long for a row as the engine.
 //
 // Where ranges end is read from the primary index, which has every 256th user: a range with a LIMIT would do without, but
 // FINAL then reads on to the end of the table, every time.
-const (
-	firstRange = 40 // entries of the index
-	eachRange  = 2000
-)
+const eachRange = 1000 // entries of the index
+
+var firstRanges = []uint64{40, 160, 480} // entries that end ranges before the first of those
 
 // MembersOf yields up to limit members (0: all) of a segment whose id is after the given one, by UserID. An id shares its
 // memory with some hundred thousand others: whoever keeps a few clones them.
@@ -56,8 +55,8 @@ func (s *Store) rangeEnds(ctx context.Context, after audience.UserID) ([]string,
 	return all(stream(ctx, s, audience.Query{
 		SQL: `SELECT user_id FROM (
 			SELECT user_id, row_number() OVER (ORDER BY user_id) AS entry FROM mergeTreeIndex(currentDatabase(), 'members') WHERE user_id > {after:String}
-		) WHERE entry = {first:UInt64} OR entry % {each:UInt64} = 0 ORDER BY user_id`,
-		Params: map[string]any{"after": string(after), "first": uint64(firstRange), "each": uint64(eachRange)},
+		) WHERE entry IN {first:Array(UInt64)} OR entry % {each:UInt64} = 0 ORDER BY user_id`,
+		Params: map[string]any{"after": string(after), "first": firstRanges, "each": uint64(eachRange)},
 	}, func(rows driver.Rows) (end string, err error) { return end, rows.Scan(&end) }))
 }
 
@@ -84,16 +83,17 @@ func (m membersRange) each(limit *int, yield func(audience.UserID, error) bool) 
 	return true
 }
 
-// membersBetween begins to read the members after a user and up to another ("": without end).
+// membersBetween begins to read the members after a user and up to another ("": without end). One thread reads the parts in
+// their order, so that nothing is sorted again: that costs as much as all else.
 func (s *Store) membersBetween(ctx context.Context, segment audience.Number, after, end string) <-chan membersRange {
-	q := audience.Query{
-		SQL:    `SELECT arrayStringConcat(arraySort(groupArray(user_id)), '\n') FROM members FINAL WHERE has(segments, {segment:UInt32}) AND user_id > {after:String}`,
-		Params: map[string]any{"segment": uint32(segment), "after": after},
-	}
+	q := audience.Query{Params: map[string]any{"segment": uint32(segment), "after": after}}
+	upTo := ""
 	if end != "" {
-		q.SQL += " AND user_id <= {end:String}"
-		q.Params["end"] = end
+		upTo, q.Params["end"] = "AND user_id <= {end:String}", end
 	}
+	q.SQL = `SELECT arrayStringConcat(groupArray(user_id), '\n') FROM (
+		SELECT user_id FROM members FINAL WHERE has(segments, {segment:UInt32}) AND user_id > {after:String} ` + upTo + ` ORDER BY user_id
+	) SETTINGS max_threads = 1`
 	read := make(chan membersRange, 1)
 	go func() {
 		ids, _, err := first(ctx, s, q, func(rows driver.Rows) (ids string, err error) { return ids, rows.Scan(&ids) })
