@@ -32,6 +32,7 @@ type audienceService struct {
 	jobs         Jobs
 	runs         Runs
 	repeats      *repeats
+	now          func() time.Time
 }
 
 func newAudienceService(deps Deps, repeats *repeats, writing *sync.Mutex) *audienceService {
@@ -39,7 +40,7 @@ func newAudienceService(deps Deps, repeats *repeats, writing *sync.Mutex) *audie
 		destinations: destinationKind(deps, writing),
 		audiences:    audienceKind(deps, writing),
 		lookalikes:   lookalikeKind(deps, writing),
-		platforms:    deps.Platforms, planner: deps.Planner, healths: deps.Healths, jobs: deps.Jobs, runs: deps.Runs, repeats: repeats,
+		platforms:    deps.Platforms, planner: deps.Planner, healths: deps.Healths, jobs: deps.Jobs, runs: deps.Runs, repeats: repeats, now: deps.Now,
 	}
 }
 
@@ -163,7 +164,7 @@ func (s *audienceService) PlanSync(ctx context.Context, req *audiencev1.PlanSync
 	if err != nil {
 		return nil, fmt.Errorf("plan the sync of %s: %w", req.GetName(), err)
 	}
-	return &audiencev1.PlanSyncResponse{Plan: writePlan(plan, time.Now())}, nil
+	return &audiencev1.PlanSyncResponse{Plan: writePlan(plan, s.now())}, nil
 }
 
 func writePlan(plan audience.SyncPlan, now time.Time) *audiencev1.SyncPlan {

@@ -107,6 +107,7 @@ func TestBadDestinationsAndAudiences(t *testing.T) {
 
 func TestApproval(t *testing.T) {
 	h := start(t, server.Config{})
+	h.ahead = time.Hour
 	h.createSegment(t, "vip", "x")
 	h.createAudience(t)
 	h.plan = audience.SyncPlan{Members: 9, Unchanged: 1, Additions: 2, Removals: 3, Changes: 4, Suppressed: map[string]int64{"no_consent": 5},
@@ -116,7 +117,7 @@ func TestApproval(t *testing.T) {
 	require.Equal(t, []string{"removes 75 % of what is held"}, plan.GetPlan().GetHoldReasons())
 	require.Equal(t, audiencev1.SyncPlan_WAY_REPLACE, plan.GetPlan().GetWay())
 	require.Equal(t, "figures", plan.GetPlan().GetWayReason())
-	require.WithinRange(t, plan.GetPlan().GetFinishTime().AsTime(), time.Now(), time.Now().Add(7*time.Second))
+	require.WithinRange(t, plan.GetPlan().GetFinishTime().AsTime(), time.Now().Add(h.ahead), time.Now().Add(h.ahead+7*time.Second))
 	require.Equal(t, []int64{9, 1, 2, 3, 8, 4, 5, 6, 7}, []int64{
 		plan.GetPlan().GetMemberCount(), plan.GetPlan().GetUnchangedCount(), plan.GetPlan().GetAdditionCount(), plan.GetPlan().GetRemovalCount(), plan.GetPlan().GetStopCount(),
 		plan.GetPlan().GetChangeCount(), plan.GetPlan().GetSuppressedCounts()["no_consent"], plan.GetPlan().GetRequestCount(), plan.GetPlan().GetSendDuration().GetSeconds(),

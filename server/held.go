@@ -74,7 +74,7 @@ func (s *audienceService) ListHeldSyncs(ctx context.Context, req *audiencev1.Lis
 		}
 		if plan.State == audience.HeldWaiting && time.Now().Before(plan.Expires) {
 			out.HeldSyncs = append(out.HeldSyncs, &audiencev1.HeldSync{
-				Audience: nameOf(audiencesCollection, a.ID), Run: nameOf(runsCollection, plan.Run), Plan: writePlan(plan.Plan, time.Now()),
+				Audience: nameOf(audiencesCollection, a.ID), Run: nameOf(runsCollection, plan.Run), Plan: writePlan(plan.Plan, s.now()),
 				HoldTime: timestampOf(plan.Time), ExpireTime: timestampOf(plan.Expires),
 			})
 		}

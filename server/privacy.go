@@ -27,10 +27,11 @@ type privacyService struct {
 	audiences Resources[audience.Audience]
 	live      Live
 	repeats   *repeats
+	now       func() time.Time
 }
 
 func newPrivacyService(deps Deps, repeats *repeats) *privacyService {
-	return &privacyService{privacy: deps.Privacy, audit: deps.Audit, audiences: deps.Audiences, live: deps.Live, repeats: repeats}
+	return &privacyService{privacy: deps.Privacy, audit: deps.Audit, audiences: deps.Audiences, live: deps.Live, repeats: repeats, now: deps.Now}
 }
 
 func (s *privacyService) EraseUser(ctx context.Context, req *audiencev1.EraseUserRequest) (*audiencev1.EraseUserResponse, error) {
@@ -55,7 +56,7 @@ func (s *privacyService) ReadmitUser(ctx context.Context, req *audiencev1.Readmi
 func (s *privacyService) StopUser(ctx context.Context, req *audiencev1.StopUserRequest) (*audiencev1.StopUserResponse, error) {
 	return once(ctx, s.repeats, req, func() (*audiencev1.StopUserResponse, error) {
 		var v audience.Violations
-		stop := audience.Stop{User: audience.UserID(req.GetUserId()), Reason: req.GetReason(), Time: time.Now().UTC()}
+		stop := audience.Stop{User: audience.UserID(req.GetUserId()), Reason: req.GetReason(), Time: s.now().UTC()}
 		if stop.Reason == "" {
 			stop.Reason = defaultStop
 		}
@@ -76,7 +77,7 @@ func (s *privacyService) StopUser(ctx context.Context, req *audiencev1.StopUserR
 func (s *privacyService) ResumeUser(ctx context.Context, req *audiencev1.ResumeUserRequest) (*audiencev1.ResumeUserResponse, error) {
 	return once(ctx, s.repeats, req, func() (*audiencev1.ResumeUserResponse, error) {
 		var v audience.Violations
-		lifted := audience.Stop{User: audience.UserID(req.GetUserId()), Time: time.Now().UTC()}
+		lifted := audience.Stop{User: audience.UserID(req.GetUserId()), Time: s.now().UTC()}
 		v.Merge("", lifted.User.Validate())
 		return &audiencev1.ResumeUserResponse{}, s.stop(ctx, v, lifted, req.GetAudiences())
 	})

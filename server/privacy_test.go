@@ -137,6 +137,7 @@ func TestAnErasedUserIsRefused(t *testing.T) {
 
 func TestStops(t *testing.T) {
 	w := start(t, server.Config{})
+	w.ahead = 10 * time.Hour
 	vip, err := w.audiences.Create(t.Context(), audience.Audience{ID: "vip"})
 	require.NoError(t, err)
 	privacy := audiencev1.NewPrivacyServiceClient(w.conn)
@@ -149,10 +150,11 @@ func TestStops(t *testing.T) {
 		"of all audiences": {request: &audiencev1.StopUserRequest{}, want: []audience.Stop{{User: "ann", Reason: "crm"}}},
 		"of one, for a time": {request: &audiencev1.StopUserRequest{Audiences: []string{"audiences/vip"}, Reason: "purchase", ExpireTime: timestamppb.New(tomorrow)},
 			want: []audience.Stop{{User: "ann", Audience: vip.Number, Reason: "purchase", Until: tomorrow}}},
-		"an audience there is not": {request: &audiencev1.StopUserRequest{Audiences: []string{"audiences/vip", "audiences/none", "segments/vip"}}, fields: []string{"audiences[1]", "audiences[2]"}},
-		"a story":                  {request: &audiencev1.StopUserRequest{Reason: "She called us."}, fields: []string{"reason"}},
-		"the reason of erasures":   {request: &audiencev1.StopUserRequest{Reason: "erased"}, fields: []string{"reason"}},
-		"ended already":            {request: &audiencev1.StopUserRequest{ExpireTime: timestamppb.New(time.Unix(1, 0))}, fields: []string{"expire_time"}},
+		"an audience there is not":     {request: &audiencev1.StopUserRequest{Audiences: []string{"audiences/vip", "audiences/none", "segments/vip"}}, fields: []string{"audiences[1]", "audiences[2]"}},
+		"a story":                      {request: &audiencev1.StopUserRequest{Reason: "She called us."}, fields: []string{"reason"}},
+		"the reason of erasures":       {request: &audiencev1.StopUserRequest{Reason: "erased"}, fields: []string{"reason"}},
+		"ended by the service's clock": {request: &audiencev1.StopUserRequest{ExpireTime: timestamppb.New(time.Now().Add(time.Hour))}, fields: []string{"expire_time"}},
+		"ended already":                {request: &audiencev1.StopUserRequest{ExpireTime: timestamppb.New(time.Unix(1, 0))}, fields: []string{"expire_time"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w.office.stops = nil
@@ -165,7 +167,7 @@ func TestStops(t *testing.T) {
 			}
 			require.NoError(t, err)
 			for i := range w.office.stops {
-				require.WithinDuration(t, time.Now(), w.office.stops[i].Time, time.Minute)
+				require.WithinDuration(t, time.Now().Add(w.ahead), w.office.stops[i].Time, time.Minute)
 				w.office.stops[i].Time = time.Time{}
 			}
 			require.Equal(t, test.want, w.office.stops)

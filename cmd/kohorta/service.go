@@ -158,7 +158,7 @@ func (s *service) openRunner(ctx context.Context) error {
 }
 
 func (s *service) newDeliverer() *delivery.Deliverer {
-	deps := delivery.Deps{Ledger: syncLedger{s.store, s.edition}, Catalogue: syncCatalogue{s.store, s.edition}, Connect: s.connect, Log: s.log}
+	deps := delivery.Deps{Ledger: syncLedger{s.store, s.edition, s.clock.Now}, Catalogue: syncCatalogue{s.store, s.edition}, Connect: s.connect, Log: s.log}
 	deps.Values = func(ctx context.Context, expression string) (audience.Query, error) {
 		return s.segmenter.Values(ctx, expression, s.clock.Now())
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"time"
 
 	"github.com/kohorta/kohorta/internal/audience"
 	"github.com/kohorta/kohorta/internal/warehouse"
@@ -14,10 +15,12 @@ import (
 // nobody is to be removed from a platform for that.
 var errTurned = errors.New("another definition of the segment came into force meanwhile; sync again")
 
-// syncLedger is the store as delivery sees it: a target is read by one definition from its beginning to its end.
+// syncLedger is the store as delivery sees it: a target is read by one definition from its beginning to its end, and by the
+// service's clock.
 type syncLedger struct {
 	*warehouse.Store
 	edition func(context.Context) (*audience.Edition, error)
+	now     func() time.Time
 }
 
 // ledgerRows is how many rows are held back until it is certain that they are of the definition in force.
@@ -25,6 +28,7 @@ const ledgerRows = 1000
 
 // SyncRows yields the rows of one definition; see warehouse.Store.
 func (l syncLedger) SyncRows(ctx context.Context, scope audience.SyncScope, within audience.SyncRange) iter.Seq2[audience.SyncRow, error] {
+	scope.At = l.now()
 	return func(yield func(audience.SyncRow, error) bool) {
 		rows := make([]audience.SyncRow, 0, ledgerRows)
 		pass := func() bool { // those that were read while the definition was in force
@@ -55,6 +59,7 @@ func (l syncLedger) SyncRows(ctx context.Context, scope audience.SyncScope, with
 
 // SyncTotals counts by one definition; see warehouse.Store.
 func (l syncLedger) SyncTotals(ctx context.Context, scope audience.SyncScope) (audience.SyncTotals, error) {
+	scope.At = l.now()
 	totals, err := l.Store.SyncTotals(ctx, scope)
 	if err == nil {
 		err = l.unturned(ctx, scope)

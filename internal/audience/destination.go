@@ -120,9 +120,10 @@ type SyncScope struct {
 	Segment     Number // whose members are the target
 	Purpose     string // for which a member must have granted consent
 	Destination DestinationID
-	Schemes     []Scheme // identifiers the destination carries
-	Rivals      []Number // ledgers of the other audiences of the exclusive group
-	Values      Values   // of a value-based audience
+	Schemes     []Scheme  // identifiers the destination carries
+	Rivals      []Number  // ledgers of the other audiences of the exclusive group
+	Values      Values    // of a value-based audience
+	At          time.Time // stops and moves that end by then have ended; zero: now
 }
 
 // Values are what the members of a value-based audience are worth. The zero value is of other audiences.

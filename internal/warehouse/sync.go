@@ -7,6 +7,7 @@ import (
 	"iter"
 	"maps"
 	"strings"
+	"time"
 
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
 
@@ -153,8 +154,11 @@ func syncQuery(scope audience.SyncScope, within audience.SyncRange, last string)
 	for i, scheme := range scope.Schemes {
 		schemes[i] = string(scheme)
 	}
+	if scope.At.IsZero() {
+		scope.At = time.Now()
+	}
 	params := map[string]any{
-		"audience": uint32(scope.Audience), "segment": uint32(scope.Segment), "purpose": scope.Purpose,
+		"at": scope.At.UTC(), "audience": uint32(scope.Audience), "segment": uint32(scope.Segment), "purpose": scope.Purpose,
 		"destination": string(scope.Destination), "schemes": schemes, "sharing": audience.ReasonSharing, "tolerance": scope.Values.Tolerance,
 	}
 	users := "true"

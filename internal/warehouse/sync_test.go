@@ -153,6 +153,32 @@ func TestSyncRowsInEveryState(t *testing.T) {
 	}
 }
 
+// Stops and moves end by the clock of the service, which may live in the past.
+func TestStopsEndByTheServicesClock(t *testing.T) {
+	store := open(t)
+	then := scope
+	then.At = noon
+	require.NoError(t, store.RecordDeliveries(t.Context(), scope.Audience, []audience.Delivery{
+		{User: "stopped", State: audience.DeliveryDelivered, Identifiers: []audience.Identifier{email}, Time: noon},
+		{User: "moved", State: audience.DeliveryDelivered, Identifiers: []audience.Identifier{email}, Time: noon},
+	}))
+	stops := func(at time.Time) (of []bool) {
+		then.At = at
+		for row, err := range store.SyncRows(t.Context(), then, audience.SyncRange{}) {
+			require.NoError(t, err)
+			of = append(of, row.Stop)
+		}
+		return of
+	}
+	until := noon.Add(time.Hour)
+	require.NoError(t, store.RecordStops(t.Context(), []audience.Stop{{User: "stopped", Reason: "crm", Until: until}}))
+	_, err := store.WriteMove(t.Context(), audience.Move{User: "moved", OutOf: []audience.SegmentID{"vip"}, Expires: until, RequestID: "1"},
+		map[audience.SegmentID]audience.Number{"vip": scope.Segment}, noon)
+	require.NoError(t, err)
+	require.Equal(t, []bool{true, true}, stops(noon))
+	require.Equal(t, []bool{false, false}, stops(until))
+}
+
 // Whom another audience of the group may hold is not wanted here, unless he is held here, too.
 func TestSyncRowsOfAnExclusiveGroup(t *testing.T) {
 	store := open(t)

@@ -53,12 +53,12 @@ LEFT JOIN
         UNION ALL
         SELECT user_id, false, 2, toString(reason)
         FROM stops FINAL
-        WHERE audience IN (0, {audience:UInt32}) AND reason != '' AND (until = 0 OR until > now64(3)) AND {range}
+        WHERE audience IN (0, {audience:UInt32}) AND reason != '' AND (until = 0 OR until > {at:DateTime64(3)}) AND {range}
         UNION ALL
         -- a person's word that the user is out of the segment is a stop, too
         SELECT user_id, false, 2, 'moved_out'
         FROM pins FINAL
-        WHERE segment = {segment:UInt32} AND held = -1 AND (expires = 0 OR expires > now64(3)) AND {range}
+        WHERE segment = {segment:UInt32} AND held = -1 AND (expires = 0 OR expires > {at:DateTime64(3)}) AND {range}
     )
     GROUP BY user_id
 ) AS permission USING (user_id)
