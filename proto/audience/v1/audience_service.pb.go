@@ -700,6 +700,13 @@ type Audience struct {
 	ExclusiveGroup string `protobuf:"bytes,14,opt,name=exclusive_group,json=exclusiveGroup,proto3" json:"exclusive_group,omitempty"`
 	// A sync waits for approval when membership was last computed longer ago. Default: 48 hours.
 	MaxSourceAge *durationpb.Duration `protobuf:"bytes,15,opt,name=max_source_age,json=maxSourceAge,proto3" json:"max_source_age,omitempty"`
+	// Meta: what each member is worth to you, so that lookalikes look for people like the most worthy: a number in the language
+	// of segments, e.g. sum("purchase", "365d"). It is sent with each member; who has none of 0 or more is not sent. Whether an
+	// audience has values is decided for its life; their expression can be changed.
+	Value string `protobuf:"bytes,16,opt,name=value,proto3" json:"value,omitempty"`
+	// A member held by the platform is sent again once his value is off by more than this share of the one sent. 0 to 1.
+	// Default: 0.05.
+	ValueTolerance float64 `protobuf:"fixed64,17,opt,name=value_tolerance,json=valueTolerance,proto3" json:"value_tolerance,omitempty"`
 	// When it is synced by itself. Not set: only when asked for.
 	Schedule *Schedule `protobuf:"bytes,20,opt,name=schedule,proto3" json:"schedule,omitempty"`
 	// When its schedule is due next, changes aside. Output only.
@@ -843,6 +850,20 @@ func (x *Audience) GetMaxSourceAge() *durationpb.Duration {
 	return nil
 }
 
+func (x *Audience) GetValue() string {
+	if x != nil {
+		return x.Value
+	}
+	return ""
+}
+
+func (x *Audience) GetValueTolerance() float64 {
+	if x != nil {
+		return x.ValueTolerance
+	}
+	return 0
+}
+
 func (x *Audience) GetSchedule() *Schedule {
 	if x != nil {
 		return x.Schedule
@@ -870,7 +891,7 @@ type SyncPlan struct {
 	RemovalCount int64 `protobuf:"varint,4,opt,name=removal_count,json=removalCount,proto3" json:"removal_count,omitempty"`
 	// Members whose identifiers have changed: the old ones are removed, the new ones added.
 	ChangeCount int64 `protobuf:"varint,5,opt,name=change_count,json=changeCount,proto3" json:"change_count,omitempty"`
-	// Members who are not sent, by reason, e.g. "no_consent" or "unidentifiable".
+	// Members who are not sent, by reason, e.g. "no_consent", "unidentifiable" or "no_value".
 	SuppressedCounts map[string]int64 `protobuf:"bytes,6,rep,name=suppressed_counts,json=suppressedCounts,proto3" json:"suppressed_counts,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
 	// Requests to the platform.
 	RequestCount int64 `protobuf:"varint,7,opt,name=request_count,json=requestCount,proto3" json:"request_count,omitempty"`
@@ -885,7 +906,9 @@ type SyncPlan struct {
 	// The figures that chose the way, in words.
 	WayReason string `protobuf:"bytes,12,opt,name=way_reason,json=wayReason,proto3" json:"way_reason,omitempty"`
 	// When sending would be over if it began now.
-	FinishTime    *timestamppb.Timestamp `protobuf:"bytes,13,opt,name=finish_time,json=finishTime,proto3" json:"finish_time,omitempty"`
+	FinishTime *timestamppb.Timestamp `protobuf:"bytes,13,opt,name=finish_time,json=finishTime,proto3" json:"finish_time,omitempty"`
+	// Members held as they are, but for a value that has moved: they are sent again.
+	RevaluedCount int64 `protobuf:"varint,14,opt,name=revalued_count,json=revaluedCount,proto3" json:"revalued_count,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1009,6 +1032,13 @@ func (x *SyncPlan) GetFinishTime() *timestamppb.Timestamp {
 		return x.FinishTime
 	}
 	return nil
+}
+
+func (x *SyncPlan) GetRevaluedCount() int64 {
+	if x != nil {
+		return x.RevaluedCount
+	}
+	return 0
 }
 
 // HeldSync is a sync that waits for a person.
@@ -3389,7 +3419,7 @@ const file_audience_v1_audience_service_proto_rawDesc = "" +
 	"\x16EMAIL_MODE_UNSPECIFIED\x10\x00\x12\x14\n" +
 	"\x10EMAIL_MODE_BASIC\x10\x01\x12\x19\n" +
 	"\x15EMAIL_MODE_STRIP_PLUS\x10\x02\x12\x15\n" +
-	"\x11EMAIL_MODE_LEGACY\x10\x03\"\xab\x05\n" +
+	"\x11EMAIL_MODE_LEGACY\x10\x03\"\xea\x05\n" +
 	"\bAudience\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\asegment\x18\x02 \x01(\tR\asegment\x12 \n" +
@@ -3409,9 +3439,11 @@ const file_audience_v1_audience_service_proto_rawDesc = "" +
 	"\x06static\x18\f \x01(\bR\x06static\x12\"\n" +
 	"\rmade_of_files\x18\r \x01(\bR\vmadeOfFiles\x12'\n" +
 	"\x0fexclusive_group\x18\x0e \x01(\tR\x0eexclusiveGroup\x12?\n" +
-	"\x0emax_source_age\x18\x0f \x01(\v2\x19.google.protobuf.DurationR\fmaxSourceAge\x121\n" +
+	"\x0emax_source_age\x18\x0f \x01(\v2\x19.google.protobuf.DurationR\fmaxSourceAge\x12\x14\n" +
+	"\x05value\x18\x10 \x01(\tR\x05value\x12'\n" +
+	"\x0fvalue_tolerance\x18\x11 \x01(\x01R\x0evalueTolerance\x121\n" +
 	"\bschedule\x18\x14 \x01(\v2\x15.audience.v1.ScheduleR\bschedule\x12@\n" +
-	"\x0enext_sync_time\x18\x15 \x01(\v2\x1a.google.protobuf.TimestampR\fnextSyncTime\"\xdd\x05\n" +
+	"\x0enext_sync_time\x18\x15 \x01(\v2\x1a.google.protobuf.TimestampR\fnextSyncTime\"\x84\x06\n" +
 	"\bSyncPlan\x12!\n" +
 	"\fmember_count\x18\x01 \x01(\x03R\vmemberCount\x12'\n" +
 	"\x0funchanged_count\x18\x02 \x01(\x03R\x0eunchangedCount\x12%\n" +
@@ -3429,7 +3461,8 @@ const file_audience_v1_audience_service_proto_rawDesc = "" +
 	"\n" +
 	"way_reason\x18\f \x01(\tR\twayReason\x12;\n" +
 	"\vfinish_time\x18\r \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"finishTime\x1aC\n" +
+	"finishTime\x12%\n" +
+	"\x0erevalued_count\x18\x0e \x01(\x03R\rrevaluedCount\x1aC\n" +
 	"\x15SuppressedCountsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\"G\n" +
