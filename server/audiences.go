@@ -97,7 +97,11 @@ func checkAudience(ctx context.Context, deps Deps, after audience.Audience, befo
 	if _, err := deps.Segments.Get(ctx, string(after.Segment)); !v.Merge("", missing("segment", err)) {
 		return err
 	}
-	if _, err := deps.Destinations.Get(ctx, string(after.Destination)); !v.Merge("", missing("destination", err)) {
+	destination, err := deps.Destinations.Get(ctx, string(after.Destination))
+	if !v.Merge("", missing("destination", err)) {
+		return err
+	}
+	if err := checkValue(ctx, deps, after, before, destination.Platform); !v.Merge("", err) {
 		return err
 	}
 	if err := deps.Schedules.Check(after.Schedule); !v.Merge("schedule", err) {
@@ -107,6 +111,31 @@ func checkAudience(ctx context.Context, deps Deps, after audience.Audience, befo
 		v.Add("schedule.on_change", "is for audiences that follow changes; a static one is loaded at set times: use cron")
 	}
 	return v.Err()
+}
+
+// checkValue says what is wrong with the values of an audience at a platform; "" while that is not known.
+func checkValue(ctx context.Context, deps Deps, after audience.Audience, before *audience.Audience, platform audience.Platform) error {
+	switch {
+	case before != nil && before.Value == "" && after.Value != "":
+		return audience.Invalid("value", "cannot be given to an audience that was made without: the platform decides that for its life; create another audience with a value instead")
+	case before != nil && before.Value != "" && after.Value == "":
+		return audience.Invalid("value", "cannot be taken from an audience that was made with one: the platform decides that for its life; create another audience without instead")
+	case after.Value == "" && after.ValueTolerance != 0:
+		return audience.Invalid("value_tolerance", "is for audiences whose members have a value; set value, or leave it out")
+	case after.Value == "":
+		return nil
+	case platform == audience.PlatformTikTok:
+		return audience.Invalid("value", "is for audiences at Meta; TikTok takes no values: leave it out")
+	}
+	return deps.Segmenter.CheckValue(ctx, after.Value)
+}
+
+// valueReferences are the segments and models that the values of an audience name.
+func valueReferences(deps Deps, a audience.Audience) ([]audience.SegmentID, []audience.ModelID, error) {
+	if a.Value == "" {
+		return nil, nil, nil
+	}
+	return deps.Segmenter.ValueReferences(a.Value)
 }
 
 func (s *audienceService) CreateAudience(ctx context.Context, req *audiencev1.CreateAudienceRequest) (*audiencev1.CreateAudienceResponse, error) {
@@ -176,6 +205,7 @@ func writePlan(plan audience.SyncPlan, now time.Time) *audiencev1.SyncPlan {
 		RemovalCount:     plan.Removals,
 		StopCount:        plan.Stops,
 		ChangeCount:      plan.Changes,
+		RevaluedCount:    plan.Revalued,
 		SuppressedCounts: plan.Suppressed,
 		Way:              ways[plan.Way],
 		WayReason:        plan.WayReason,
@@ -216,6 +246,7 @@ func readAudience(into *audience.Audience, message *audiencev1.Audience) error {
 	into.MaxRemovalShare, into.Static, into.Disabled = message.GetMaxRemovalShare(), message.GetStatic(), message.GetDisabled()
 	into.Schedule = readSchedule(&v, message.GetSchedule())
 	into.ExclusiveGroup = message.GetExclusiveGroup()
+	into.Value, into.ValueTolerance = message.GetValue(), message.GetValueTolerance()
 	into.MaxSourceHours = durationOf(&v, "max_source_age", message.GetMaxSourceAge(), maxSourceAge).Hours()
 	if into.ExclusiveGroup != "" {
 		v.Merge("", audience.ValidSlug("exclusive_group", into.ExclusiveGroup))
@@ -224,6 +255,9 @@ func readAudience(into *audience.Audience, message *audiencev1.Audience) error {
 	checkText(&v, "purpose", into.Purpose, audience.MaxPurposeBytes)
 	if share := into.MaxRemovalShare; math.IsNaN(share) || share < 0 || share > 1 {
 		v.Add("max_removal_share", "is %v; use a share from 0 to 1, where 0 means 0.3", share)
+	}
+	if share := into.ValueTolerance; math.IsNaN(share) || share < 0 || share > 1 {
+		v.Add("value_tolerance", "is %v; use a share from 0 to 1, where 0 means %v", share, audience.DefaultValueTolerance)
 	}
 	return v.Err()
 }
@@ -240,6 +274,8 @@ func writeAudience(a audience.Audience) *audiencev1.Audience {
 		Static:          a.Static,
 		MadeOfFiles:     a.PlatformFiles,
 		ExclusiveGroup:  a.ExclusiveGroup,
+		Value:           a.Value,
+		ValueTolerance:  a.ValueTolerance,
 		MaxSourceAge:    durationpbOf(time.Duration(a.MaxSourceHours * float64(time.Hour))),
 		Disabled:        a.Disabled,
 		Schedule:        writeSchedule(a.Schedule),

@@ -233,6 +233,17 @@ func (s segmenter) References(expression string) (segments []audience.SegmentID,
 	return segments, models, nil
 }
 
+func (s segmenter) CheckValue(_ context.Context, expression string) error {
+	if strings.Contains(expression, "bad") {
+		return audience.Invalid("value", "1:%d: undeclared reference to bad", strings.Index(expression, "bad")+1)
+	}
+	return nil
+}
+
+func (s segmenter) ValueReferences(expression string) ([]audience.SegmentID, []audience.ModelID, error) {
+	return s.References(expression)
+}
+
 func (s segmenter) Preview(ctx context.Context, expression string, at time.Time, sample int) (audience.Preview, error) {
 	if err := s.CheckSegment(ctx, audience.Segment{Expression: expression}); err != nil {
 		return audience.Preview{}, err

@@ -71,7 +71,8 @@ func checkModel(ctx context.Context, deps Deps, after audience.Model, before *au
 	return deps.Segmenter.CheckModel(ctx, after)
 }
 
-// usersOfModel are the names of the segments whose expressions refer to a model, and of the models that read it.
+// usersOfModel are the names of the segments whose expressions refer to a model, of the audiences whose values do, and of the models
+// that read it.
 func usersOfModel(ctx context.Context, deps Deps, id audience.ModelID) ([]string, error) {
 	var users []string
 	segments, err := deps.Segments.All(ctx)
@@ -85,6 +86,19 @@ func usersOfModel(ctx context.Context, deps Deps, id audience.ModelID) ([]string
 		}
 		if slices.Contains(named, id) {
 			users = append(users, nameOf(segmentsCollection, segment.ID))
+		}
+	}
+	audiences, err := deps.Audiences.All(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, a := range audiences {
+		_, named, err := valueReferences(deps, a)
+		if err != nil {
+			return nil, err
+		}
+		if slices.Contains(named, id) {
+			users = append(users, nameOf(audiencesCollection, a.ID))
 		}
 	}
 	models, err := deps.Models.All(ctx)

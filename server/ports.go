@@ -68,6 +68,10 @@ type Segmenter interface {
 	CheckModel(ctx context.Context, model audience.Model) error
 	// References lists the segments and models an expression names.
 	References(expression string) ([]audience.SegmentID, []audience.ModelID, error)
+	// CheckValue says what is wrong with the expression of an audience's values: an InvalidError of the field "value".
+	CheckValue(ctx context.Context, expression string) error
+	// ValueReferences lists the segments and models an expression of values names.
+	ValueReferences(expression string) ([]audience.SegmentID, []audience.ModelID, error)
 	// Preview evaluates at an instant; the zero time is now.
 	Preview(ctx context.Context, expression string, at time.Time, sample int) (audience.Preview, error)
 	// Compare says what another definition of a segment, or a new segment, would change.

@@ -76,7 +76,11 @@ func usersOfSegment(ctx context.Context, deps Deps, id audience.SegmentID) ([]st
 		return nil, err
 	}
 	for _, other := range audiences {
-		if other.Segment == id {
+		named, _, err := valueReferences(deps, other)
+		if err != nil {
+			return nil, err
+		}
+		if other.Segment == id || slices.Contains(named, id) {
 			users = append(users, nameOf(audiencesCollection, other.ID))
 		}
 	}

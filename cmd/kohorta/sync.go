@@ -200,6 +200,9 @@ func planInWords(plan *audiencev1.SyncPlan) string {
 	lines := []string{fmt.Sprintf("add %s, remove %s, change %s, leave %s; %s, %s",
 		thousands(plan.GetAdditionCount()), removals, thousands(plan.GetChangeCount()),
 		thousands(plan.GetUnchangedCount()), countOf(plan.GetRequestCount(), "request"), about)}
+	if revalued := plan.GetRevaluedCount(); revalued > 0 {
+		lines = append(lines, fmt.Sprintf("send %s again, whose value has moved", thousands(revalued)))
+	}
 	if plan.GetWayReason() != "" {
 		lines = append(lines, "by "+plan.GetWayReason())
 	}
