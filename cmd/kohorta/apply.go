@@ -26,7 +26,8 @@ func newApply(o *options) *cobra.Command {
 		Short: "Make models, segments, destinations, audiences and webhooks what files say, after showing the plan",
 		Long: `Reads YAML files with the lists models, segments, destinations, audiences and webhooks, compares them with the service, shows
 what would be created, changed and deleted, and does it when you agree. A field that a file does not name stays as it is. Without --prune,
-nothing is deleted.`,
+nothing is deleted; with it, what there is of a kind that has a list and is not in it: an empty list, as in "audiences: []", deletes all
+of them.`,
 		Example: `  kohorta apply -f examples/models.yaml -f examples/segments.yaml
   kohorta apply -f segments.yaml --yes --output json`,
 		Args: cobra.NoArgs,
@@ -57,7 +58,7 @@ nothing is deleted.`,
 	}
 	command.Flags().StringArrayVarP(&files, "file", "f", nil, "YAML file; repeat the flag for several")
 	command.Flags().BoolVar(&yes, "yes", false, "do not ask before acting")
-	command.Flags().BoolVar(&prune, "prune", false, "delete what the files do not name, of the kinds they name")
+	command.Flags().BoolVar(&prune, "prune", false, "delete what the files do not name, of the kinds they have lists of")
 	_ = command.MarkFlagRequired("file") // the flag is there
 	return command
 }

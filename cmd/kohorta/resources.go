@@ -45,7 +45,7 @@ func (r resource) changes(existing proto.Message) []string {
 }
 
 // readResources reads apply files: mappings of a plural to a list of entries, in one YAML document or several. Of entries
-// with the same id in several files, the last stands.
+// with the same id in several files, the last stands. A kind that no file has a list of, be it an empty one, is missing.
 func readResources(read func(name string) ([]byte, error), files []string) (map[string][]resource, error) {
 	wanted := map[string][]resource{}
 	for _, file := range files {
@@ -74,7 +74,11 @@ func readResources(read func(name string) ([]byte, error), files []string) (map[
 // readLists adds the entries of one document to what is wanted.
 func readLists(wanted map[string][]resource, seen map[string]bool, lists map[string][]map[string]any) error {
 	for _, kind := range kinds {
-		for i, entry := range lists[kind.plural] {
+		list := lists[kind.plural]
+		if list != nil && wanted[kind.plural] == nil {
+			wanted[kind.plural] = []resource{} // [] says that there is to be none; a name with nothing behind it says nothing
+		}
+		for i, entry := range list {
 			r, err := readResource(kind, entry)
 			if err != nil {
 				return fmt.Errorf("%s[%d]: %w", kind.plural, i, err)
