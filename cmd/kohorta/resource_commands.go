@@ -106,8 +106,8 @@ func (k kind) print(p *printer, list []proto.Message) error {
 	for i, m := range list {
 		for _, field := range shown.fields {
 			text := strings.TrimPrefix(cell(m, field), k.plural+"/")
-			if segment, isSegment := m.(*audiencev1.Segment); isSegment && field == "member_count" && segment.MemberCount == nil {
-				text = "not evaluated yet"
+			if segment, isSegment := m.(*audiencev1.Segment); isSegment && field == "member_count" {
+				text = memberCount(segment)
 			}
 			rows[i] = append(rows[i], text)
 		}
@@ -118,4 +118,17 @@ func (k kind) print(p *printer, list []proto.Message) error {
 	}
 	p.table(headers, rows, shown.right...)
 	return nil
+}
+
+// memberCount is how many members a segment has, and by which version where that is not the newest, whose expression is shown.
+func memberCount(segment *audiencev1.Segment) string {
+	switch {
+	case segment.MemberCount == nil && segment.GetDisabled():
+		return "disabled"
+	case segment.MemberCount == nil:
+		return "not evaluated yet"
+	case segment.GetInForceVersion() < segment.GetVersion():
+		return fmt.Sprintf("%s by version %d of %d", thousands(segment.GetMemberCount()), segment.GetInForceVersion(), segment.GetVersion())
+	}
+	return thousands(segment.GetMemberCount())
 }
