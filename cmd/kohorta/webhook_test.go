@@ -224,6 +224,7 @@ func TestSoakWebhooks(t *testing.T) {
 		post := func() int {
 			req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+moves+"/v1/moves", strings.NewReader(body))
 			require.NoError(t, err)
+			req.Close = true // a connection that is kept would be one to the process that is killed
 			req.Header.Set("Kohorta-Timestamp", timestamp)
 			req.Header.Set("Kohorta-Signature", webhook.Sign([]secret.Secret{hookSecret}, timestamp, []byte(body)))
 			response, err := http.DefaultClient.Do(req)
