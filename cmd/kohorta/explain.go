@@ -18,7 +18,7 @@ func newUserExplain(o *options) *cobra.Command {
 		Example: "  kohorta user explain CG-12520 win-back\n  kohorta user explain CG-12520 win-back --at 2017-06-30",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return ask(cmd.Context(), o, func(ctx context.Context, c *client) error {
-				r, err := c.segments.ExplainMembership(ctx, &audiencev1.ExplainMembershipRequest{UserId: args[0], Name: kinds[1].name(args[1]), Time: at.proto()})
+				r, err := c.segments.ExplainMembership(ctx, &audiencev1.ExplainMembershipRequest{UserId: args[0], Name: segments.name(args[1]), Time: at.proto()})
 				if err != nil {
 					return err
 				}

@@ -23,14 +23,16 @@ type kind struct {
 	file     string // of examples/ that has some
 }
 
+var (
+	models       = kind{"models", "model", "Model", audiencev1.ModelService_ServiceDesc.ServiceName, "a", "models.yaml"}
+	segments     = kind{"segments", "segment", "Segment", audiencev1.SegmentService_ServiceDesc.ServiceName, "a", "segments.yaml"}
+	destinations = kind{"destinations", "destination", "Destination", audiencev1.AudienceService_ServiceDesc.ServiceName, "a", "audiences.yaml"}
+	audiences    = kind{"audiences", "audience", "Audience", audiencev1.AudienceService_ServiceDesc.ServiceName, "an", "audiences.yaml"}
+	webhooks     = kind{"webhooks", "webhook", "Webhook", audiencev1.WebhookService_ServiceDesc.ServiceName, "a", "webhooks.yaml"}
+)
+
 // kinds in the order in which they refer to one another.
-var kinds = []kind{
-	{"models", "model", "Model", audiencev1.ModelService_ServiceDesc.ServiceName, "a", "models.yaml"},
-	{"segments", "segment", "Segment", audiencev1.SegmentService_ServiceDesc.ServiceName, "a", "segments.yaml"},
-	{"destinations", "destination", "Destination", audiencev1.AudienceService_ServiceDesc.ServiceName, "a", "audiences.yaml"},
-	{"audiences", "audience", "Audience", audiencev1.AudienceService_ServiceDesc.ServiceName, "an", "audiences.yaml"},
-	{"webhooks", "webhook", "Webhook", audiencev1.WebhookService_ServiceDesc.ServiceName, "a", "webhooks.yaml"},
-}
+var kinds = []kind{models, segments, destinations, audiences, webhooks}
 
 // listPage is how many resources a page of a list has.
 const listPage = 1000

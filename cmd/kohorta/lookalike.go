@@ -26,7 +26,7 @@ func newLookalikeCreate(o *options) *cobra.Command {
 			"  kohorta lookalike create champions-like champions-tiktok --place 798544 --size balanced",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return ask(cmd.Context(), o, func(ctx context.Context, c *client) error {
-				l.Source = kinds[3].name(args[1])
+				l.Source = audiences.name(args[1])
 				var err error
 				if l.Size, err = choice[audiencev1.Lookalike_Size]("size", "SIZE_", audiencev1.Lookalike_Size_value, size); err != nil {
 					return err

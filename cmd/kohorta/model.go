@@ -14,31 +14,23 @@ import (
 )
 
 func newModel(o *options) *cobra.Command {
-	k := kinds[0]
-	return newResource(o, k, "Models: train them, read their scores",
+	return newResource(o, models, "Models: train them, read their scores",
 		&cobra.Command{
-			Use: "train ID", Short: "Train a new version and watch it", Args: cobra.ExactArgs(1), ValidArgsFunction: k.complete(o),
+			Use: "train ID", Short: "Train a new version and watch it", Args: cobra.ExactArgs(1), ValidArgsFunction: models.complete(o),
 			Example: "  kohorta model train rfm",
 			RunE: func(cmd *cobra.Command, args []string) error {
 				return ask(cmd.Context(), o, func(ctx context.Context, c *client) error {
-					r, err := c.models.TrainModel(ctx, &audiencev1.TrainModelRequest{Name: k.name(args[0])})
-					if err != nil {
-						return err
-					}
-					run, err := c.watch(ctx, cmd.ErrOrStderr(), r.GetRun().GetName())
-					if err != nil {
-						return err
-					}
-					return newPrinter(cmd.OutOrStdout(), o).run(run)
+					r, err := c.models.TrainModel(ctx, &audiencev1.TrainModelRequest{Name: models.name(args[0])})
+					return followRun(ctx, cmd, o, c, r.GetRun(), err)
 				})
 			},
 		},
 		&cobra.Command{
-			Use: "score ID USER", Short: "Show a user's score", Args: cobra.ExactArgs(2), ValidArgsFunction: k.complete(o),
+			Use: "score ID USER", Short: "Show a user's score", Args: cobra.ExactArgs(2), ValidArgsFunction: models.complete(o),
 			Example: "  kohorta model score rfm CG-12520",
 			RunE: func(cmd *cobra.Command, args []string) error {
 				return ask(cmd.Context(), o, func(ctx context.Context, c *client) error {
-					r, err := c.models.GetScore(ctx, &audiencev1.GetScoreRequest{Name: k.name(args[0]), UserId: args[1]})
+					r, err := c.models.GetScore(ctx, &audiencev1.GetScoreRequest{Name: models.name(args[0]), UserId: args[1]})
 					if err != nil {
 						return err
 					}
@@ -46,15 +38,15 @@ func newModel(o *options) *cobra.Command {
 				})
 			},
 		},
-		newModelScores(o, k),
+		newModelScores(o),
 	)
 }
 
 // newModelScores exports all scores. Its --output is its own: CSV or NDJSON.
-func newModelScores(o *options, k kind) *cobra.Command {
+func newModelScores(o *options) *cobra.Command {
 	var format string
 	command := &cobra.Command{
-		Use: "scores ID", Short: "Export the scores of all users", Args: cobra.ExactArgs(1), ValidArgsFunction: k.complete(o),
+		Use: "scores ID", Short: "Export the scores of all users", Args: cobra.ExactArgs(1), ValidArgsFunction: models.complete(o),
 		Example: "  kohorta model scores rfm --output csv > scores.csv",
 		// The format is checked here: the root knows text and json only.
 		PersistentPreRunE: func(*cobra.Command, []string) error {
@@ -69,7 +61,7 @@ func newModelScores(o *options, k kind) *cobra.Command {
 				if format == "json" {
 					write, flush = scoresAsNDJSON(cmd.OutOrStdout())
 				}
-				for r, err := range received(c.models.ListScores(ctx, &audiencev1.ListScoresRequest{Name: k.name(args[0])})) {
+				for r, err := range received(c.models.ListScores(ctx, &audiencev1.ListScoresRequest{Name: models.name(args[0])})) {
 					if err != nil {
 						return err
 					}

@@ -21,7 +21,7 @@ func newUserMove(o *options) *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return ask(cmd.Context(), o, func(ctx context.Context, c *client) error {
 				request.UserId, request.ExpireTime = args[0], expires.proto()
-				request.Into, request.OutOf, request.Release = kinds[1].names(into), kinds[1].names(outOf), kinds[1].names(release)
+				request.Into, request.OutOf, request.Release = segments.names(into), segments.names(outOf), segments.names(release)
 				r, err := c.memberships.MoveUser(ctx, request)
 				if err != nil {
 					return err
@@ -56,12 +56,12 @@ func (k kind) names(ids []string) []string {
 func newSegmentWatch(o *options) *cobra.Command {
 	var cursor string
 	command := &cobra.Command{
-		Use: "watch [ID …]", Short: "Show who enters and leaves, as it happens", ValidArgsFunction: kinds[1].complete(o),
+		Use: "watch [ID …]", Short: "Show who enters and leaves, as it happens", ValidArgsFunction: segments.complete(o),
 		Example: "  kohorta segment watch\n  kohorta segment watch champions win-back --output json",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return ask(cmd.Context(), o, func(ctx context.Context, c *client) error {
 				p := newPrinter(cmd.OutOrStdout(), o)
-				request := &audiencev1.WatchMembershipRequest{Segments: kinds[1].names(args), Cursor: cursor}
+				request := &audiencev1.WatchMembershipRequest{Segments: segments.names(args), Cursor: cursor}
 				for r, err := range received(c.memberships.WatchMembership(ctx, request)) {
 					if ctx.Err() != nil {
 						return nil // the caller has seen enough

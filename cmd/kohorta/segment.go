@@ -11,10 +11,9 @@ import (
 )
 
 func newSegment(o *options) *cobra.Command {
-	k := kinds[1]
-	return newResource(o, k, "Segments: preview, compare, evaluate, list members, go back to an earlier version",
-		newSegmentPreview(o), newSegmentEvaluate(o), newSegmentMembers(o, k), newSegmentWatch(o),
-		newSegmentCompare(o, k), newSegmentVersions(o, k), newSegmentRollback(o, k))
+	return newResource(o, segments, "Segments: preview, compare, evaluate, list members, go back to an earlier version",
+		newSegmentPreview(o), newSegmentEvaluate(o), newSegmentMembers(o), newSegmentWatch(o),
+		newSegmentCompare(o), newSegmentVersions(o), newSegmentRollback(o))
 }
 
 func newSegmentPreview(o *options) *cobra.Command {
@@ -62,14 +61,7 @@ func newSegmentEvaluate(o *options) *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return ask(cmd.Context(), o, func(ctx context.Context, c *client) error {
 				r, err := c.segments.EvaluateSegments(ctx, &audiencev1.EvaluateSegmentsRequest{UserIds: users})
-				if err != nil {
-					return err
-				}
-				run, err := c.watch(ctx, cmd.ErrOrStderr(), r.GetRun().GetName())
-				if err != nil {
-					return err
-				}
-				return newPrinter(cmd.OutOrStdout(), o).run(run)
+				return followRun(ctx, cmd, o, c, r.GetRun(), err)
 			})
 		},
 	}
@@ -77,14 +69,14 @@ func newSegmentEvaluate(o *options) *cobra.Command {
 	return command
 }
 
-func newSegmentMembers(o *options, k kind) *cobra.Command {
+func newSegmentMembers(o *options) *cobra.Command {
 	return &cobra.Command{
-		Use: "members ID", Short: "List the members of a segment, one a line", Args: cobra.ExactArgs(1), ValidArgsFunction: k.complete(o),
+		Use: "members ID", Short: "List the members of a segment, one a line", Args: cobra.ExactArgs(1), ValidArgsFunction: segments.complete(o),
 		Example: "  kohorta segment members champions | wc -l",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return ask(cmd.Context(), o, func(ctx context.Context, c *client) error {
 				p := newPrinter(cmd.OutOrStdout(), o)
-				for r, err := range received(c.segments.ListMembers(ctx, &audiencev1.ListMembersRequest{Name: k.name(args[0])})) {
+				for r, err := range received(c.segments.ListMembers(ctx, &audiencev1.ListMembersRequest{Name: segments.name(args[0])})) {
 					if err != nil {
 						return err
 					}

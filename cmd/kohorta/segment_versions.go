@@ -11,7 +11,7 @@ import (
 	audiencev1 "github.com/kohorta/kohorta/proto/audience/v1"
 )
 
-func newSegmentCompare(o *options, k kind) *cobra.Command {
+func newSegmentCompare(o *options) *cobra.Command {
 	var group string
 	var priority, sample int32
 	command := &cobra.Command{
@@ -19,11 +19,11 @@ func newSegmentCompare(o *options, k kind) *cobra.Command {
 		Long: `Evaluates another expression for a segment, or that of a new one, for everybody, and compares it with the members there are: how many
 would enter, leave and stay, and for instance who; and the same of the segments that depend on it. Without an expression, it compares the
 segment's newest version with the one in force.`,
-		Args: cobra.RangeArgs(1, 2), ValidArgsFunction: k.complete(o),
+		Args: cobra.RangeArgs(1, 2), ValidArgsFunction: segments.complete(o),
 		Example: `  kohorta segment compare champions 'rfm.r >= 4 && count("purchase", "30d") >= 2'`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return ask(cmd.Context(), o, func(ctx context.Context, c *client) error {
-				request := &audiencev1.CompareSegmentRequest{Name: k.name(args[0]), SampleSize: sample}
+				request := &audiencev1.CompareSegmentRequest{Name: segments.name(args[0]), SampleSize: sample}
 				if len(args) == 2 {
 					request.Segment = &audiencev1.Segment{Expression: args[1], Group: group, Priority: priority}
 				}
@@ -56,14 +56,14 @@ func (p *printer) comparison(r *audiencev1.CompareSegmentResponse) error {
 	return nil
 }
 
-func newSegmentVersions(o *options, k kind) *cobra.Command {
+func newSegmentVersions(o *options) *cobra.Command {
 	return &cobra.Command{
-		Use: "versions ID", Short: "List what a segment's definition is and was", Args: cobra.ExactArgs(1), ValidArgsFunction: k.complete(o),
+		Use: "versions ID", Short: "List what a segment's definition is and was", Args: cobra.ExactArgs(1), ValidArgsFunction: segments.complete(o),
 		Example: "  kohorta segment versions champions",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return ask(cmd.Context(), o, func(ctx context.Context, c *client) error {
 				all := &audiencev1.ListSegmentVersionsResponse{}
-				for request := (&audiencev1.ListSegmentVersionsRequest{Name: k.name(args[0]), PageSize: listPage}); ; {
+				for request := (&audiencev1.ListSegmentVersionsRequest{Name: segments.name(args[0]), PageSize: listPage}); ; {
 					r, err := c.segments.ListSegmentVersions(ctx, request)
 					if err != nil {
 						return err
@@ -95,9 +95,9 @@ func (p *printer) versions(r *audiencev1.ListSegmentVersionsResponse) error {
 	return nil
 }
 
-func newSegmentRollback(o *options, k kind) *cobra.Command {
+func newSegmentRollback(o *options) *cobra.Command {
 	return &cobra.Command{
-		Use: "rollback ID VERSION", Short: "Give a segment the definition of an earlier version again", Args: cobra.ExactArgs(2), ValidArgsFunction: k.complete(o),
+		Use: "rollback ID VERSION", Short: "Give a segment the definition of an earlier version again", Args: cobra.ExactArgs(2), ValidArgsFunction: segments.complete(o),
 		Long: `Makes the definition of an earlier version the newest, and waits until it is in force: until then, members are by the definition there was.
 kohorta segment versions lists the versions; kohorta segment compare says beforehand who would enter and leave.`,
 		Example: "  kohorta segment rollback champions 3",
@@ -107,7 +107,7 @@ kohorta segment versions lists the versions; kohorta segment compare says before
 				return fmt.Errorf("%q is not the number of a version", args[1])
 			}
 			return ask(cmd.Context(), o, func(ctx context.Context, c *client) error {
-				r, err := c.segments.RollbackSegment(ctx, &audiencev1.RollbackSegmentRequest{Name: k.name(args[0]), Version: version})
+				r, err := c.segments.RollbackSegment(ctx, &audiencev1.RollbackSegmentRequest{Name: segments.name(args[0]), Version: version})
 				if err != nil {
 					return err
 				}

@@ -16,16 +16,16 @@ import (
 )
 
 func newDestination(o *options) *cobra.Command {
-	return newResource(o, kinds[2], "Destinations: advertising accounts", newDestinationCheck(o, kinds[2]))
+	return newResource(o, destinations, "Destinations: advertising accounts", newDestinationCheck(o))
 }
 
-func newDestinationCheck(o *options, k kind) *cobra.Command {
+func newDestinationCheck(o *options) *cobra.Command {
 	return &cobra.Command{
 		Use: "check DESTINATION", Short: "Ask the platform now whether the secrets open the account; ends with status 1 when they do not",
-		Args: cobra.ExactArgs(1), ValidArgsFunction: k.complete(o), Example: "  kohorta destination check meta",
+		Args: cobra.ExactArgs(1), ValidArgsFunction: destinations.complete(o), Example: "  kohorta destination check meta",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return ask(cmd.Context(), o, func(ctx context.Context, c *client) error {
-				r, err := c.audiences.CheckDestination(ctx, &audiencev1.CheckDestinationRequest{Name: k.name(args[0])})
+				r, err := c.audiences.CheckDestination(ctx, &audiencev1.CheckDestinationRequest{Name: destinations.name(args[0])})
 				if err != nil {
 					return err
 				}
@@ -38,9 +38,9 @@ func newDestinationCheck(o *options, k kind) *cobra.Command {
 				}
 				switch d.GetState() {
 				case audiencev1.Destination_STATE_OK:
-					return p.done(nil, "its work goes on: the platform takes the secrets, with the rights that syncs need")
+					return p.done(nil, "its work goes on: the platform accepts the secrets, with the rights that syncs need")
 				case audiencev1.Destination_STATE_WAITING:
-					return fmt.Errorf("its work waits since %s: %s; %s", cell(d, "trouble_time"), d.GetTrouble(), d.GetRemedy())
+					return fmt.Errorf("its work has been waiting since %s: %s; %s", cell(d, "trouble_time"), d.GetTrouble(), d.GetRemedy())
 				case audiencev1.Destination_STATE_UNSPECIFIED:
 				}
 				return errors.New("the platform does not answer")
@@ -50,19 +50,18 @@ func newDestinationCheck(o *options, k kind) *cobra.Command {
 }
 
 func newAudience(o *options) *cobra.Command {
-	return newResource(o, kinds[3], "Audiences: segments bound to destinations")
+	return newResource(o, audiences, "Audiences: segments bound to destinations")
 }
 
 func newSync(o *options) *cobra.Command {
-	k := kinds[3]
 	command := &cobra.Command{Use: "sync", Short: "Keep an audience on its platform equal to its segment"}
 	command.AddCommand(
 		&cobra.Command{
-			Use: "plan AUDIENCE", Short: "Show what a sync would send, and send nothing", Args: cobra.ExactArgs(1), ValidArgsFunction: k.complete(o),
+			Use: "plan AUDIENCE", Short: "Show what a sync would send, and send nothing", Args: cobra.ExactArgs(1), ValidArgsFunction: audiences.complete(o),
 			Example: "  kohorta sync plan champions-meta",
 			RunE: func(cmd *cobra.Command, args []string) error {
 				return ask(cmd.Context(), o, func(ctx context.Context, c *client) error {
-					r, err := c.audiences.PlanSync(ctx, &audiencev1.PlanSyncRequest{Name: k.name(args[0])})
+					r, err := c.audiences.PlanSync(ctx, &audiencev1.PlanSyncRequest{Name: audiences.name(args[0])})
 					if err != nil {
 						return err
 					}
@@ -75,7 +74,7 @@ func newSync(o *options) *cobra.Command {
 				})
 			},
 		},
-		newSyncStart(o, k),
+		newSyncStart(o),
 		&cobra.Command{
 			Use: "approve RUN", Short: "Send what a held sync did not", Args: cobra.ExactArgs(1),
 			Example: "  kohorta sync held\n  kohorta sync approve 0193a0c2-…",
@@ -92,14 +91,14 @@ func newSync(o *options) *cobra.Command {
 	return command
 }
 
-func newSyncStart(o *options, k kind) *cobra.Command {
+func newSyncStart(o *options) *cobra.Command {
 	var recreate bool
 	command := &cobra.Command{
-		Use: "start AUDIENCE", Short: "Sync an audience and watch it; a held sync ends with status 3", Args: cobra.ExactArgs(1), ValidArgsFunction: k.complete(o),
+		Use: "start AUDIENCE", Short: "Sync an audience and watch it; a held sync ends with status 3", Args: cobra.ExactArgs(1), ValidArgsFunction: audiences.complete(o),
 		Example: "  kohorta sync start champions-meta\n  kohorta sync start champions-meta --recreate",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return ask(cmd.Context(), o, func(ctx context.Context, c *client) error {
-				r, err := c.audiences.StartSync(ctx, &audiencev1.StartSyncRequest{Name: k.name(args[0]), Recreate: recreate})
+				r, err := c.audiences.StartSync(ctx, &audiencev1.StartSyncRequest{Name: audiences.name(args[0]), Recreate: recreate})
 				return followRun(ctx, cmd, o, c, r.GetRun(), err)
 			})
 		},

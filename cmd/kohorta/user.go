@@ -38,7 +38,7 @@ func newUser(o *options) *cobra.Command {
 			Use: "check USER SEGMENT", Short: "Check whether a user is in a segment", Args: cobra.ExactArgs(2), Example: "  kohorta user check CG-12520 champions",
 			RunE: func(cmd *cobra.Command, args []string) error {
 				return ask(cmd.Context(), o, func(ctx context.Context, c *client) error {
-					r, err := c.memberships.CheckMembership(ctx, &audiencev1.CheckMembershipRequest{UserId: args[0], Segment: kinds[1].name(args[1])})
+					r, err := c.memberships.CheckMembership(ctx, &audiencev1.CheckMembershipRequest{UserId: args[0], Segment: segments.name(args[1])})
 					if err != nil {
 						return err
 					}
@@ -69,7 +69,7 @@ func newUserConsent(o *options) *cobra.Command {
 			return ask(cmd.Context(), o, func(ctx context.Context, c *client) error {
 				consent.Granted = !withdraw
 				if destination != "" {
-					consent.Destination = kinds[2].name(destination)
+					consent.Destination = destinations.name(destination)
 				}
 				r, err := c.ingest.SetConsent(ctx, &audiencev1.SetConsentRequest{UserId: args[0], Consents: []*audiencev1.Consent{consent}})
 				if err != nil {

@@ -2,22 +2,20 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"strings"
 
 	"github.com/spf13/cobra"
-	"google.golang.org/protobuf/encoding/protojson"
 
 	audiencev1 "github.com/kohorta/kohorta/proto/audience/v1"
 )
 
 func newUserErase(o *options) *cobra.Command {
 	return &cobra.Command{
-		Use: "erase USER", Short: "Forget a user here and on every platform, and watch it be confirmed", Args: cobra.ExactArgs(1),
-		Long: `Takes the user off every platform ahead of all other work, deletes all that is stored of her, and ends once each platform has
-confirmed that it does not hold her. Interrupted, it only stops watching. Whatever comes in of the id later is refused, until "kohorta user readmit".`,
+		Use: "erase USER", Short: "Erase a user here and on every platform, and wait for confirmation", Args: cobra.ExactArgs(1),
+		Long: `Removes the user from every platform ahead of all other work, deletes everything stored about them, and ends once each platform
+has confirmed that it no longer holds them. Interrupting the command only stops watching. Whatever arrives for the id later is
+refused, until "kohorta user readmit".`,
 		Example: "  kohorta user erase CG-12520",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return ask(cmd.Context(), o, func(ctx context.Context, c *client) error {
@@ -37,7 +35,7 @@ func newUserReadmit(o *options) *cobra.Command {
 				if _, err := c.privacy.ReadmitUser(ctx, &audiencev1.ReadmitUserRequest{UserId: args[0]}); err != nil {
 					return err
 				}
-				return newPrinter(cmd.OutOrStdout(), o).done(map[string]any{"readmitted": true}, "readmitted: the id names a new person from now on")
+				return newPrinter(cmd.OutOrStdout(), o).done(map[string]any{"readmitted": true}, "readmitted: from now on the id belongs to a new person")
 			})
 		},
 	}
@@ -45,23 +43,15 @@ func newUserReadmit(o *options) *cobra.Command {
 
 func newUserExport(o *options) *cobra.Command {
 	return &cobra.Command{
-		Use: "export USER", Short: "Write all that is stored of a user, as one JSON document a line", Args: cobra.ExactArgs(1),
+		Use: "export USER", Short: "Write everything stored about a user, one JSON document per line", Args: cobra.ExactArgs(1),
 		Example: "  kohorta user export CG-12520 > CG-12520.ndjson",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return ask(cmd.Context(), o, func(ctx context.Context, c *client) error {
-				stream, err := c.privacy.ExportUser(ctx, &audiencev1.ExportUserRequest{UserId: args[0]})
-				if err != nil {
-					return err
-				}
-				for {
-					record, err := stream.Recv()
-					if errors.Is(err, io.EOF) {
-						return nil
-					}
+				for record, err := range received(c.privacy.ExportUser(ctx, &audiencev1.ExportUserRequest{UserId: args[0]})) {
 					if err != nil {
 						return err
 					}
-					line, err := protojson.MarshalOptions{UseProtoNames: true}.Marshal(record)
+					line, err := asJSON.Marshal(record)
 					if err != nil {
 						return err
 					}
@@ -69,43 +59,44 @@ func newUserExport(o *options) *cobra.Command {
 						return err
 					}
 				}
+				return nil
 			})
 		},
 	}
 }
 
 func newUserStop(o *options) *cobra.Command {
-	var audiences []string
+	var only []string
 	var until instant
 	request := &audiencev1.StopUserRequest{}
 	command := &cobra.Command{
-		Use: "stop USER", Short: "Take a user off platforms at once, and keep her off", Args: cobra.ExactArgs(1),
+		Use: "stop USER", Short: "Remove a user from platforms at once, and keep them off", Args: cobra.ExactArgs(1),
 		Example: "  kohorta user stop CG-12520\n  kohorta user stop CG-12520 --audience champions-meta --reason purchase --until 2027-01-31",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return ask(cmd.Context(), o, func(ctx context.Context, c *client) error {
-				request.UserId, request.Audiences, request.ExpireTime = args[0], kinds[3].names(audiences), until.proto()
+				request.UserId, request.Audiences, request.ExpireTime = args[0], audiences.names(only), until.proto()
 				if _, err := c.privacy.StopUser(ctx, request); err != nil {
 					return err
 				}
-				return newPrinter(cmd.OutOrStdout(), o).done(map[string]any{"stopped": true}, "stopped: whoever holds her is told to let go before anything else")
+				return newPrinter(cmd.OutOrStdout(), o).done(map[string]any{"stopped": true}, "stopped: removal from the platforms comes before all other work")
 			})
 		},
 	}
 	flags := command.Flags()
-	flags.StringSliceVar(&audiences, "audience", nil, "only this audience; default all, those to come included")
-	flags.StringVar(&request.Reason, "reason", "crm", "a word for plans and reports")
-	flags.Var(&until, "until", "when it ends, RFC 3339 or a date; default with user resume")
+	flags.StringSliceVar(&only, "audience", nil, "only this audience; default all, future ones included")
+	flags.StringVar(&request.Reason, "reason", "crm", "one word, shown in plans and reports")
+	flags.Var(&until, "until", "when it ends, RFC 3339 or a date; default: when resumed")
 	return command
 }
 
 func newUserResume(o *options) *cobra.Command {
-	var audiences []string
+	var only []string
 	command := &cobra.Command{
-		Use: "resume USER", Short: "End a stop; the next syncs add the user again if she is a member", Args: cobra.ExactArgs(1),
+		Use: "resume USER", Short: "End a stop; the next syncs add the user again, if still a member", Args: cobra.ExactArgs(1),
 		Example: "  kohorta user resume CG-12520\n  kohorta user resume CG-12520 --audience champions-meta",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return ask(cmd.Context(), o, func(ctx context.Context, c *client) error {
-				_, err := c.privacy.ResumeUser(ctx, &audiencev1.ResumeUserRequest{UserId: args[0], Audiences: kinds[3].names(audiences)})
+				_, err := c.privacy.ResumeUser(ctx, &audiencev1.ResumeUserRequest{UserId: args[0], Audiences: audiences.names(only)})
 				if err != nil {
 					return err
 				}
@@ -113,7 +104,7 @@ func newUserResume(o *options) *cobra.Command {
 			})
 		},
 	}
-	command.Flags().StringSliceVar(&audiences, "audience", nil, "the stop of this audience; default the one of all")
+	command.Flags().StringSliceVar(&only, "audience", nil, "end the stop for this audience; default: the one for all")
 	return command
 }
 
@@ -121,9 +112,9 @@ func newAudit(o *options) *cobra.Command {
 	request := &audiencev1.ListAuditRequest{}
 	command := &cobra.Command{
 		Use: "audit", Short: "Who did what, newest first", Args: cobra.NoArgs,
-		Long: `Lists the calls that changed something, but for the intake of events, profiles and consents. Who acts is what callers say of
-themselves: this command line sends KOHORTA_ACTOR, else the name of the user at this machine. Of a move that came in over HTTP it is
-the source whose secret has signed it.`,
+		Long: `Lists the calls that changed something, except those that take in events, profiles and consents. The actor is what callers say of
+themselves: this command line sends KOHORTA_ACTOR, else the name of the user on this machine. For a move that came in over HTTP
+it is the source whose secret signed it.`,
 		Example: "  kohorta audit\n  kohorta audit --resource audiences/champions-meta",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return ask(cmd.Context(), o, func(ctx context.Context, c *client) error {
@@ -140,7 +131,7 @@ the source whose secret has signed it.`,
 					rows[i] = []string{cell(e, "time"), e.GetActor(), e.GetCall(), e.GetResource(), strings.TrimPrefix(e.GetRun(), "runs/"), e.GetRequestId()}
 				}
 				if len(rows) == 0 {
-					return p.done(nil, "nobody has changed anything yet")
+					return p.done(nil, "nothing has been changed yet")
 				}
 				p.table([]string{"time", "actor", "call", "resource", "run", "request"}, rows)
 				return nil

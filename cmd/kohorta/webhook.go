@@ -16,18 +16,17 @@ import (
 const redeliverTimeout = 5 * time.Minute
 
 func newWebhook(o *options) *cobra.Command {
-	k := kinds[4]
-	return newResource(o, k, "Webhooks: receivers that are told who enters and leaves", newDeadLetters(o, k), newRedeliver(o, k), newDropDeadLetters(o, k))
+	return newResource(o, webhooks, "Webhooks: receivers that are told who enters and leaves", newDeadLetters(o), newRedeliver(o), newDropDeadLetters(o))
 }
 
-func newDeadLetters(o *options, k kind) *cobra.Command {
+func newDeadLetters(o *options) *cobra.Command {
 	return &cobra.Command{
-		Use: "dead-letters ID", Short: "List the changes that a receiver did not accept", Args: cobra.ExactArgs(1), ValidArgsFunction: k.complete(o),
+		Use: "dead-letters ID", Short: "List the changes that a receiver did not accept", Args: cobra.ExactArgs(1), ValidArgsFunction: webhooks.complete(o),
 		Example: "  kohorta webhook dead-letters crm",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return ask(cmd.Context(), o, func(ctx context.Context, c *client) error {
 				var letters []proto.Message
-				for request := (&audiencev1.ListDeadLettersRequest{Parent: k.name(args[0]), PageSize: listPage}); ; {
+				for request := (&audiencev1.ListDeadLettersRequest{Parent: webhooks.name(args[0]), PageSize: listPage}); ; {
 					r, err := c.webhooks.ListDeadLetters(ctx, request)
 					if err != nil {
 						return err
@@ -62,15 +61,15 @@ func (p *printer) deadLetters(letters []proto.Message) error {
 	return nil
 }
 
-func newRedeliver(o *options, k kind) *cobra.Command {
+func newRedeliver(o *options) *cobra.Command {
 	return &cobra.Command{
-		Use: "redeliver ID [DEAD-LETTER …]", Short: "Send dead letters once more, all or those named", Args: cobra.MinimumNArgs(1), ValidArgsFunction: k.complete(o),
+		Use: "redeliver ID [DEAD-LETTER …]", Short: "Send dead letters once more, all or those named", Args: cobra.MinimumNArgs(1), ValidArgsFunction: webhooks.complete(o),
 		Example: "  kohorta webhook redeliver crm\n  kohorta webhook redeliver crm 0c3f7d2a9b1e4f5a8c6d7e8f9a0b1c2d",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return ask(cmd.Context(), o, func(ctx context.Context, c *client) error {
 				sum := &audiencev1.RedeliverDeadLettersResponse{}
 				for {
-					r, err := c.redeliver(ctx, &audiencev1.RedeliverDeadLettersRequest{Parent: k.name(args[0]), Ids: args[1:]})
+					r, err := c.redeliver(ctx, &audiencev1.RedeliverDeadLettersRequest{Parent: webhooks.name(args[0]), Ids: args[1:]})
 					if err != nil {
 						return err
 					}
@@ -104,14 +103,14 @@ func (p *printer) redelivered(r *audiencev1.RedeliverDeadLettersResponse) error 
 	return err
 }
 
-func newDropDeadLetters(o *options, k kind) *cobra.Command {
+func newDropDeadLetters(o *options) *cobra.Command {
 	var all bool
 	command := &cobra.Command{
-		Use: "drop ID [DEAD-LETTER …]", Short: "Forget dead letters", Args: cobra.MinimumNArgs(1), ValidArgsFunction: k.complete(o),
+		Use: "drop ID [DEAD-LETTER …]", Short: "Forget dead letters", Args: cobra.MinimumNArgs(1), ValidArgsFunction: webhooks.complete(o),
 		Example: "  kohorta webhook drop crm --all",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return ask(cmd.Context(), o, func(ctx context.Context, c *client) error {
-				r, err := c.webhooks.DropDeadLetters(ctx, &audiencev1.DropDeadLettersRequest{Parent: k.name(args[0]), Ids: args[1:], All: all})
+				r, err := c.webhooks.DropDeadLetters(ctx, &audiencev1.DropDeadLettersRequest{Parent: webhooks.name(args[0]), Ids: args[1:], All: all})
 				if err != nil {
 					return err
 				}
