@@ -162,6 +162,7 @@ func (w *Watcher) Health(d audience.Destination) audience.Health {
 
 // check asks the platform and keeps what it says. checking is held.
 func (w *Watcher) check(ctx context.Context, d audience.Destination, of *watched) audience.Health {
+	w.take(ctx, d, of) // trouble that the check is about to end must have been seen: somebody waits for that
 	secrets := w.secretsOf(d)
 	asking, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()

@@ -210,3 +210,33 @@ func TestWatcherKeepsTrying(t *testing.T) {
 		require.Equal(t, audience.HealthWaiting, watcher.Check(t.Context(), w.of).State)
 	})
 }
+
+// TestTroubleBetweenTwoLooks: what has failed goes on, however soon after it the secret is replaced.
+func TestTroubleBetweenTwoLooks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, p := newWard(), &patient{}
+		watcher, stop := watch(t, w, p)
+		defer stop()
+		time.Sleep(5 * time.Second)
+		watcher.Meets(w.of, errRevokedToken) // a request of a sync
+		p.becomes(nil, true)
+		time.Sleep(5 * time.Second)
+		require.Equal(t, audience.HealthOK, watcher.Health(w.of).State)
+		require.Equal(t, 1, w.recoveries())
+	})
+}
+
+// TestCheckDuringARotation: a check whose token is revoked under way, and replaced in the file, holds back nothing.
+func TestCheckDuringARotation(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, p := newWard(), &patient{}
+		watcher, stop := watch(t, w, p)
+		defer stop()
+		time.Sleep(5 * time.Second)
+		p.becomes(errRevokedToken, false)
+		time.AfterFunc(500*time.Millisecond, func() { p.becomes(nil, true) })
+		require.Equal(t, audience.HealthOK, watcher.Check(t.Context(), w.of).State)
+		time.Sleep(time.Minute)
+		require.Zero(t, w.recoveries(), "nothing has waited")
+	})
+}

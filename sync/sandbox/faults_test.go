@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -216,4 +217,24 @@ func TestServe(t *testing.T) {
 	require.Error(t, err)
 	require.ErrorContains(t, s.ListenAndServe(t.Context(), "0.0.0.0:0"), "not a loopback address")
 	require.ErrorContains(t, s.ListenAndServe(t.Context(), "nowhere"), "nowhere")
+}
+
+func TestRevokedTokenIsRefused(t *testing.T) {
+	box := New(Config{})
+	for _, test := range []struct{ path, token, refusal string }{
+		{"/v26.0/act_1122334455/customaudiences?access_token=" + DemoMetaToken, DemoMetaToken, `"error_subcode":467`},
+		{"/open_api/v1.3/dmp/custom_audience/list/?advertiser_id=" + DemoTikTokAdvertiser, DemoTikTokToken, `"code":40105`},
+	} {
+		answer := func() string {
+			request, body := httptest.NewRequest(http.MethodGet, test.path, nil), httptest.NewRecorder()
+			request.Header.Set("Access-Token", test.token)
+			box.Handler().ServeHTTP(body, request)
+			return body.Body.String()
+		}
+		require.NotContains(t, answer(), test.refusal)
+		box.RevokeToken(test.token)
+		require.Contains(t, answer(), test.refusal)
+		box.Reset()
+		require.NotContains(t, answer(), test.refusal)
+	}
 }

@@ -23,6 +23,8 @@ func (m *Meta) authorise(c *metaCall) ([]string, error) {
 	switch {
 	case token == "":
 		return nil, &metaError{Code: 190, Message: "An access token is required to request this resource."}
+	case m.server.revoked[token]:
+		return nil, revokedToken()
 	case !known:
 		return nil, &metaError{Code: 190, Message: "Invalid OAuth access token - Cannot parse access token"}
 	}
@@ -56,4 +58,8 @@ func appSecretProof(secret, message string) string {
 
 func wrongProof() error {
 	return &metaError{Code: 100, Type: "GraphMethodException", Message: "Invalid appsecret_proof provided in the API argument"}
+}
+
+func revokedToken() *metaError {
+	return &metaError{Code: 190, Subcode: 467, Message: "Error validating access token: the session is invalid because the user logged out."}
 }

@@ -82,7 +82,7 @@ func (m *Meta) refuse(req *request) reply {
 		e.Message = cmp.Or(f.Message, fmt.Sprintf("(#%d) There have been too many calls to this ad-account. Wait a bit and try again.", e.Code))
 		e.wait = time.Duration(f.Wait)
 	case FaultTokenRevoked:
-		e = &metaError{Code: 190, Subcode: 467, Message: "Error validating access token: the session is invalid because the user logged out."}
+		e = revokedToken()
 	case FaultAudienceDeleted:
 		e = &metaError{Code: 1487366, Message: "The audience has been deleted"}
 	case FaultAudienceLocked:

@@ -19,6 +19,7 @@ type Server struct {
 	mu      sync.Mutex // guards everything below, both platforms included
 	ahead   time.Duration
 	quotas  bool
+	revoked map[string]bool // tokens
 	faults  faultList
 	journal journal
 	meta    *Meta
@@ -32,13 +33,14 @@ func New(cfg Config) *Server {
 	return s
 }
 
-// Reset forgets audiences, faults, quotas used, the request log and the advanced clock: the server is as New made it.
+// Reset forgets audiences, faults, revocations, quotas used, the request log and the advanced clock: the server is as New made it.
 // The Meta and TikTok values taken before stay valid.
 func (s *Server) Reset() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.ahead = 0
 	s.quotas = !s.cfg.QuotasOff
+	s.revoked = map[string]bool{}
 	s.faults = faultList{}
 	s.journal = newJournal()
 	if s.meta == nil {
@@ -75,6 +77,13 @@ func (s *Server) Advance(d time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.ahead += d
+}
+
+// RevokeToken has both platforms refuse a token from now on.
+func (s *Server) RevokeToken(token string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.revoked[token] = true
 }
 
 // EnforceQuotas turns the refusals over quota on or off. Usage is counted and reported in either case.

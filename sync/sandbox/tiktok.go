@@ -92,7 +92,7 @@ func (t *TikTok) admit(c *tikTokCall) error {
 	switch {
 	case token == "":
 		return refusal(40104, "Access token is null, you should set it in http header with key Access-Token.")
-	case !known:
+	case !known || t.server.revoked[token]:
 		return refusal(40105, "Access token is incorrect or has been revoked.")
 	case !t.quota.takeApp(c.now) && t.server.quotas:
 		return refusal(40100, "Requests made too frequently. The app is temporarily restricted.")
