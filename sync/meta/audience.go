@@ -30,7 +30,19 @@ func (c *Client) EnsureAudience(ctx context.Context, spec destination.AudienceSp
 	if spec.ValueBased {
 		fields["is_value_based"] = true
 	}
-	return c.create(ctx, fields)
+	if id, err = c.create(ctx, fields); spec.ValueBased {
+		err = ofValueTerms(err)
+	}
+	return id, err
+}
+
+// ofValueTerms has an error about terms say that those of value-based audiences are meant. Other audiences of the account go on.
+func ofValueTerms(err error) error {
+	var e *destination.Error
+	if errors.As(err, &e) && e.Remedy == acceptTerms {
+		e.Scope, e.Remedy = destination.OfAudience, acceptValues
+	}
+	return err
 }
 
 // create makes an audience of either kind.

@@ -27,6 +27,7 @@ const (
 	renewToken   = "renew the access token and write it to token_file"
 	checkProof   = "check that app_secret_file holds the secret of the app that made the token"
 	acceptTerms  = "a person with a role on the ad account must accept Meta's Custom Audience Terms; a system user cannot"
+	acceptValues = "a person with a role on the ad account must accept Meta's terms of value-based Custom Audiences, which stand beside those of Custom Audiences; a system user cannot"
 	grantRights  = "give the token's user ads_management and a role on the ad account, or share the audience with the account"
 	deleted      = "the audience was deleted at Meta; sync it with recreate to load all members into a new one"
 	appReview    = "the app needs Meta's review or a higher access tier for this ad account"

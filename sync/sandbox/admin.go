@@ -56,6 +56,11 @@ func (s *Server) admin() http.Handler {
 	}) error {
 		return s.meta.SetTerms(r.PathValue("id"), b.TermsAccepted)
 	})
+	handle(mux, "POST /admin/meta/accounts/{id}/value-terms", func(r *http.Request, b *struct {
+		Accepted bool `json:"accepted"`
+	}) error {
+		return s.meta.SetValueTerms(r.PathValue("id"), b.Accepted)
+	})
 	handle(mux, "DELETE /admin/tiktok/audiences/{id}", func(r *http.Request, _ *struct{}) error {
 		return s.tiktok.SetDeleted(r.PathValue("id"))
 	})

@@ -24,6 +24,7 @@ type Meta struct {
 type metaAccount struct {
 	id            string
 	termsAccepted bool
+	valueTerms    bool // those of value-based audiences are accepted, too
 	externs       map[string]externMapping
 	sessions      map[int64]*usersSession
 	budget        metaBudget
@@ -41,7 +42,7 @@ func (m *Meta) reset() {
 	m.app = newMetaAppBudget()
 	m.created, m.traces = 0, 0
 	for _, id := range cfg.Accounts {
-		m.accounts[id] = &metaAccount{id: id, termsAccepted: true, externs: map[string]externMapping{},
+		m.accounts[id] = &metaAccount{id: id, termsAccepted: true, valueTerms: true, externs: map[string]externMapping{},
 			sessions: map[int64]*usersSession{}, budget: newMetaBudget()}
 	}
 }

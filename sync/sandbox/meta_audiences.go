@@ -106,6 +106,9 @@ func (m *Meta) readCustom(c *metaCall, a *metaAudience) error {
 		if a.valueBased, err = strconv.ParseBool(text); err != nil {
 			return metaParameter("(#100) is_value_based must be a boolean", "is_value_based")
 		}
+		if a.valueBased && !c.account.valueTerms { // which of the codes for terms comes here is not confirmed
+			return &metaError{Code: 2663, Message: "(#2663) Terms of service have not been accepted"}
+		}
 	}
 	if text, sent := c.params["retention_days"]; sent {
 		days, err := strconv.Atoi(text)

@@ -47,6 +47,8 @@ func (m *Meta) readLookalike(c *metaCall, a *metaAudience) error {
 		return metaParameter("(#100) lookalike_spec.starting_ratio must be below ratio", "lookalike_spec")
 	case (spec.Country == "") == (len(spec.Location) == 0):
 		return metaParameter("(#100) lookalike_spec needs either country or location_spec", "lookalike_spec")
+	case seed.valueBased && spec.Type != "custom_ratio":
+		return metaParameter("(#100) lookalike_spec.type must be custom_ratio for a value-based seed", "lookalike_spec")
 	case seed.state == StateFlagged:
 		return &metaError{Code: 100, Subcode: 1713232, Message: "(#100) The seed audience is restricted"}
 	case seed.lookalike != nil:

@@ -78,3 +78,15 @@ func (m *Meta) SetTerms(account string, accepted bool) error {
 	a.termsAccepted = accepted
 	return nil
 }
+
+// SetValueTerms makes the terms of value-based audiences, which are accepted by themselves, accepted or not accepted on an ad account.
+func (m *Meta) SetValueTerms(account string, accepted bool) error {
+	m.server.mu.Lock()
+	defer m.server.mu.Unlock()
+	a := m.accounts[account]
+	if a == nil {
+		return fmt.Errorf("ad account %q: not found", account)
+	}
+	a.valueTerms = accepted
+	return nil
+}
