@@ -110,10 +110,19 @@ func (h *Hasher) takeClear(ids []audience.Identifier, in Input, country string, 
 		drop("no platform matches by this field")
 		return ids
 	}
+	value := string(in.Value)
+	if in.Field == Phone && !isE164(value) {
+		// Completing a number by its country's rules costs far more than all else: it is done once, and every platform's form
+		// is read from what it gives, which is TikTok's.
+		var reason string
+		if h.form, reason = appendForm(h.form[:0], TikTokPhone, value, country); reason == "" {
+			value = string(h.form)
+		}
+	}
 	digest := "" // of h.previous
 	for _, s := range schemes {
 		var reason string
-		h.form, reason = appendForm(h.form[:0], s, string(in.Value), country)
+		h.form, reason = appendForm(h.form[:0], s, value, country)
 		switch {
 		case reason != "":
 			drop(reason, s)

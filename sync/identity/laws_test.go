@@ -103,3 +103,33 @@ func TestPrefixStays(t *testing.T) {
 		}
 	}
 }
+
+// What a person's phone gives for all platforms at once is what it gives for each by itself.
+func FuzzPhoneOfAllPlatforms(f *testing.F) {
+	for _, seed := range []string{"601 100 200", "0048 601 100 200", "(650)555-1212", "+44 (0)20 7946 0958", "15551234567", "0000", "601-100-200 ext 5", "\u202a601100200",
+		"６０１１００２００", "+48601100200", "12", strings.Repeat("\u200b", 300) + "601100200"} {
+		for country := range 4 {
+			f.Add(seed, country)
+		}
+	}
+	f.Fuzz(func(t *testing.T, v string, country int) {
+		of := []string{"", "PL", "US", "GB"}[uint(country)%4]
+		h, err := NewHasher(of)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if value := strings.TrimSpace(v); value == "" || isDigest(value) {
+			return
+		}
+		ids, _ := h.Identify([]Input{{Field: Phone, Value: Raw(v)}})
+		var each []audience.Identifier
+		for _, s := range schemesOf(Phone) {
+			if id, reason := h.Hash(s, Raw(v), of); reason == "" {
+				each = append(each, id)
+			}
+		}
+		if !slices.Equal(ids, each) {
+			t.Fatalf("%q: %d identifiers together, %d one by one", v, len(ids), len(each))
+		}
+	})
+}
