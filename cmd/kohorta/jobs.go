@@ -177,10 +177,10 @@ func (c syncCatalogue) Destination(ctx context.Context, id audience.DestinationI
 }
 
 // SetPlatformID keeps the platform's id.
-func (c syncCatalogue) SetPlatformID(ctx context.Context, id audience.AudienceID, platformID string, files bool) error {
+func (c syncCatalogue) SetPlatformID(ctx context.Context, id audience.AudienceID, platformID string, files bool, version uint64) error {
 	a, err := c.Audience(ctx, id)
 	if err != nil {
 		return err
 	}
-	return c.store.SetPlatformID(ctx, a.Number, platformID, files)
+	return c.store.SetPlatformID(ctx, a.Number, platformID, files, version)
 }

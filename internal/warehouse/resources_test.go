@@ -199,18 +199,34 @@ func TestPlatformIDLosesNoEdit(t *testing.T) {
 	require.NoError(t, err)
 	other, err := store.Audiences().Create(ctx, audience.Audience{ID: "other"})
 	require.NoError(t, err)
-	require.NoError(t, store.SetPlatformID(ctx, made.Number, "120", false))
+	require.NoError(t, store.SetPlatformID(ctx, made.Number, "120", false, 0))
 	made.PlatformName = "edited" // by somebody who does not know the id
 	_, err = store.Audiences().Update(ctx, made)
 	require.NoError(t, err, "its etag is still current")
-	require.NoError(t, store.SetPlatformID(ctx, made.Number, "121", true))
+	require.NoError(t, store.SetPlatformID(ctx, made.Number, "121", true, 0))
 	kept, err := store.Audiences().Get(ctx, "vip")
 	require.NoError(t, err)
 	require.Equal(t, []any{"121", true, "edited"}, []any{kept.PlatformID, kept.PlatformFiles, kept.PlatformName})
-	require.NoError(t, store.SetPlatformID(ctx, made.Number, "", false))
+	require.NoError(t, store.SetPlatformID(ctx, made.Number, "", false, 0))
 	all, err := store.Audiences().All(ctx)
 	require.NoError(t, err)
 	require.Equal(t, []audience.AudienceID{"other", "vip"}, []audience.AudienceID{all[0].ID, all[1].ID})
 	require.Empty(t, all[0].PlatformID+all[1].PlatformID)
 	require.Equal(t, other.Number, all[0].Number)
+}
+
+// TestPlatformIDIsFenced: a holder of an audience that was paused does not bring back the platform's id that another has
+// replaced.
+func TestPlatformIDIsFenced(t *testing.T) {
+	store, ctx := open(t), t.Context()
+	made, err := store.Audiences().Create(ctx, audience.Audience{ID: "vip"})
+	require.NoError(t, err)
+	const first, second = 2_000_000_000, 3_000_000_000 // fences
+	require.NoError(t, store.SetPlatformID(ctx, made.Number, "120", false, first+1))
+	require.NoError(t, store.SetPlatformID(ctx, made.Number, "121", true, second+1))
+	require.NoError(t, store.SetPlatformID(ctx, made.Number, "", false, first+2))
+	kept, err := store.Audiences().Get(ctx, "vip")
+	require.NoError(t, err)
+	require.Equal(t, "121", kept.PlatformID)
+	require.True(t, kept.PlatformFiles)
 }

@@ -108,6 +108,7 @@ func (s *Store) readVersions(ctx context.Context) error {
 			UNION ALL SELECT max(version) FROM resources
 			UNION ALL SELECT max(version) FROM runs
 			UNION ALL SELECT max(version) FROM deliveries
+			UNION ALL SELECT max(version) FROM platform_audiences
 			UNION ALL SELECT max(version) FROM stops
 			UNION ALL SELECT max(version) FROM held_plans
 			UNION ALL SELECT max(version) FROM moves

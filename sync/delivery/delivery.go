@@ -50,8 +50,9 @@ type Catalogue interface {
 	Audience(ctx context.Context, id audience.AudienceID) (audience.Audience, error)
 	Segment(ctx context.Context, id audience.SegmentID) (audience.Segment, error)
 	Destination(ctx context.Context, id audience.DestinationID) (audience.Destination, error)
-	// SetPlatformID keeps the platform's id of an audience, and whether that is made of files.
-	SetPlatformID(ctx context.Context, id audience.AudienceID, platformID string, files bool) error
+	// SetPlatformID keeps the platform's id of an audience, and whether that is made of files; what was kept at a higher
+	// version stands. It is for Deliverer.place.
+	SetPlatformID(ctx context.Context, id audience.AudienceID, platformID string, files bool, version uint64) error
 }
 
 // Deps are what a Deliverer works with. All but Leases and Announce are required; Values is for value-based audiences.

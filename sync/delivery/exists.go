@@ -40,7 +40,7 @@ func (s *sending) ensureAudience(ctx context.Context, byFiles bool) error {
 	if err != nil {
 		return fmt.Errorf("create it on the platform: %w", err)
 	}
-	return s.Catalogue.SetPlatformID(ctx, s.audience.ID, s.audience.PlatformID, false)
+	return s.place(ctx, s.target, s.audience.PlatformID, false)
 }
 
 // goneOr is err, unless the reason for it is that the platform has the audience no more: some say of that no more than that

@@ -187,7 +187,7 @@ func (s *sending) madeOfFiles(ctx context.Context, id string) error {
 		return err
 	}
 	s.destination, s.audience.PlatformFiles = made, true
-	return s.Catalogue.SetPlatformID(ctx, s.audience.ID, id, true)
+	return s.place(ctx, s.target, id, true)
 }
 
 // findMade finds out what became of an audience of files whose making ended without an answer. If there is none, nobody is
@@ -214,7 +214,7 @@ func (d *Deliverer) findMade(ctx context.Context, t *target, run audience.RunID)
 	case err != nil:
 		return fmt.Errorf("look for the audience on the platform: %w", err)
 	}
-	return d.Catalogue.SetPlatformID(ctx, t.audience.ID, t.audience.PlatformID, t.audience.PlatformFiles)
+	return d.place(ctx, *t, t.audience.PlatformID, t.audience.PlatformFiles)
 }
 
 // awaitWritable waits until the platform has taken in the change before.

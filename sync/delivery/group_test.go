@@ -109,8 +109,8 @@ func (t *town) Destination(_ context.Context, id audience.DestinationID) (audien
 	return audience.Destination{ID: id, Account: string(id)}, nil
 }
 
-func (t *town) SetPlatformID(ctx context.Context, id audience.AudienceID, platformID string, files bool) error {
-	_, err := locked(t, func() (none struct{}, err error) { return none, t.worlds[id].SetPlatformID(ctx, id, platformID, files) })
+func (t *town) SetPlatformID(ctx context.Context, id audience.AudienceID, platformID string, files bool, version uint64) error {
+	_, err := locked(t, func() (none struct{}, err error) { return none, t.worlds[id].SetPlatformID(ctx, id, platformID, files, version) })
 	return err
 }
 

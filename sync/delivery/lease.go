@@ -91,6 +91,14 @@ func (d *Deliverer) write(ctx context.Context, t target, rows []audience.Deliver
 	return d.Ledger.RecordDeliveries(ctx, t.audience.Number, rows)
 }
 
+// place keeps which audience of the platform a target has that is held, "" for none, and whether that is made of files.
+func (d *Deliverer) place(ctx context.Context, t target, platformID string, files bool) error {
+	if err := t.lease.Check(); err != nil {
+		return err
+	}
+	return d.Catalogue.SetPlatformID(ctx, t.audience.ID, platformID, files, t.lease.Version())
+}
+
 // stillHeld is nil when the lease was certain all through a request that has just come to an end, however it did. If not,
 // another process may have sent something else meanwhile, and the request may have come in after it: rows says whom it
 // concerned, and with which identifiers. That is written down beside the ledger, which is the other's now, for the next

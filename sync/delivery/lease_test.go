@@ -110,3 +110,31 @@ func TestPausedHolderLeavesNothingWrong(t *testing.T) {
 		w.requireLaw(t)
 	}
 }
+
+// A holder is paused before each effect of an audience's first sync, in turn, until another has seen the audience vanish from
+// the platform and has made a new one. The id of the first one does not come back.
+func TestPausedHolderBringsBackNoOldID(t *testing.T) {
+	for step := 1; ; step++ {
+		w := newWorld()
+		w.want(3, "a")
+		w.pauseAt, w.paused = step, func() {
+			w.pauseAt = 0
+			other := w.replica()
+			_, err := other.Sync(t.Context(), "vip", "takes over", true, progress)
+			require.NoError(t, err)
+			w.platform.vanish()
+			require.NoError(t, other.Recreate(t.Context(), "vip", "anew"))
+			_, err = other.Sync(t.Context(), "vip", "anew", true, progress)
+			require.NoError(t, err)
+		}
+		_, _ = w.replica().Sync(t.Context(), "vip", "paused", true, progress)
+		if w.pauseAt > 0 {
+			require.Greater(t, step, 10)
+			return // it ended before the step
+		}
+		require.Equal(t, w.platform.id, w.audience.PlatformID, "at step %d", step)
+		_, err := w.replica().Sync(t.Context(), "vip", "last", true, progress)
+		require.NoError(t, err, "at step %d", step)
+		w.requireLaw(t)
+	}
+}

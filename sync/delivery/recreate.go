@@ -44,7 +44,7 @@ func (d *Deliverer) Recreate(ctx context.Context, id audience.AudienceID, run au
 		return fmt.Errorf("forget whom audience %s held: %w", id, err)
 	}
 	// Last: until then, whatever happens, the platform says that the audience is gone, and the order can be repeated.
-	return d.Catalogue.SetPlatformID(ctx, id, "", false)
+	return d.place(ctx, t, "", false)
 }
 
 // isGone makes sure that the platform does not have the audience any more.

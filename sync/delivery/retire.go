@@ -56,7 +56,7 @@ func (d *Deliverer) Retire(ctx context.Context, id audience.AudienceID) error {
 	if err := d.forget(ctx, t, "retire", retired); err != nil {
 		return fmt.Errorf("forget whom audience %s held: %w", id, err)
 	}
-	return d.Catalogue.SetPlatformID(ctx, id, "", false)
+	return d.place(ctx, t, "", false)
 }
 
 // deleteFrom asks the platform once to delete the audience.

@@ -111,12 +111,12 @@ func (s shelf) Destination(ctx context.Context, id audience.DestinationID) (audi
 	return s.store.Destinations().Get(ctx, string(id))
 }
 
-func (s shelf) SetPlatformID(ctx context.Context, id audience.AudienceID, platformID string, files bool) error {
+func (s shelf) SetPlatformID(ctx context.Context, id audience.AudienceID, platformID string, files bool, version uint64) error {
 	a, err := s.store.Audiences().Get(ctx, string(id))
 	if err != nil {
 		return err
 	}
-	return s.store.SetPlatformID(ctx, a.Number, platformID, files)
+	return s.store.SetPlatformID(ctx, a.Number, platformID, files, version)
 }
 
 // The law with real parts: a process that syncs is killed again and again, while members, consents and identifiers change

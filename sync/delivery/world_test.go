@@ -54,6 +54,7 @@ type world struct {
 	pauseAt int    // before the effect of this step the process is paused; 0: never
 	paused  func() // what happens meanwhile
 	fence   uint64 // of the newest lease
+	placed  uint64 // version of the audience's id
 	forgets int    // ledger writes that are done though the answer says they failed, as with a lost connection
 }
 
@@ -113,11 +114,13 @@ func (w *world) Destination(_ context.Context, id audience.DestinationID) (audie
 	return audience.Destination{ID: id}, w.step()
 }
 
-func (w *world) SetPlatformID(_ context.Context, _ audience.AudienceID, id string, files bool) error {
+func (w *world) SetPlatformID(_ context.Context, _ audience.AudienceID, id string, files bool, version uint64) error {
 	if err := w.step(); err != nil {
 		return err
 	}
-	w.audience.PlatformID, w.audience.PlatformFiles = id, files
+	if version >= w.placed {
+		w.audience.PlatformID, w.audience.PlatformFiles, w.placed = id, files, version
+	}
 	return nil
 }
 
