@@ -97,7 +97,7 @@ func userOf(i int) audience.UserID { return audience.UserID(fmt.Sprintf("u%06d",
 func hexOf(id audience.Identifier) string { return hex.EncodeToString([]byte(id.Value)) }
 
 func (v *vendor) deliverer() *delivery.Deliverer {
-	return delivery.New(delivery.Deps{Ledger: v.world, Catalogue: v.world, Log: slog.New(slog.DiscardHandler),
+	return delivery.New(delivery.Deps{Ledger: v.world, Catalogue: v.world, Log: slog.New(slog.DiscardHandler), Values: v.world.compile,
 		Connect: func(audience.Destination) (destination.Destination, error) { return v.client, nil }})
 }
 
@@ -109,7 +109,8 @@ func (v *vendor) sync(t *testing.T, run audience.RunID) (delivery.Report, error)
 func (v *vendor) requireTarget(t *testing.T, refused map[audience.UserID]bool) {
 	t.Helper()
 	lines := map[string]bool{}
-	for u, ids := range v.world.wanted {
+	wanted := v.world.target()
+	for u, ids := range wanted {
 		if refused[u] {
 			require.Equal(t, audience.DeliveryRejected, v.world.ledger[u].State)
 			continue
@@ -129,7 +130,7 @@ func (v *vendor) requireTarget(t *testing.T, refused map[audience.UserID]bool) {
 	}
 	require.ElementsMatch(t, slices.Collect(maps.Keys(lines)), v.members(v.world.audience.PlatformID))
 	for u, row := range v.world.ledger {
-		if len(v.world.wanted[u]) == 0 {
+		if len(wanted[u]) == 0 {
 			require.False(t, row.State.MayHold())
 		}
 	}
