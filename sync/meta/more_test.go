@@ -80,6 +80,35 @@ func TestValueBased(t *testing.T) {
 	require.Empty(t, s.Meta().Members(id))
 }
 
+// TestValueTerms: what keeps value-based audiences from being made concerns no other, and a person can help.
+func TestValueTerms(t *testing.T) {
+	s, c := start(t, sandbox.Config{})
+	require.NoError(t, s.Meta().SetValueTerms(sandbox.DemoMetaAccount, false))
+	_, err := c.EnsureAudience(t.Context(), destination.AudienceSpec{Key: "worth", ValueBased: true})
+	var failure *destination.Error
+	require.ErrorAs(t, err, &failure)
+	require.Equal(t, []any{destination.Misconfigured, destination.OfAudience, "2663"}, []any{failure.Kind, failure.Scope, failure.Code})
+	require.Contains(t, failure.Remedy, "terms of value-based Custom Audiences")
+	require.NoError(t, c.Check(t.Context()))
+	_, err = c.EnsureAudience(t.Context(), destination.AudienceSpec{Key: "plain"})
+	require.NoError(t, err)
+	require.NoError(t, s.Meta().SetValueTerms(sandbox.DemoMetaAccount, true))
+	id, err := c.EnsureAudience(t.Context(), destination.AudienceSpec{Key: "worth", ValueBased: true})
+	require.NoError(t, err)
+
+	rows := people(t, 120)
+	for i := range rows {
+		rows[i].HasValue, rows[i].Value = true, float64(i)
+	}
+	batches, left := c.Split(rows, destination.Add)
+	require.Empty(t, left)
+	_, err = c.Apply(t.Context(), id, batches[0])
+	require.NoError(t, err)
+	s.Advance(25 * time.Hour)
+	_, err = c.EnsureLookalike(t.Context(), destination.LookalikeSpec{Key: "like", Seed: id, Places: []string{"PL"}, Ratio: 0.02})
+	require.NoError(t, err, "by custom_ratio, as value-based seeds want it")
+}
+
 // TestStatusInWords: what a person must do about an audience.
 func TestStatusInWords(t *testing.T) {
 	s, c, clock, id := startTimed(t, sandbox.Config{})

@@ -227,6 +227,15 @@ func TestMetaValueBased(t *testing.T) {
 		{Keys: map[string]string{"EMAIL": beaHash}, LookalikeValue: "0"},
 		{Keys: map[string]string{"EMAIL": annHash}, LookalikeValue: "44.5"},
 	}, s.Meta().Members(id))
+
+	a = meta.call("POST", "/act_"+DemoMetaAccount+"/customaudiences", map[string]any{"name": "like v", "subtype": "LOOKALIKE",
+		"origin_audience_id": id, "lookalike_spec": `{"type":"similarity","country":"DE"}`})
+	require.Contains(t, a.text, "must be custom_ratio for a value-based seed")
+	require.NoError(t, s.Meta().SetValueTerms(DemoMetaAccount, false))
+	require.Error(t, s.Meta().SetValueTerms("nobody", false))
+	a = meta.call("POST", "/act_"+DemoMetaAccount+"/customaudiences", map[string]any{"name": "w", "subtype": "CUSTOM",
+		"customer_file_source": "USER_PROVIDED_ONLY", "is_value_based": true})
+	require.Equal(t, "2663/0", a.metaCode())
 }
 
 // TestMetaRemovalMatchesAnyKey removes people by one of their keys, and by EXTERN_ID while its mapping lives.
