@@ -107,8 +107,10 @@ func (s *service) listen(ctx context.Context) (err error) {
 
 // openStores starts the embedded engines, if any, and opens both stores.
 func (s *service) openStores(ctx context.Context) error {
+	engines, clickHouse, redis := s.config.Engines, s.config.ClickHouse, s.config.Redis
+	engines.Log, clickHouse.Log = s.log, s.log
+	embedClickHouse, embedRedis := clickHouse.DSN == "", len(redis.Addresses) == 0
 	start := engine.Start
-	embedClickHouse, embedRedis := s.config.ClickHouse.DSN == "", len(s.config.Redis.Addresses) == 0
 	switch {
 	case embedClickHouse && !embedRedis:
 		start = engine.StartClickHouse
@@ -119,28 +121,23 @@ func (s *service) openStores(ctx context.Context) error {
 	}
 	var err error
 	if start != nil {
-		s.config.Engines.Log = s.log
-		if s.engines, err = start(ctx, s.config.Engines); err != nil {
+		if s.engines, err = start(ctx, engines); err != nil {
 			return err
 		}
 	}
+	open := warehouse.Attach
 	if embedClickHouse {
-		s.config.ClickHouse.DSN = s.engines.ClickHouse()
+		open, clickHouse.DSN = warehouse.Open, s.engines.ClickHouse()
 	}
 	if embedRedis {
-		if s.config.Redis, err = embeddedRedis(s.engines.Redis()); err != nil {
+		if redis, err = embeddedRedis(s.engines.Redis()); err != nil {
 			return err
 		}
 	}
-	s.config.ClickHouse.Log = s.log
-	open := warehouse.Open
-	if !embedClickHouse {
-		open = warehouse.Attach
-	}
-	if s.store, err = open(ctx, s.config.ClickHouse); err != nil {
+	if s.store, err = open(ctx, clickHouse); err != nil {
 		return err
 	}
-	s.live, err = live.Open(ctx, s.config.Redis, s.log)
+	s.live, err = live.Open(ctx, redis, s.log)
 	return err
 }
 
