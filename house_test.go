@@ -30,6 +30,7 @@ func TestImports(t *testing.T) {
 		{"internal/engine", module + "internal/warehouse", "engines know no tables"},
 		{"internal/tabular", grpc, "files become events, whoever takes them"},
 		{"internal/lease", clickhouse, "leases are kept by whoever keeps them"},
+		{"internal/pause", module, "who waits knows no room"},
 		{"internal/run", clickhouse, "runs are kept by whoever keeps them"},
 		{"internal/run", grpc, "long work knows no transport"},
 		{"internal/privacy", clickhouse, "who forgets knows no driver"},

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/kohorta/kohorta/internal/audience"
+	"github.com/kohorta/kohorta/internal/pause"
 )
 
 // evaluateEverybody evaluates everybody by what readers see and, beside it, by what the catalogue asks for instead. Then that
@@ -144,10 +145,8 @@ func (s *Segmenter) turn(ctx context.Context, next *audience.Edition, patient bo
 			return errBehind
 		}
 		progress("waiting for the membership projection", 0, 0)
-		select {
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		case <-time.After(followPause):
+		if err := pause.For(ctx, followPause); err != nil {
+			return err
 		}
 	}
 }
@@ -216,10 +215,8 @@ func (s *Segmenter) retire(ctx context.Context, edition *audience.Edition, gone 
 		return err
 	}
 	if len(gone) > 0 {
-		select {
-		case <-time.After(s.ReadElsewhere):
-		case <-ctx.Done():
-			return context.Cause(ctx)
+		if err := pause.For(ctx, s.ReadElsewhere); err != nil {
+			return err
 		}
 	}
 	s.evaluating.Lock()

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/kohorta/kohorta/internal/audience"
+	"github.com/kohorta/kohorta/internal/pause"
 )
 
 const (
@@ -25,10 +26,10 @@ const (
 	// mostCaughtUp how many users are caught up with before everybody is evaluated.
 	mostBehind   = 10 * time.Second
 	mostCaughtUp = 100_000
-	// retryPause is how long the loop waits after a failure; it doubles up to retryAtMost.
-	retryPause  = 250 * time.Millisecond
-	retryAtMost = 10 * time.Second
 )
+
+// retry is how the loop waits after a failure.
+var retry = pause.Doubling{First: 250 * time.Millisecond, Most: 10 * time.Second}
 
 // What the log names as the cause of a change that nobody's run has made.
 const (
@@ -49,10 +50,7 @@ func (s *Segmenter) Admit(ctx context.Context) {
 	if s.Lag().Oldest < mostLag {
 		return
 	}
-	select {
-	case <-ctx.Done():
-	case <-time.After(slowed):
-	}
+	_ = pause.For(ctx, slowed) // the write itself sees the end of ctx
 }
 
 // Lag is how far membership is behind what is known.
@@ -186,11 +184,11 @@ func (s *Segmenter) due(ctx context.Context) []audience.UserID {
 
 // rest waits until there may be something to do: a touch, the next turn, the next timer.
 func (s *Segmenter) rest(ctx context.Context, next time.Time, waiting bool) {
-	pause := s.timers.until(s.Now())
+	wait := s.timers.until(s.Now())
 	if waiting {
-		pause = min(pause, time.Until(next))
+		wait = min(wait, time.Until(next))
 	}
-	timer := time.NewTimer(min(max(pause, time.Millisecond), stepPause))
+	timer := time.NewTimer(min(max(wait, time.Millisecond), stepPause))
 	defer timer.Stop()
 	select {
 	case <-ctx.Done():
@@ -220,16 +218,7 @@ func (s *Segmenter) step(ctx context.Context, taken step) {
 
 // untilDone repeats what fails, with growing pauses, until ctx ends.
 func (s *Segmenter) untilDone(ctx context.Context, doing string, do func() error) {
-	for pause := retryPause; ; pause = min(2*pause, retryAtMost) {
-		err := do()
-		if err == nil || ctx.Err() != nil {
-			return
-		}
-		s.Logger.Warn("membership falls behind; trying again", "doing", doing, "error", err, "pause", pause)
-		select {
-		case <-ctx.Done():
-			return
-		case <-time.After(pause):
-		}
-	}
+	_ = retry.UntilDone(ctx, do, func(err error, wait time.Duration) { // only the end of ctx ends it early
+		s.Logger.Warn("membership falls behind; trying again", "doing", doing, "error", err, "pause", wait)
+	})
 }

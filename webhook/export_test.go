@@ -4,10 +4,13 @@ import (
 	"time"
 
 	"github.com/kohorta/kohorta/internal/audience"
+	"github.com/kohorta/kohorta/internal/pause"
 )
 
 // Hurry makes the pauses between attempts as short as tests like them.
-func (s *Sender) Hurry() { s.pause = pause{first: time.Millisecond, most: 20 * time.Millisecond} }
+func (s *Sender) Hurry() {
+	s.pause = pause.Doubling{First: time.Millisecond, Most: 20 * time.Millisecond}
+}
 
 // Apart is apart, with a receiver that answers statuses; given up are the changes of each request that stays refused.
 func Apart(letters []audience.DeadLetter, answer func([]audience.DeadLetter) (status int)) (givenUp [][]audience.DeadLetter) {
@@ -23,6 +26,3 @@ func Apart(letters []audience.DeadLetter, answer func([]audience.DeadLetter) (st
 
 // WaitOf is waitOf.
 func WaitOf(retryAfter string) time.Duration { return waitOf(retryAfter) }
-
-// PauseAfter is the usual pause after a number of attempts.
-func PauseAfter(attempts int) time.Duration { return NewSender(SenderDeps{}).pause.after(attempts) }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/kohorta/kohorta/internal/audience"
+	"github.com/kohorta/kohorta/internal/pause"
 )
 
 const (
@@ -86,9 +87,9 @@ func (f *follower) run(ctx context.Context) {
 			break
 		}
 		failures++
-		wait := f.pause.after(failures)
+		wait := f.pause.After(failures)
 		f.log.Warn("webhook falls behind; trying again", "error", err, "pause", wait)
-		f.rest(ctx, wait)
+		_ = pause.For(ctx, wait) // the end of ctx is seen above
 	}
 	if f.unsaved {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), endTimeout)
@@ -263,7 +264,9 @@ func (f *follower) send(ctx context.Context, letters []audience.DeadLetter) (*re
 		if err := f.save(ctx); err != nil {
 			return nil, err
 		}
-		f.rest(ctx, max(f.pause.after(attempt), r.wait))
+		if err := pause.For(ctx, max(f.pause.After(attempt), r.wait)); err != nil {
+			return nil, err
+		}
 	}
 }
 
@@ -304,14 +307,4 @@ func (f *follower) save(ctx context.Context) error {
 	}
 	f.saved, f.unsaved = time.Now(), false
 	return nil
-}
-
-// rest waits, or until ctx ends.
-func (f *follower) rest(ctx context.Context, wait time.Duration) {
-	timer := time.NewTimer(wait)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-	case <-timer.C:
-	}
 }

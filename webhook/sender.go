@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/kohorta/kohorta/internal/audience"
+	"github.com/kohorta/kohorta/internal/pause"
 )
 
 // Webhooks is where webhooks are kept.
@@ -56,7 +57,7 @@ type SenderDeps struct {
 type Sender struct {
 	SenderDeps
 	client  *http.Client
-	pause   pause
+	pause   pause.Doubling
 	changed chan struct{} // of capacity 1: the webhooks may have changed
 
 	mu        sync.Mutex
@@ -66,7 +67,7 @@ type Sender struct {
 // NewSender makes a Sender. Run makes it send.
 func NewSender(deps SenderDeps) *Sender {
 	return &Sender{
-		SenderDeps: deps, client: newClient(), pause: pause{first: time.Second, most: 5 * time.Minute},
+		SenderDeps: deps, client: newClient(), pause: pause.Doubling{First: time.Second, Most: 5 * time.Minute},
 		changed: make(chan struct{}, 1), followers: map[audience.Number]*follower{},
 	}
 }

@@ -627,17 +627,3 @@ func TestRetryAfter(t *testing.T) {
 	date := time.Now().Add(90 * time.Second).UTC().Format(http.TimeFormat)
 	require.InDelta(t, 90, webhook.WaitOf(date).Seconds(), 30)
 }
-
-// TestPauses: they double from a second to five minutes, and are spread.
-func TestPauses(t *testing.T) {
-	for attempts, most := range map[int]time.Duration{1: time.Second, 2: 2 * time.Second, 5: 16 * time.Second, 12: 5 * time.Minute, 100: 5 * time.Minute} {
-		differ := map[time.Duration]bool{}
-		for range 100 {
-			wait := webhook.PauseAfter(attempts)
-			require.LessOrEqual(t, wait, most)
-			require.GreaterOrEqual(t, wait, most/2)
-			differ[wait] = true
-		}
-		require.Greater(t, len(differ), 50)
-	}
-}
