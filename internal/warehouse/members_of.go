@@ -4,6 +4,7 @@ import (
 	"context"
 	"iter"
 	"math"
+	"slices"
 	"strings"
 
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
@@ -11,13 +12,17 @@ import (
 	"github.com/kohorta/kohorta/internal/audience"
 )
 
-// A list of members is read by ranges of users, the next one while one is used: the first are small so that they come soon
-// and the cores are busy at once, the others large enough that what a query costs by itself does not matter. Each comes as one
-// text, an id a line (an id has no control character), because the driver takes several times as long for a row as the engine.
+// A list of members is read by ranges of users, some ahead of the one that is used: the first are small so that they come
+// soon, the others large enough that what a query costs by itself does not matter. Each is read by one thread, in the order
+// of the parts, so that nothing is sorted again, and comes as one text, an id a line (an id has no control character),
+// because the driver takes several times as long for a row as the engine.
 //
 // Where ranges end is read from the primary index, which has every 256th user: a range with a LIMIT would do without, but
 // FINAL then reads on to the end of the table, every time.
-const eachRange = 1000 // entries of the index
+const (
+	eachRange   = 1000 // entries of the index
+	rangesAhead = 2
+)
 
 var firstRanges = []uint64{40, 160, 480} // entries that end ranges before the first of those
 
@@ -33,17 +38,20 @@ func (s *Store) MembersOf(ctx context.Context, segment audience.Number, after au
 			yield("", err)
 			return
 		}
-		ends = append(ends, "") // the last range is open
-		coming := s.membersBetween(ctx, segment, string(after), ends[0])
-		for i, end := range ends {
-			members := <-coming
-			if i+1 < len(ends) {
-				coming = s.membersBetween(ctx, segment, end, ends[i+1])
+		bounds := slices.Concat([]string{string(after)}, ends, []string{""})
+		var coming []<-chan membersRange
+		defer func() {
+			for _, members := range coming {
+				<-members // to its end: breaking off costs the connection
 			}
+		}()
+		for used := range len(bounds) - 1 {
+			for next := used + len(coming); next < len(bounds)-1 && len(coming) <= rangesAhead; next++ {
+				coming = append(coming, s.membersBetween(ctx, segment, bounds[next], bounds[next+1]))
+			}
+			members := <-coming[0]
+			coming = coming[1:]
 			if !members.each(&limit, yield) {
-				if i+1 < len(ends) {
-					<-coming // to its end: breaking off costs the connection
-				}
 				return
 			}
 		}
@@ -83,8 +91,7 @@ func (m membersRange) each(limit *int, yield func(audience.UserID, error) bool) 
 	return true
 }
 
-// membersBetween begins to read the members after a user and up to another ("": without end). One thread reads the parts in
-// their order, so that nothing is sorted again: that costs as much as all else.
+// membersBetween begins to read the members after a user and up to another ("": without end).
 func (s *Store) membersBetween(ctx context.Context, segment audience.Number, after, end string) <-chan membersRange {
 	q := audience.Query{Params: map[string]any{"segment": uint32(segment), "after": after}}
 	upTo := ""
