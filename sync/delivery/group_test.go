@@ -110,7 +110,9 @@ func (t *town) Destination(_ context.Context, id audience.DestinationID) (audien
 }
 
 func (t *town) SetPlatformID(ctx context.Context, id audience.AudienceID, platformID string, files bool, version uint64) error {
-	_, err := locked(t, func() (none struct{}, err error) { return none, t.worlds[id].SetPlatformID(ctx, id, platformID, files, version) })
+	_, err := locked(t, func() (none struct{}, err error) {
+		return none, t.worlds[id].SetPlatformID(ctx, id, platformID, files, version)
+	})
 	return err
 }
 
