@@ -62,13 +62,13 @@ class KohortaSide extends Side {
     const dropped = await this.kohorta.change(this.key, entering, leaving);
     await this.sync(dropped.map((d) => `left out: ${scrub(d)}`));
   }
-  // A schedule syncs; here the script does.
-  async later(seconds) {
-    await new Promise((wake) => setTimeout(wake, 1000 * seconds));
-    await this.sync([]);
+  async later() {
+    await this.ended(await this.kohorta.resumed(this.key), ["by itself"]);
   }
   async sync(said) {
-    const run = await this.kohorta.sync(this.key);
+    await this.ended(await this.kohorta.sync(this.key), said);
+  }
+  async ended(run, said) {
     this.id = await this.kohorta.platformID(this.key);
     this.said.push([...said, ...outcome(run)].join("; ") || "nothing to do");
   }
@@ -126,11 +126,11 @@ async function whom(side, people) {
   return rows.map((values) => values.map((v) => names.get(v)).find(Boolean) ?? "?").sort().join("");
 }
 
-// longestWait is the longest pause between two requests, in whole minutes or seconds.
+// longestWait is the longest pause between two requests, in minutes, if it is worth a word.
 function longestWait(requests) {
   const times = requests.map((r) => Date.parse(r.time));
   const longest = Math.max(0, ...times.slice(1).map((t, i) => t - times[i])) / 1000;
-  return longest >= 60 ? `${Math.floor(longest / 60)} min` : "";
+  return longest >= 30 ? `${Math.round(longest / 60)} min` : "";
 }
 
 function cell(r) {
