@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/kohorta/kohorta/internal/audience"
+	"github.com/kohorta/kohorta/internal/pause"
 	"github.com/kohorta/kohorta/internal/run"
 	"github.com/kohorta/kohorta/segmenter"
 )
@@ -44,10 +45,8 @@ func (e *evaluations) start(ctx context.Context) (audience.Run, error) {
 			}
 			return begun, err
 		}
-		select {
-		case <-ctx.Done():
-			return audience.Run{}, context.Cause(ctx)
-		case <-time.After(beginAgain):
+		if err := pause.For(ctx, beginAgain); err != nil {
+			return audience.Run{}, err
 		}
 	}
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/kohorta/kohorta/internal/audience"
 	"github.com/kohorta/kohorta/internal/lease"
+	"github.com/kohorta/kohorta/internal/pause"
 	"github.com/kohorta/kohorta/internal/run"
 	"github.com/kohorta/kohorta/internal/warehouse"
 )
@@ -74,7 +75,7 @@ func (r *replica) join(ctx context.Context) error {
 			told = true
 			r.log.Info("waiting", "for", err)
 		}
-		if err := pause(ctx, lookAgain); err != nil {
+		if err := pause.For(ctx, lookAgain); err != nil {
 			return err
 		}
 	}
@@ -113,7 +114,7 @@ func (r *replica) lead(ctx context.Context) bool {
 		if err := r.take(ctx); err != nil && !errors.Is(err, audience.ErrConflict) && ctx.Err() == nil {
 			r.log.Warn("not the writer yet; trying again", "error", err)
 		}
-		if r.get() == nil && pause(ctx, lookAgain) != nil {
+		if r.get() == nil && pause.For(ctx, lookAgain) != nil {
 			return false
 		}
 	}
@@ -148,13 +149,13 @@ func (r *replica) keepWriting(ctx context.Context) error {
 		case errors.Is(err, audience.ErrConflict):
 			return errReplaced
 		}
-		_ = pause(ctx, lookAgain) // ClickHouse is away; the end of ctx is seen above
+		_ = pause.For(ctx, lookAgain) // ClickHouse is away; the end of ctx is seen above
 	}
 }
 
 // attend shows the others that this process is alive, and marks the runs of those that are not as interrupted.
 func (r *replica) attend(ctx context.Context, runner *run.Runner) error {
-	for pause(ctx, r.term/2) == nil {
+	for pause.For(ctx, r.term/2) == nil {
 		if r.presence.Check() != nil {
 			if presence, err := r.leases.Take(ctx, presenceLease(r.leases.Holder())); err == nil {
 				r.presence = presence
@@ -181,14 +182,5 @@ func (r *replica) leave() {
 		if held != nil {
 			held.Release()
 		}
-	}
-}
-
-func pause(ctx context.Context, d time.Duration) error {
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-time.After(d):
-		return nil
 	}
 }

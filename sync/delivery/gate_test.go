@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/kohorta/kohorta/internal/audience"
+	"github.com/kohorta/kohorta/internal/pause"
 	"github.com/kohorta/kohorta/sync/destination"
 )
 
@@ -86,7 +87,7 @@ func TestTroubleIsOneAccountsOwn(t *testing.T) {
 						for ctx.Err() == nil {
 							if err := sick.turn(ctx, adding); err != nil {
 								refused.Add(1)
-								_ = sleep(ctx, time.Second)
+								_ = pause.For(ctx, time.Second)
 								continue
 							}
 							asked.Add(1)

@@ -235,14 +235,3 @@ func (g *gate) forecast(requests int64) time.Duration {
 	}
 	return max(0, time.Until(g.next)) + time.Duration(float64(requests)/rate*float64(time.Second))
 }
-
-func sleep(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}

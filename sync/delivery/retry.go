@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"github.com/kohorta/kohorta/internal/pause"
 	"github.com/kohorta/kohorta/sync/destination"
 )
 
@@ -72,7 +73,7 @@ func (t target) try(ctx context.Context, log *slog.Logger, tell teller, u urgenc
 		}
 		if errors.As(err, &failure) && failure.Kind == destination.Unauthorized && attempt <= renewals {
 			t.account.leave(pace, nil)
-			if err := sleep(ctx, renewAfter); err != nil {
+			if err := pause.For(ctx, renewAfter); err != nil {
 				return err
 			}
 			continue
@@ -95,7 +96,7 @@ func (t target) try(ctx context.Context, log *slog.Logger, tell teller, u urgenc
 			continue // the gate waits
 		}
 		over = tell(wait, failure.Kind.String())
-		err = sleep(ctx, wait)
+		err = pause.For(ctx, wait)
 		over()
 		if err != nil {
 			return err

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/kohorta/kohorta/internal/audience"
+	"github.com/kohorta/kohorta/internal/pause"
 	"github.com/kohorta/kohorta/sync/destination"
 )
 
@@ -210,7 +211,7 @@ func (d *Deliverer) patientCheck(ctx context.Context, made destination.Destinati
 		if trouble, _ := d.Trouble(of); trouble != nil {
 			return err
 		}
-		if err := sleep(ctx, renewAfter); err != nil {
+		if err := pause.For(ctx, renewAfter); err != nil {
 			return err
 		}
 	}
