@@ -86,7 +86,7 @@ func (f *File) readVariable(name string) ([]Secret, error) {
 // note tells of secrets that are new here.
 func (f *File) note(info os.FileInfo) {
 	if f.secrets != nil {
-		f.log.Info("secret renewed", "setting", f.setting)
+		f.log.Info("secret renewed", "setting", f.setting, "file", f.path)
 	}
 	if info.Mode().Perm()&0o007 != 0 {
 		f.log.Warn("the file of a secret is open to every user of this machine; chmod o= it", "setting", f.setting, "file", f.path)

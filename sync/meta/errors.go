@@ -24,7 +24,7 @@ const anySubcode = -1
 
 // What a person must do about it.
 const (
-	renewToken   = "renew the access token and write it to token_file"
+	renewToken   = "renew the access token and replace the secret that token_secret names"
 	checkProof   = "check that app_secret_file holds the secret of the app that made the token"
 	acceptTerms  = "a person with a role on the ad account must accept Meta's Custom Audience Terms; a system user cannot"
 	acceptValues = "a person with a role on the ad account must accept Meta's terms of value-based Custom Audiences, which stand beside those of Custom Audiences; a system user cannot"

@@ -21,7 +21,7 @@ type verdict struct {
 
 // What a person must do about it.
 const (
-	renewToken  = "connect the advertiser anew and write the token to token_file; tokens do not renew themselves"
+	renewToken  = "connect the advertiser anew and replace the secret that token_secret names; tokens do not renew themselves"
 	grantScope  = "connect the advertiser anew, as Admin or Operator, granting audience management (scopes 30 and 31)"
 	fixApp      = "correct the app's id and secret, or ask TikTok why the app is blocked"
 	askTikTok   = "ask TikTok to open this endpoint for the app"
