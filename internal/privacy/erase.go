@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/kohorta/kohorta/internal/audience"
+	"github.com/kohorta/kohorta/internal/pause"
 	"github.com/kohorta/kohorta/internal/run"
 )
 
@@ -68,11 +69,8 @@ func New(deps Deps) *Eraser { return &Eraser{deps} }
 // purgeEvery is how often what was deleted is taken off the disk: much is written anew for it.
 const purgeEvery = 24 * time.Hour
 
-// What fails is tried again after a pause that doubles.
-const (
-	firstPause  = time.Second
-	longestWait = time.Minute
-)
+// retry is how long it is waited after what fails.
+var retry = pause.Doubling{First: time.Second, Most: time.Minute}
 
 // Erase forgets a user. When it returns she is being taken off every platform, and nothing of her is taken in any more; the
 // run does the rest. While one is under way that is given back.
@@ -126,10 +124,7 @@ func (e *Eraser) Run(ctx context.Context) error {
 		if err := e.Store.Purge(ctx); err != nil && ctx.Err() == nil {
 			e.Log.Warn("what was deleted is on disk for another day", "error", err)
 		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(purgeEvery):
-		}
+		_ = pause.For(ctx, purgeEvery) // the end of ctx is seen above
 	}
 	return nil
 }
@@ -192,16 +187,5 @@ func (e *Eraser) trained(ctx context.Context, deleted time.Time) error {
 
 // again does something until it succeeds or ctx ends; tell hears why it waits.
 func again(ctx context.Context, tell func(why string), do func() error) error {
-	for pause := firstPause; ; pause = min(2*pause, longestWait) {
-		err := do()
-		if err == nil || ctx.Err() != nil {
-			return ctx.Err()
-		}
-		tell(err.Error())
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(pause):
-		}
-	}
+	return retry.UntilDone(ctx, do, func(err error, _ time.Duration) { tell(err.Error()) })
 }
