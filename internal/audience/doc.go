@@ -1,5 +1,5 @@
-// Package audience holds the nouns every room of Kohorta shares: events, profiles, models, segments, audiences, runs, and
-// the kinds of error callers branch on. It knows no database, no wire format and no other room.
+// Package audience holds the nouns that all packages of Kohorta share: events, profiles, models, segments, audiences, runs, and
+// the kinds of error callers branch on. It knows no database, no wire format and no other package.
 //
-// Values are plain and validated at the edge: what a room receives from another room has passed Validate already.
+// Values are validated at the edge: what a package receives from another has passed Validate already.
 package audience

@@ -9,7 +9,7 @@ import (
 // definition is evaluated beside the one in force, under a number of its own that no edition names yet; the next edition
 // names it, and nobody ever reads a mixture of the two.
 type Edition struct {
-	Version     uint64 // of the log, of which no change has it: later changes are read through this edition
+	Version     uint64 // of the log, reserved for it: later changes are read through this edition
 	Time        time.Time
 	Cause       string // run that brought it into force
 	Definitions []Definition
@@ -70,10 +70,10 @@ func (e *Edition) IDs(numbers []Number) []SegmentID {
 	return ids
 }
 
-// Renumbered is a segment whose number is another in one edition than in the one before; 0 where it is not in force.
+// Renumbered is a segment whose number differs between two editions; 0 where it is not in force.
 type Renumbered struct{ Before, After Number }
 
-// RenumberedSince are the segments that do not have the number they had in an edition before.
+// RenumberedSince are the segments whose number is not the one of an earlier edition.
 func (e *Edition) RenumberedSince(before *Edition) (renumbered []Renumbered) {
 	for _, d := range before.Definitions {
 		if number := e.NumberOf(d.ID); number != d.Number {
@@ -88,7 +88,7 @@ func (e *Edition) RenumberedSince(before *Edition) (renumbered []Renumbered) {
 	return renumbered
 }
 
-// Turn is what readers see change for a user, who holds the numbers, when this edition follows another.
+// Turn is what readers see change for a user with these numbers when this edition follows another.
 func (e *Edition) Turn(before *Edition, numbers []Number) (entered, left []SegmentID) {
 	was, is := before.IDs(numbers), e.IDs(numbers)
 	return without(is, was), without(was, is)

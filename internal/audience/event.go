@@ -17,8 +17,8 @@ type Event struct {
 	Numbers     map[string]float64 // numeric properties; finite
 }
 
-// Bounds of an event. They keep sums inside int64 (nine thousand events of the largest value a user) and times inside
-// what ClickHouse's DateTime64(3) partitions sensibly.
+// Bounds of an event. They keep sums inside int64 (nine thousand events of the largest value per user) and times inside what
+// ClickHouse's DateTime64(3) partitions sensibly.
 const (
 	MaxEventTypeBytes = 64
 	MaxEventIDBytes   = 256

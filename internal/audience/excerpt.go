@@ -29,7 +29,7 @@ type ScoreSelection struct {
 // Excerpt is what a Selection takes from the history of one user, and the membership on record.
 type Excerpt struct {
 	User     UserID
-	Known    bool // whether anything was ever said of the user
+	Known    bool // whether anything is stored of the user
 	Events   []ExcerptEvent
 	Profile  Profile  // its country, its attributes; zero without a profile
 	Pins     []Pin    // that stand, one a segment: segment, held, expiry and version

@@ -2,8 +2,8 @@ package audience
 
 import "time"
 
-// Erasure is the order to forget a user. What names her is known until it is done, and gone afterwards: then only the
-// tombstone stands, which tells her id from others without telling the id.
+// Erasure is the order to erase a user. What identifies the user is kept until it is done; then only the tombstone remains,
+// by which the id is recognised but cannot be read.
 type Erasure struct {
 	ID          string       // the tombstone in short: the same for every erasure of a user
 	User        UserID       // "" once done

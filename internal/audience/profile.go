@@ -37,13 +37,13 @@ func isCountry(s string) bool {
 	return len(s) == 2 && s[0] >= 'A' && s[0] <= 'Z' && s[1] >= 'A' && s[1] <= 'Z'
 }
 
-// Consent is a user's word on one purpose at one destination. Nothing is sent without a granted one.
+// Consent is what a user has decided for one purpose at one destination. Nothing is sent without a granted one.
 type Consent struct {
 	User        UserID
 	Purpose     string        // e.g. "advertising"
-	Destination DestinationID // "" means every destination; a word on one destination outranks it
+	Destination DestinationID // "" means every destination; a decision on one destination outranks it
 	Granted     bool
-	Time        time.Time // when the user said so; the latest word stands
+	Time        time.Time // of the decision; the latest stands
 }
 
 // ProfileUpdate changes what it names and leaves the rest of the user's profile as it is.
@@ -68,7 +68,7 @@ func (u *ProfileUpdate) Validate() error {
 	return v.Err()
 }
 
-// DefaultPurpose is what the data are used for where an audience says nothing else.
+// DefaultPurpose is the purpose of audiences that name none.
 const DefaultPurpose = "advertising"
 
 // MaxPurposeBytes bounds the name of a purpose.

@@ -16,16 +16,15 @@ const (
 // RunState is where a run stands.
 type RunState string
 
-// A run goes from queued to running to one of the last five. Held: a sync waits for a person's approval. Interrupted: its
-// process ended, or its lease; a sync or training is gone on with by another run.
+// A run goes from queued to running to one of the last five. Held: a sync waits for approval. Interrupted: its
+// process ended, or lost its lease; another run then resumes a sync or training.
 const (
-	RunQueued    RunState = "queued"
-	RunRunning   RunState = "running"
-	RunSucceeded RunState = "succeeded"
-	RunFailed    RunState = "failed"
-	RunCancelled RunState = "cancelled"
-	RunHeld      RunState = "held"
-
+	RunQueued      RunState = "queued"
+	RunRunning     RunState = "running"
+	RunSucceeded   RunState = "succeeded"
+	RunFailed      RunState = "failed"
+	RunCancelled   RunState = "cancelled"
+	RunHeld        RunState = "held"
 	RunInterrupted RunState = "interrupted"
 )
 
@@ -52,7 +51,7 @@ type Run struct {
 	Subject    string // resource name it works on: "models/rfm", "segments", "audiences/vip-meta"
 	Occasion   Occasion
 	Due        time.Time // of a scheduled run: the newest instant of the schedule that it is for
-	Resumes    RunID     // the run that it goes on with; "": none
+	Resumes    RunID     // the run that it resumes; "": none
 	Holder     string    // the process that works on it
 	State      RunState
 	Stage      string // what it does now, for people: "scoring users"

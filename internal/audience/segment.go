@@ -21,7 +21,7 @@ type Segment struct {
 	Group       string // exclusive group: of its segments a user is in the first by Priority only; "" is none
 	Priority    int    // within Group, the lowest first; equal ones by Number
 
-	// Version counts what Expression, Group and Priority have been, from 1; the store sets it, and when it was made.
+	// Version counts the changes of Expression, Group and Priority, from 1. The store sets it and its time.
 	Version    int
 	DefineTime time.Time
 }
@@ -93,10 +93,10 @@ type ComparedSegment struct {
 	EnteringSample, LeavingSample []UserID // the same ones for the same data
 }
 
-// Preview says whom an expression takes in.
+// Preview says for whom an expression is true.
 type Preview struct {
 	Members int64    // for whom it is true
-	Users   int64    // there are
+	Users   int64    // all there are
 	Sample  []UserID // of the members; the same ones for the same data
 	Clauses []ClauseCount
 	At      time.Time

@@ -7,9 +7,9 @@ import (
 	"github.com/kohorta/kohorta/internal/audience"
 )
 
-// coalescer sends reads that wait together to Redis together. Nobody waits for company: a read that finds no batch under
-// way leaves at once, and what comes meanwhile is the next batch. The way to Redis and back is what a lookup costs beyond an
-// empty call, so a second batch leaves beside the first only when it is full.
+// coalescer sends reads that wait at the same time to Redis in one batch. No read waits for others: one that finds no batch
+// under way is sent at once, and those that arrive meanwhile are the next batch. The round trip to Redis is what a lookup
+// costs beyond an empty call, so a second batch is sent beside the first only when it is full.
 type coalescer struct {
 	mu       sync.Mutex
 	waiting  []*waiter
@@ -64,7 +64,7 @@ func (c *coalescer) run(s *Store) {
 	}
 }
 
-// answer reads a batch and wakes its readers, who give up by themselves.
+// answer reads a batch and wakes its readers. It is not cancelled by theirs giving up.
 func (s *Store) answer(batch []*waiter) {
 	users := make([]audience.UserID, len(batch))
 	for i, w := range batch {

@@ -13,10 +13,10 @@ import (
 //
 //	kohorta:meta       hash: generation in force, its buckets, the version applied, users held, servers
 //	kohorta:m:<g>:<b>  hash: bucket b of generation g; "" → version, user id → packed segments
-//	kohorta:once:<id>  string: something that is done once has begun; expires
+//	kohorta:once:<id>  string: a claim on something to be done once; expires
 //	kohorta:stops      channel: users who may have to be stopped
 //
-// No two of them are ever used in one command or script, so that they may lie anywhere in a Redis Cluster.
+// No command or script uses two of them, so they may be anywhere in a Redis Cluster.
 type keys struct{ prefix string }
 
 func (k keys) meta() string { return k.prefix + ":meta" }
@@ -25,7 +25,7 @@ func (k keys) once(id string) string { return k.prefix + ":once:" + id }
 
 func (k keys) stops() string { return k.prefix + ":stops" }
 
-// members begins the buckets of every generation.
+// members is the prefix of all buckets, generation that of the buckets of one generation.
 func (k keys) members() string { return k.prefix + ":m:" }
 
 func (k keys) generation(g generation) string { return k.members() + g.id + ":" }

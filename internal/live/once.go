@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// Claim reports whether nobody, on whatever replica, has claimed the id within the time before; from now on somebody has.
-// The error is an *audience.UnavailableError when Redis cannot say.
+// Claim claims an id for a time, across all replicas, and reports whether it was unclaimed. The error is an
+// *audience.UnavailableError when Redis cannot say.
 func (s *Store) Claim(ctx context.Context, id string, within time.Duration) (first bool, err error) {
 	key, mine := s.keys.once(id), rand.Text()
 	first, err = s.redis.SetNX(ctx, key, mine, within).Result()
@@ -19,7 +19,7 @@ func (s *Store) Claim(ctx context.Context, id string, within time.Duration) (fir
 	return holder == mine, s.translate(ctx, err)
 }
 
-// Release takes a claim back: what it was made for did not happen.
+// Release withdraws a claim: what it was made for did not happen.
 func (s *Store) Release(ctx context.Context, id string) error {
 	return s.translate(ctx, s.redis.Del(ctx, s.keys.once(id)).Err())
 }

@@ -42,14 +42,14 @@ func (s *Store) Batch(ctx context.Context, users []audience.UserID) ([]audience.
 	return out, nil
 }
 
-// asked is a user of a batch, by her place in it and the bucket she is looked for in.
+// asked is a user of a batch: its index there, and the bucket it is looked up in.
 type asked struct {
 	bucket uint32
 	at     int
 }
 
-// read asks for every bucket once, its marker and all of its users in one command, and for all buckets in one round trip
-// a server.
+// read asks for every bucket once, for its marker and all its users in one command, and for all buckets in one round trip
+// per server.
 func (s *Store) read(ctx context.Context, g generation, users []audience.UserID, out []audience.Membership) error {
 	order := make([]asked, len(users))
 	for i, user := range users {

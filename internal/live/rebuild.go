@@ -14,8 +14,8 @@ import (
 	"github.com/kohorta/kohorta/internal/audience"
 )
 
-// Users a bucket. A generation is built at meanUsers and built again before so many buckets exceed mostUsers, Redis' own
-// limit for the flat encoding (hash-max-listpack-entries), that it would show: at a mean of 96 one bucket in 1,000 does.
+// Users per bucket. A generation is built with a mean of meanUsers and built again when the mean exceeds mostMean: then one
+// bucket in 1,000 has more than mostUsers, Redis' default limit of the flat encoding (hash-max-listpack-entries).
 const (
 	meanUsers  = 64
 	mostMean   = 96
@@ -23,10 +23,10 @@ const (
 	minBuckets = 64
 )
 
-// Rebuild replaces everything by members, the state of the log at version or later, each user once. It ranges over
-// members twice, first to count. The new generation is written aside and comes into force at once; until then readers see
-// the old one, if there is one. Steps applied meanwhile are in both. Once Rebuild returns nothing is left of the old one,
-// so that no reader can still hold it when the next step is applied.
+// Rebuild replaces everything by members, the state of the log at version or later, each user once. It ranges over members
+// twice, first to count. The new generation is written beside the old one, which readers see until the new one comes into
+// force in one step. Changes applied meanwhile are in both. When Rebuild returns, the old generation is gone, so that no
+// reader can still hold it when the next change is applied.
 func (s *Store) Rebuild(ctx context.Context, version uint64, members iter.Seq2[audience.Membership, error]) error {
 	var users int64
 	for _, err := range members {
@@ -52,7 +52,7 @@ func (s *Store) grow(ctx context.Context, g generation) error {
 	return s.build(ctx, version, users, s.dump(ctx, g))
 }
 
-// build is Rebuild for about so many users.
+// build is Rebuild with the number of users, which may be approximate.
 func (s *Store) build(ctx context.Context, version uint64, users int64, members iter.Seq2[audience.Membership, error]) error {
 	s.rebuild.Lock()
 	defer s.rebuild.Unlock()
@@ -75,8 +75,8 @@ func (s *Store) build(ctx context.Context, version uint64, users int64, members 
 	return s.switchTo(ctx, g, version, written)
 }
 
-// nextGeneration is an id that no bucket in Redis can bear, even after the meta key was lost: the time, and always above
-// the last.
+// nextGeneration is an id that no bucket in Redis can have, even after the meta key was lost: the time, and always above the
+// last.
 func (s *Store) nextGeneration(ctx context.Context) (string, error) {
 	held, err := s.redis.HGet(ctx, s.keys.meta(), metaGeneration).Result()
 	if err != nil && !errors.Is(err, redis.Nil) {
@@ -86,7 +86,7 @@ func (s *Store) nextGeneration(ctx context.Context) (string, error) {
 	return strconv.FormatInt(max(last+1, time.Now().UnixMilli()), 36), nil
 }
 
-// setAside clears what crashed builds left and keeps the steps applied from now on.
+// setAside deletes what crashed builds left, and begins to collect the changes applied from now on.
 func (s *Store) setAside(ctx context.Context) error {
 	s.write.Lock()
 	defer s.write.Unlock()
@@ -139,7 +139,7 @@ func (s *Store) fill(ctx context.Context, g generation, version uint64, members 
 	return users, s.translate(ctx, err)
 }
 
-// switchTo brings a filled generation into force, with the steps applied while it was filled.
+// switchTo brings a filled generation into force, with the changes applied while it was filled.
 func (s *Store) switchTo(ctx context.Context, g generation, version uint64, users int64) error {
 	s.write.Lock()
 	defer s.write.Unlock()
@@ -167,7 +167,7 @@ func (s *Store) switchTo(ctx context.Context, g generation, version uint64, user
 	return s.sweep(ctx, g)
 }
 
-// sweepOnce removes, before the first step a process applies, what a crash in Rebuild may have left for others to read.
+// sweepOnce removes what a crash in Rebuild may have left, before the first change that a process applies.
 func (s *Store) sweepOnce(ctx context.Context, g generation) error {
 	if s.swept {
 		return nil

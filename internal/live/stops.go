@@ -13,8 +13,8 @@ import (
 // stopsTogether is how many users one message names: some 100 kB.
 const stopsTogether = 1000
 
-// TellStops tells the processes that share this Redis that users may have to be stopped. Who does not listen now never hears
-// of it.
+// TellStops tells the processes that share this Redis that users may have to be stopped. A process that is not listening
+// misses it.
 func (s *Store) TellStops(ctx context.Context, users []audience.UserID) error {
 	for some := range slices.Chunk(users, stopsTogether) {
 		message, err := json.Marshal(some)
@@ -28,7 +28,7 @@ func (s *Store) TellStops(ctx context.Context, users []audience.UserID) error {
 	return nil
 }
 
-// HearStops calls hear with the users that processes tell of, until ctx ends. While Redis is away it hears nothing.
+// HearStops calls hear with the users of each TellStops, until ctx ends. While Redis is away it hears nothing.
 func (s *Store) HearStops(ctx context.Context, hear func([]audience.UserID)) error {
 	told := s.redis.Subscribe(ctx, s.keys.stops())
 	stop := context.AfterFunc(ctx, func() { _ = told.Close() }) // a read that waits does not look at ctx

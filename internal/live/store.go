@@ -37,8 +37,8 @@ type Store struct {
 	missed missed
 }
 
-// sighting is a generation as found in the meta key. A read that finds a hole in it looks again, and every read does when
-// it is old: a generation can be abandoned without a hole.
+// sighting is a generation as found in the meta key. It is read again by a read that finds a bucket missing, and by every
+// read once it is old: a generation can be abandoned with all its buckets there.
 type sighting struct {
 	generation
 	at time.Time
@@ -95,9 +95,9 @@ func (s *Store) checkSettings(ctx context.Context) {
 	}
 }
 
-// Version is the version of the membership log with which a replay must begin: all before it is in force, and itself
-// perhaps in part. The error is an audience.ErrPrecondition as well as an *audience.UnavailableError when nothing is built
-// or what was built is lost: time to Rebuild. When Redis cannot be asked, it is only the latter.
+// Version is the version of the membership log with which a replay must begin: all before it is applied, and itself perhaps
+// in part. The error is an audience.ErrPrecondition as well as an *audience.UnavailableError when nothing is built or it was
+// lost: time to Rebuild. When Redis cannot answer, it is only the latter.
 func (s *Store) Version(ctx context.Context) (uint64, error) {
 	meta, err := s.redis.HGetAll(ctx, s.keys.meta()).Result()
 	if err != nil {
@@ -120,9 +120,9 @@ func (s *Store) Version(ctx context.Context) (uint64, error) {
 	return version, nil
 }
 
-// servers tells the masters of a cluster apart from those there were: a node that restarted, or a replica promoted in
-// its place, may have lost its last writes without losing a marker. A single server needs no such watch: what it loses,
-// it loses of all keys alike, the version included, and the log is replayed from there.
+// servers identifies the masters of a cluster: a node that restarted, or a replica promoted in its place, may have lost its
+// last writes without losing a marker. A single server needs no such check: what it loses, it loses of all keys alike, the
+// version included, and the log is replayed from there. "" then.
 func (s *Store) servers(ctx context.Context) (string, error) {
 	cluster, ok := s.redis.(*redis.ClusterClient)
 	if !ok {
@@ -148,8 +148,8 @@ func (s *Store) servers(ctx context.Context) (string, error) {
 // errHole says that a bucket has no marker: its generation was replaced, or Redis lost it.
 var errHole = errors.New("a bucket is missing")
 
-// inGeneration runs f on the generation in force, and once more if that was replaced meanwhile. A generation that is
-// still in force and has a hole is abandoned.
+// inGeneration runs f on the generation in force, and again if that was replaced meanwhile. A generation that is in force and
+// misses a bucket is abandoned.
 func (s *Store) inGeneration(ctx context.Context, f func(generation) error) error {
 	g, err := s.current(ctx)
 	if err != nil {
@@ -198,12 +198,12 @@ func (s *Store) load(ctx context.Context) (generation, error) {
 	return g, nil
 }
 
-// abandonScript takes the meta key away unless it names another generation by now.
+// abandonScript deletes the meta key unless it names another generation by now.
 const abandonScript = `
 if redis.call('HGET', KEYS[1], 'generation') == ARGV[1] then redis.call('DEL', KEYS[1]) end
 return 0`
 
-// abandon makes a damaged generation be built again: see Version.
+// abandon has a damaged generation rebuilt: see Version.
 func (s *Store) abandon(ctx context.Context, id string) error {
 	s.log.Warn("redis has lost memberships; they must be built again")
 	s.inForce.Store(nil)
@@ -215,8 +215,8 @@ func unbuilt(cause error) error {
 	return &audience.UnavailableError{What: "membership projection", RetryAfter: retryAfter, Err: cause}
 }
 
-// translate turns the driver's errors into those of the callers. Whatever Redis answers beside the expected (away,
-// loading, failing over, out of memory, refusing the password) means to a caller that it cannot be asked now.
+// translate turns the driver's errors into those of internal/audience. Whatever goes wrong with Redis (away, loading, failing
+// over, out of memory, wrong password) means to a caller that it cannot answer now.
 func (s *Store) translate(ctx context.Context, err error) error {
 	if err == nil || errors.Is(err, audience.ErrUnavailable) {
 		return err
