@@ -65,8 +65,8 @@ func TestMistakesAgainstService(t *testing.T) {
 	t.Run("an unclosed quote", func(t *testing.T) {
 		file := write(t, "orders.csv", good+"u2,\"e2,2026-01-01\nu3,e3,2026-01-01\n")
 		out, err := kohorta(t, address, importing(file)...)
-		require.EqualError(t, err, "orders.csv: read rows, line 3: a quote opened here is not closed up to line 4, so where rows begin from here on "+
-			"cannot be known; the rest was not read: correct the file and import it again: events already stored count once")
+		require.EqualError(t, err, "orders.csv: read rows, line 3: a quote opened here is not closed by line 4, so it cannot be known "+
+			"where the next row begins; the rest was not read: correct the file and import it again: events already stored count once")
 		require.Contains(t, out, "1 row: 1 accepted", "what came before is told")
 	})
 	t.Run("empty lists say what to do", func(t *testing.T) {

@@ -40,15 +40,15 @@ type Deps struct {
 	Holder  string        // this process
 }
 
-// Work is what a run does. It stops soon after ctx ends and then returns ctx's error. What it tells the task is kept also
-// when it fails.
+// Work is what a run does. It stops soon after ctx ends and then returns ctx's error. What it tells the task is kept even when
+// it fails.
 type Work func(ctx context.Context, task *Task) error
 
 // persistEvery bounds how often the progress of a run is stored and shown.
 const persistEvery = 500 * time.Millisecond
 
-// The end of a run must be kept even when the store is away at that moment: it is written again until it is, or until the
-// service stops; then the next start marks the run as interrupted.
+// The end of a run must be kept even when the store is away at that moment: storing it is repeated until it succeeds or the
+// service stops, and then the next start marks the run as interrupted.
 const (
 	storeTimeout = 10 * time.Second // of one attempt
 	storeAgain   = time.Second      // between attempts
@@ -57,7 +57,7 @@ const (
 // cancelsEvery is how often the orders of other processes are read while runs are under way.
 const cancelsEvery = time.Second
 
-// errCancelled and errStopped are why the context of a run has ended.
+// errCancelled and errStopped are the causes with which the context of a run ends.
 var (
 	errCancelled = errors.New("cancelled on request")
 	errStopped   = errors.New("the service stopped before the run had ended")
@@ -107,8 +107,8 @@ func (r *Runner) Recover(ctx context.Context, alive func(ctx context.Context, ho
 	return nil
 }
 
-// Run waits for ctx to end, then starts nothing more, gives the runs under way their grace, stops those that go on, and
-// returns once all have ended and are stored. Until then it carries out what other processes order.
+// Run carries out what other processes order until ctx ends. Then nothing more starts; it gives the runs under way their grace,
+// stops those that go on, and returns once all have ended and are stored.
 func (r *Runner) Run(ctx context.Context) error {
 	r.hearCancels(ctx)
 	r.mu.Lock()
@@ -133,13 +133,13 @@ func (r *Runner) Run(ctx context.Context) error {
 	return nil
 }
 
-// Start is Begin for whoever asks for a run.
+// Start is Begin for a run on request.
 func (r *Runner) Start(ctx context.Context, kind audience.RunKind, subject string, work Work) (audience.Run, error) {
 	return r.Begin(ctx, audience.Run{Kind: kind, Subject: subject, Occasion: audience.OccasionRequest}, work)
 }
 
-// Begin begins work and answers with the run while it goes on; the end of ctx does not end it. What the run is, and why it
-// begins, is the caller's to say. The error is an ErrConflict while a run of the same kind and subject is under way.
+// Begin begins work and returns its run while it goes on; the end of ctx does not end it. The caller gives the run's Kind,
+// Subject, Occasion, Due and Resumes. The error is an ErrConflict while a run of the same kind and subject is under way.
 func (r *Runner) Begin(ctx context.Context, what audience.Run, work Work) (audience.Run, error) {
 	id, err := uuid.NewV7() // in order of time
 	if err != nil {
@@ -166,7 +166,7 @@ func (r *Runner) Begin(ctx context.Context, what audience.Run, work Work) (audie
 	return run, nil
 }
 
-// admit takes the task among the active ones, unless another of its kind and subject is there.
+// admit adds the task to the active ones, unless there is another of its kind and subject.
 func (r *Runner) admit(task *Task) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -192,7 +192,7 @@ func (r *Runner) leave(task *Task) {
 	r.working.Done()
 }
 
-// do works, and stores progress beside it, until the work has ended and its end is stored and shown.
+// do works while keep stores the progress, then stores and shows the end.
 func (r *Runner) do(ctx context.Context, task *Task, work Work) {
 	stored := make(chan struct{})
 	working, done := context.WithCancel(context.WithoutCancel(ctx))

@@ -11,9 +11,9 @@ import (
 )
 
 const (
-	// lookEvery is how often the scheduler looks what there is to do.
+	// lookEvery is how often the scheduler looks for work.
 	lookEvery = 3 * time.Second
-	// mostQuiet times the quiet time of a job changes wait at most.
+	// mostQuiet bounds how long changes wait, in quiet times of the job.
 	mostQuiet = 10
 	// again is how long a job waits after it could not be begun.
 	again = 30 * time.Second
@@ -24,23 +24,24 @@ type Job struct {
 	Kind     audience.RunKind
 	Subject  string // resource name
 	Schedule audience.Schedule
-	Since    time.Time       // what fell due before counts as done: the resource was not as it is
-	Segment  audience.Number // whose changes begin it; 0: none
-	Held     bool            // a plan of it waits for a person
-	Doubtful bool            // the outcome of a request has to be made good
+	Since    time.Time       // what fell due before it counts as done: the resource was another
+	Segment  audience.Number // whose changes start it; 0: none
+	Held     bool            // a plan of it waits for approval
+	Doubtful bool            // the outcome of a request is unknown and must be settled
 }
 
 // Deps are what a Scheduler works with. All are required.
 type Deps struct {
 	// Jobs are all there are, also those without a schedule.
 	Jobs func(ctx context.Context) ([]Job, error)
-	// LastRuns are the newest runs of each kind and subject with a run not older than one ("": all). Times are of Now's clock.
+	// LastRuns are the newest runs of each kind and subject that have a run not older than from ("": all). Times are of Now's
+	// clock.
 	LastRuns func(ctx context.Context, from audience.RunID) ([]audience.LastRun, error)
-	// Changes are the segments whose members have changed in the log after a version and after a time, when they did last, and
-	// the newest version.
+	// Changes are the segments whose members have changed in the log after a version and a time, with the time of the last
+	// change, and the newest version.
 	Changes func(ctx context.Context, version uint64, since time.Time) (map[audience.Number]time.Time, uint64, error)
-	// Begin begins a run of a job: Kind, Subject, Occasion, Due and Resumes say of what. ErrConflict while one is under way,
-	// in whatever process, or the newest one is not the one named.
+	// Begin starts a run of a job, with its Kind, Subject, Occasion, Due and Resumes. ErrConflict while one is under way in any
+	// process, or when the newest run is not the one named.
 	Begin func(ctx context.Context, job Job, run audience.Run, newest audience.RunID) error
 	Now   func() time.Time
 	Log   *slog.Logger
@@ -54,7 +55,7 @@ type Scheduler struct {
 	version uint64                      // of the log, up to which changes are known
 	changes map[audience.Number]movement
 	pauses  map[string]time.Time         // of jobs that could not be begun, until then
-	bad     map[string]audience.Schedule // told of already
+	bad     map[string]audience.Schedule // schedules that do not parse, logged already
 }
 
 // movement is when the members of a segment were seen to change.
@@ -62,7 +63,10 @@ type movement struct{ since, last time.Time } // since: the first that no run ha
 
 // New makes a Scheduler.
 func New(deps Deps) *Scheduler {
-	return &Scheduler{Deps: deps, last: map[string]audience.LastRun{}, changes: map[audience.Number]movement{}, pauses: map[string]time.Time{}, bad: map[string]audience.Schedule{}}
+	return &Scheduler{
+		Deps: deps, last: map[string]audience.LastRun{}, changes: map[audience.Number]movement{},
+		pauses: map[string]time.Time{}, bad: map[string]audience.Schedule{},
+	}
 }
 
 // Run begins what is due until ctx ends.
@@ -205,8 +209,8 @@ func idAt(at time.Time) audience.RunID {
 	return audience.RunID(fmt.Sprintf("%08x-%04x-7000-8000-000000000000", millis>>16, millis&0xffff))
 }
 
-// readChanges brings s.changes up to the log. After a start everything counts as changed just now that has since shortly
-// before the last runs began.
+// readChanges brings s.changes up to the log. After a start of the service, whatever has changed since shortly before the last
+// runs began counts as changed just now.
 func (s *Scheduler) readChanges(ctx context.Context, jobs []Job) error {
 	now := s.Now()
 	since, wanted := now, false
@@ -216,7 +220,7 @@ func (s *Scheduler) readChanges(ctx context.Context, jobs []Job) error {
 		}
 	}
 	if !wanted {
-		s.version = 0 // whoever wants them next begins as after a start
+		s.version = 0 // the next to want them begins as after a start
 		return nil
 	}
 	starting := s.version == 0
@@ -242,7 +246,7 @@ func (s *Scheduler) readChanges(ctx context.Context, jobs []Job) error {
 	return nil
 }
 
-// begun reports whether each job of a segment has run since a time.
+// begun reports whether all jobs of a segment have run since a time.
 func (s *Scheduler) begun(jobs []Job, segment audience.Number, since time.Time) bool {
 	for _, job := range jobs {
 		if job.Segment == segment && job.Schedule.OnChange > 0 && s.last[keyOf(job)].CreateTime.Before(since) {

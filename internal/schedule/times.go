@@ -38,7 +38,7 @@ func Parse(s audience.Schedule, subject string) (Times, error) {
 	}
 	zone, err := time.LoadLocation(s.TimeZone)
 	if err != nil || s.TimeZone == "Local" {
-		v.Add("time_zone", "%.80q is no IANA time zone; use a name such as Europe/Warsaw", s.TimeZone)
+		v.Add("time_zone", "%.80q is not an IANA time zone; use a name such as Europe/Warsaw", s.TimeZone)
 	}
 	if s.Cron == "" {
 		if s.TimeZone != "" || s.Jitter != 0 {
@@ -104,13 +104,13 @@ func (t Times) Next(after time.Time) time.Time {
 	}
 }
 
-// onWall is what the clock on the wall shows, as a time in UTC.
+// onWall is the wall time, as a time in UTC.
 func onWall(at time.Time) time.Time {
 	year, month, day := at.Date()
 	return time.Date(year, month, day, at.Hour(), at.Minute(), at.Second(), at.Nanosecond(), time.UTC)
 }
 
-// instantOf is when the clock on the wall first shows a time, or, if it skips it, when it does so.
+// instantOf is when a wall time first comes, or, if the clocks skip it, when they do.
 func (t Times) instantOf(wall time.Time) time.Time {
 	var skipping time.Time
 	for _, around := range []time.Duration{-24 * time.Hour, 24 * time.Hour} { // before the clocks change, if they do, then after

@@ -16,14 +16,14 @@ import (
 // row is one record: its cells by column, and the line it begins on.
 type row struct {
 	cells map[string]string
-	lists []string // columns that hold a list, which is no cell
+	lists []string // columns that hold a list, which makes no cell
 	line  int
 }
 
 // field gives the text of one field of the event.
 type field func(row) (string, error)
 
-// environment is what expressions of a mapping may speak of.
+// environment declares what expressions of a mapping may use.
 var environment = func() *cel.Env {
 	env, err := cel.NewEnv(
 		cel.Variable("row", cel.MapType(cel.StringType, cel.StringType)),

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -47,7 +46,7 @@ type Mapping struct {
 	Currency string `yaml:"currency"`
 }
 
-// Preset is a mapping that comes along, by name.
+// Preset is a built-in mapping, by name.
 func Preset(name string) (Mapping, error) {
 	text, err := presets.ReadFile("presets/" + name + ".yaml")
 	if err != nil {
@@ -56,14 +55,13 @@ func Preset(name string) (Mapping, error) {
 	return parse(text)
 }
 
-// Presets are the names of the mappings that come along.
+// Presets are the names of the built-in mappings.
 func Presets() []string {
-	entries, _ := presets.ReadDir("presets") // embedded: it is there
-	names := make([]string, 0, len(entries))
-	for _, entry := range entries {
-		names = append(names, strings.TrimSuffix(entry.Name(), ".yaml"))
+	entries, _ := presets.ReadDir("presets") // embedded: it is there, and sorted
+	names := make([]string, len(entries))
+	for i, entry := range entries {
+		names[i] = strings.TrimSuffix(entry.Name(), ".yaml")
 	}
-	slices.Sort(names)
 	return names
 }
 
@@ -93,10 +91,12 @@ func parse(text []byte) (Mapping, error) {
 // Set changes one field of the mapping, by its name in YAML: "user", "texts.category".
 func (m *Mapping) Set(field, value string) error {
 	if name, ok := strings.CutPrefix(field, "texts."); ok {
-		return set(&m.Texts, name, value)
+		set(&m.Texts, name, value)
+		return nil
 	}
 	if name, ok := strings.CutPrefix(field, "numbers."); ok {
-		return set(&m.Numbers, name, value)
+		set(&m.Numbers, name, value)
+		return nil
 	}
 	fields := map[string]*string{
 		"user": &m.User, "event_id": &m.EventID, "type": &m.Type, "time": &m.Time, "time_layout": &m.TimeLayout,
@@ -110,10 +110,9 @@ func (m *Mapping) Set(field, value string) error {
 	return nil
 }
 
-func set(properties *map[string]string, name, value string) error {
+func set(properties *map[string]string, name, value string) {
 	if *properties == nil {
 		*properties = map[string]string{}
 	}
 	(*properties)[name] = value
-	return nil
 }

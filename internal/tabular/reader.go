@@ -20,9 +20,9 @@ import (
 	"github.com/kohorta/kohorta/internal/audience"
 )
 
-// Row is what a row of the file became: an event, a refusal, or nothing where the mapping's filter left it out.
+// Row is what a row of the file became: an event, a refusal, or nothing if the mapping's filter left it out.
 type Row struct {
-	Line    int // the row begins on, from 1
+	Line    int // on which the row begins, from 1
 	Event   audience.Event
 	Refused error // why it is no event; names the field, never quotes a user id
 	Skipped bool
@@ -40,8 +40,8 @@ type Reader struct {
 	fields  fields
 }
 
-// source gives the records of a file, one after the other; io.EOF after the last. Other errors concern one record, on the
-// line of the row returned, unless they are a fatal error.
+// source gives the records of a file one by one, and io.EOF after the last. Any other error is about one record, on the line
+// of the row returned, unless it is fatal.
 type source interface {
 	columns() map[string]bool // nil where records name their own
 	next() (row, error)
@@ -148,7 +148,7 @@ func (r *Reader) compile(columns map[string]bool) error {
 	return v.Err()
 }
 
-// Rows yields what each row became, in the order of the file. It ends with an error only where the file cannot be read on.
+// Rows yields what each row became, in the order of the file. It ends with an error only when no more can be read.
 func (r *Reader) Rows() iter.Seq2[Row, error] {
 	return func(yield func(Row, error) bool) {
 		for {

@@ -13,7 +13,7 @@ import (
 	"github.com/kohorta/kohorta/internal/audience"
 )
 
-// maxRecord bounds a row of CSV, which may have many lines: a quote that is never closed would take in all the rest.
+// maxRecord bounds a row of CSV in bytes. A row may have many lines: a quote that is never closed would take in all the rest.
 const maxRecord = 16 << 20
 
 // csvSource reads CSV with a header line.
@@ -65,9 +65,9 @@ func (s *csvSource) next() (row, error) {
 	var fault *csv.ParseError
 	switch {
 	case errors.As(err, &fault) && errors.Is(fault.Err, csv.ErrQuote) && fault.Line > fault.StartLine:
-		return row{line: fault.StartLine}, fatal{fmt.Errorf("a quote opened here is not closed up to line %d, so where rows begin from here on cannot be known", fault.Line)}
+		return row{line: fault.StartLine}, fatal{fmt.Errorf("a quote opened here is not closed by line %d, so it cannot be known where the next row begins", fault.Line)}
 	case errors.Is(err, errLeash):
-		return row{line: s.end + 1}, fatal{fmt.Errorf("the row that begins here or further on %w", errLeash)}
+		return row{line: s.end + 1}, fatal{fmt.Errorf("the row that begins here or later %w", errLeash)}
 	case errors.As(err, &fault):
 		return row{line: fault.StartLine}, audience.Invalid("row", "%v", fault.Err)
 	case err != nil:
@@ -88,7 +88,7 @@ func (s *csvSource) next() (row, error) {
 // errLeash says that a row is too long.
 var errLeash = fmt.Errorf("has more than %d MiB: a quote in it may not be closed", maxRecord>>20)
 
-// leash gives no more than is left.
+// leash is a reader that fails after so many bytes.
 type leash struct {
 	from io.Reader
 	left int
@@ -103,7 +103,7 @@ func (l *leash) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// maxLine bounds a line of NDJSON, so that a file without line ends is refused and not swallowed.
+// maxLine bounds a line of NDJSON in bytes, so that a file without line ends is not read into memory.
 const maxLine = 1 << 20
 
 // ndjson reads one JSON object a line. Nested objects become columns "outer.inner".
@@ -145,7 +145,7 @@ func (s *ndjson) next() (row, error) {
 	}
 }
 
-// readLine reads up to the line's end; a line too long is read over and refused.
+// readLine reads to the end of the line; a line that is too long is skipped and refused.
 func (s *ndjson) readLine() ([]byte, error) {
 	var line []byte
 	for {
@@ -165,7 +165,7 @@ func (s *ndjson) readLine() ([]byte, error) {
 	}
 }
 
-// flatten makes cells of an object's members; null is an empty cell, and a list is none.
+// flatten makes cells of an object's members; null makes none, and neither does a list, which is noted.
 func (r *row) flatten(prefix string, object map[string]any) {
 	for name, value := range object {
 		switch v := value.(type) {
@@ -184,7 +184,7 @@ func (r *row) flatten(prefix string, object map[string]any) {
 	}
 }
 
-// unreadable marks what the file itself did wrong; its end stays io.EOF.
+// unreadable makes an error of the file itself fatal; its end stays io.EOF.
 func unreadable(err error) error {
 	if errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
 		return io.EOF

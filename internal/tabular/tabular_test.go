@@ -157,11 +157,11 @@ func TestFileThatCannotBeReadOn(t *testing.T) {
 		want       string
 	}{
 		"a quote not closed": {"rows.csv", header + good + "u,e,2026-01-01,1,\"a,1\n" + good + good, 1,
-			"line 3: a quote opened here is not closed up to line 5, so where rows begin from here on cannot be known"},
+			"line 3: a quote opened here is not closed by line 5, so it cannot be known where the next row begins"},
 		"a quote not closed in a large file": {"rows.csv", header + good + "u,e,2026-01-01,1,\"a\nb\nc\",1\n" + "u,\"e,2026-01-01,1,a,1\n" + strings.Repeat(good, 1<<20), 2,
-			"line 6: the row that begins here or further on has more than 16 MiB: a quote in it may not be closed"},
+			"line 6: the row that begins here or later has more than 16 MiB: a quote in it may not be closed"},
 		"a quote closed by the next one": {"rows.csv", header + good + "u,e,2026-01-01,1,\"a,1\n" + good + "u,e,2026-01-01,1,\"a\",1\n" + good, 1,
-			"line 3: a quote opened here is not closed up to line 5, so where rows begin from here on cannot be known"},
+			"line 3: a quote opened here is not closed by line 5, so it cannot be known where the next row begins"},
 		"a file cut off": {"rows.csv.gz", zipped.String()[:zipped.Len()-20], -1, "the compressed data end too early: the file was cut off"},
 	} {
 		t.Run(name, func(t *testing.T) {
