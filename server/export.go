@@ -48,7 +48,7 @@ func (e *exporter) message(ctx context.Context, stored audience.Stored) (*audien
 		d := stored.Delivery
 		name, err := e.audienceName(ctx, d.Audience)
 		return &audiencev1.ExportUserResponse{Record: &audiencev1.ExportUserResponse_Delivery{Delivery: &audiencev1.StoredDelivery{
-			Audience: name, State: string(d.State), Identifiers: writeIdentifiers(d.Identifiers), Reason: d.Reason, Time: timestampOf(d.Time),
+			Audience: name, State: string(d.State), Identifiers: writeIdentifiers(d.Identifiers), Value: d.Value, Reason: d.Reason, Time: timestampOf(d.Time),
 		}}}, err
 	case stored.Stop != nil:
 		p := stored.Stop

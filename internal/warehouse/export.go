@@ -126,7 +126,7 @@ func (s *Store) storedMoves(ctx context.Context, user audience.UserID) iter.Seq2
 
 func (s *Store) storedDeliveries(ctx context.Context, user audience.UserID) iter.Seq2[audience.Stored, error] {
 	return stream(ctx, s, audience.Query{
-		SQL: `SELECT audience, state, identifiers, reason, run, time FROM deliveries FINAL
+		SQL: `SELECT audience, state, identifiers, value, reason, run, time FROM deliveries FINAL
 			WHERE user_id = {user:String} ORDER BY audience`,
 		Params: map[string]any{"user": string(user)},
 	}, func(rows driver.Rows) (audience.Stored, error) {
@@ -134,7 +134,7 @@ func (s *Store) storedDeliveries(ctx context.Context, user audience.UserID) iter
 		var number uint32
 		var state, run string
 		var identifiers []identifierRow
-		err := rows.Scan(&number, &state, &identifiers, &delivery.Reason, &run, &delivery.Time)
+		err := rows.Scan(&number, &state, &identifiers, &delivery.Value, &delivery.Reason, &run, &delivery.Time)
 		delivery.Audience, delivery.State, delivery.Run = audience.Number(number), audience.DeliveryState(state), audience.RunID(run)
 		delivery.Identifiers, delivery.Time = identifiersOf(identifiers), orZero(delivery.Time)
 		return audience.Stored{Delivery: &delivery}, err

@@ -689,7 +689,9 @@ type StoredDelivery struct {
 	// Why, for some states.
 	Reason string `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
 	// When.
-	Time          *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=time,proto3" json:"time,omitempty"`
+	Time *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=time,proto3" json:"time,omitempty"`
+	// What was sent of the user's worth, where the audience has values; else 0.
+	Value         float64 `protobuf:"fixed64,6,opt,name=value,proto3" json:"value,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -757,6 +759,13 @@ func (x *StoredDelivery) GetTime() *timestamppb.Timestamp {
 		return x.Time
 	}
 	return nil
+}
+
+func (x *StoredDelivery) GetValue() float64 {
+	if x != nil {
+		return x.Value
+	}
+	return 0
 }
 
 // StoredStop is an order to keep a user off platforms.
@@ -1378,13 +1387,14 @@ const file_audience_v1_privacy_service_proto_rawDesc = "" +
 	"\x05actor\x18\x05 \x01(\tR\x05actor\x12.\n" +
 	"\x04time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12;\n" +
 	"\vexpire_time\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"expireTime\"\xcb\x01\n" +
+	"expireTime\"\xe1\x01\n" +
 	"\x0eStoredDelivery\x12\x1a\n" +
 	"\baudience\x18\x01 \x01(\tR\baudience\x12\x14\n" +
 	"\x05state\x18\x02 \x01(\tR\x05state\x12?\n" +
 	"\videntifiers\x18\x03 \x03(\v2\x1d.audience.v1.StoredIdentifierR\videntifiers\x12\x16\n" +
 	"\x06reason\x18\x04 \x01(\tR\x06reason\x12.\n" +
-	"\x04time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\"\xad\x01\n" +
+	"\x04time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x14\n" +
+	"\x05value\x18\x06 \x01(\x01R\x05value\"\xad\x01\n" +
 	"\n" +
 	"StoredStop\x12\x1a\n" +
 	"\baudience\x18\x01 \x01(\tR\baudience\x12\x16\n" +
