@@ -248,7 +248,7 @@ func TestExport(t *testing.T) {
 		{Membership: &membership},
 		{Change: &audience.Change{Membership: membership, Entered: []audience.Number{segment.Number}, Cause: "event"}},
 		{Move: &audience.StoredMove{Move: audience.Move{Into: []audience.SegmentID{"vip"}, Reason: "sponsor"}}},
-		{Delivery: &audience.StoredDelivery{Audience: target.Number, Delivery: audience.Delivery{State: audience.DeliveryDelivered, Identifiers: []audience.Identifier{digest}}}},
+		{Delivery: &audience.StoredDelivery{Audience: target.Number, Delivery: audience.Delivery{State: audience.DeliveryDelivered, Identifiers: []audience.Identifier{digest}, Value: 2.5}}},
 		{Stop: &audience.Stop{Reason: "crm"}},
 		{Other: &audience.StoredRow{Table: "scores", Columns: map[string]string{"r": "5"}}},
 	}
@@ -271,6 +271,7 @@ func TestExport(t *testing.T) {
 	require.Equal(t, []string{"segments/vip"}, got[4].GetChange().GetEntered())
 	require.Equal(t, []string{"segments/vip"}, got[5].GetMove().GetInto())
 	require.Equal(t, "audiences/vip-meta", got[6].GetDelivery().GetAudience())
+	require.InDelta(t, 2.5, got[6].GetDelivery().GetValue(), 0)
 	require.Empty(t, got[7].GetStop().GetAudience(), "all of them")
 	require.Equal(t, "5", got[8].GetOther().GetColumns()["r"])
 	_, err = stream.Recv()
