@@ -69,24 +69,21 @@ func (m *Meta) SetState(audienceID string, state AudienceState) error {
 
 // SetTerms makes the terms of custom audiences accepted or not accepted on an ad account.
 func (m *Meta) SetTerms(account string, accepted bool) error {
-	m.server.mu.Lock()
-	defer m.server.mu.Unlock()
-	a := m.accounts[account]
-	if a == nil {
-		return fmt.Errorf("ad account %q: not found", account)
-	}
-	a.termsAccepted = accepted
-	return nil
+	return m.setAccount(account, func(a *metaAccount) { a.termsAccepted = accepted })
 }
 
-// SetValueTerms makes the terms of value-based audiences, which are accepted by themselves, accepted or not accepted on an ad account.
+// SetValueTerms makes the terms of value-based audiences, which are separate ones, accepted or not accepted on an ad account.
 func (m *Meta) SetValueTerms(account string, accepted bool) error {
+	return m.setAccount(account, func(a *metaAccount) { a.valueTerms = accepted })
+}
+
+func (m *Meta) setAccount(id string, set func(*metaAccount)) error {
 	m.server.mu.Lock()
 	defer m.server.mu.Unlock()
-	a := m.accounts[account]
-	if a == nil {
-		return fmt.Errorf("ad account %q: not found", account)
+	account := m.accounts[id]
+	if account == nil {
+		return fmt.Errorf("ad account %q: not found", id)
 	}
-	a.valueTerms = accepted
+	set(account)
 	return nil
 }

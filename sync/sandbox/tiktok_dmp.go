@@ -47,15 +47,7 @@ func (t *TikTok) record(c *tikTokCall, a *tikTokAudience) tikTokRecord {
 
 // readList is GET /dmp/custom_audience/list/.
 func readList(c *tikTokCall) (tikTokAct, error) {
-	q, err := c.query("advertiser_id", "custom_audience_ids", "page", "page_size")
-	if err != nil {
-		return nil, err
-	}
-	advertiser, err := queryAdvertiser(q)
-	if err != nil {
-		return nil, err
-	}
-	ids, err := queryIDs(q)
+	q, advertiser, ids, err := c.audienceQuery("page", "page_size")
 	if err != nil {
 		return nil, err
 	}
@@ -89,15 +81,7 @@ func readList(c *tikTokCall) (tikTokAct, error) {
 
 // readGet is GET /dmp/custom_audience/get/.
 func readGet(c *tikTokCall) (tikTokAct, error) {
-	q, err := c.query("advertiser_id", "custom_audience_ids", "history_size")
-	if err != nil {
-		return nil, err
-	}
-	advertiser, err := queryAdvertiser(q)
-	if err != nil {
-		return nil, err
-	}
-	ids, err := queryIDs(q)
+	q, advertiser, ids, err := c.audienceQuery("history_size")
 	if err != nil {
 		return nil, err
 	}
@@ -162,12 +146,20 @@ func readDelete(c *tikTokCall) (tikTokAct, error) {
 	}, nil
 }
 
-func queryAdvertiser(q url.Values) (string, error) {
-	id := q.Get("advertiser_id")
-	if err := required(requiredField{"advertiser_id", id != ""}); err != nil {
-		return "", err
+// audienceQuery reads a query about audiences of an advertiser; more are the names it may have besides. ids is nil when they
+// were left out.
+func (c *tikTokCall) audienceQuery(more ...string) (q url.Values, advertiser string, ids []string, err error) {
+	if q, err = c.query(append(more, "advertiser_id", "custom_audience_ids")...); err != nil {
+		return nil, "", nil, err
 	}
-	return id, checkIDs("advertiser_id", id)
+	advertiser = q.Get("advertiser_id")
+	if err = required(requiredField{"advertiser_id", advertiser != ""}); err == nil {
+		err = checkIDs("advertiser_id", advertiser)
+	}
+	if err == nil {
+		ids, err = queryIDs(q)
+	}
+	return q, advertiser, ids, err
 }
 
 // queryIDs reads custom_audience_ids, a JSON array of strings; nil when it was left out.
