@@ -70,7 +70,10 @@ func (f found) command(dir, config string) *exec.Cmd {
 	cmd := exec.Command(f.path, "server", "--config-file="+config)
 	if f.library {
 		cmd = exec.Command(executable())
-		cmd.Args = []string{clickhouseArg0, "--config-file=" + config, "--multiquery", "--query=" + serve}
+		cmd.Args = []string{
+			clickhouseArg0, "--config-file=" + config, "--multiquery", "--query=" + serve,
+			"--interactive", "--enable-progress-table-toggle=0", // see takeTerminal; the toggle would discard what was typed
+		}
 	}
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), "TZ=UTC", libraryEnv+"="+f.path)

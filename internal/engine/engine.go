@@ -11,6 +11,7 @@
 //     pipe that only this process holds open.
 //   - One process uses a directory at a time. The children hold the lock too, so a successor waits for the last of them to be gone.
 //   - A child that dies is started again on the same port; after several deaths in a row [Engines.Run] returns the reason.
+//   - No client ends ClickHouse, whether it sends rubbish, breaks off or is killed (on Linux; elsewhere ClickHouse is started again).
 //   - Both listen on 127.0.0.1 only, behind a password made at each start: libchdb lets whoever may query it read any file of its user.
 //   - An acknowledged insert survives kill -9 of everything, and with ClickHouse also a power cut (unless NoSync is set).
 //

@@ -29,6 +29,9 @@ func RunChild() {
 	switch library := os.Getenv(libraryEnv); {
 	case os.Args[0] == clickhouseArg0 && library != "":
 		go func() { awaitOrphaned(); os.Exit(1) }()
+		if err := takeTerminal(); err != nil {
+			fmt.Fprintln(os.Stderr, "without a terminal a client that breaks off can end ClickHouse:", err)
+		}
 		fmt.Fprintln(os.Stderr, "the ClickHouse library ended:", serveLibrary(library, os.Args))
 		os.Exit(1)
 	case os.Args[0] == guardArg0:
