@@ -7,6 +7,7 @@ import (
 	"net"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 )
 
@@ -44,6 +45,11 @@ type lingeringConn struct {
 	net.Conn
 	closed  atomic.Bool
 	reading sync.Mutex
+}
+
+// SyscallConn lets the driver see that the other side has ended an idle connection, before it asks anything on it.
+func (c *lingeringConn) SyscallConn() (syscall.RawConn, error) {
+	return c.Conn.(syscall.Conn).SyscallConn()
 }
 
 func (c *lingeringConn) Read(p []byte) (int, error) {

@@ -7,13 +7,16 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"sync"
 	"syscall"
 	"testing"
 
 	"github.com/ClickHouse/clickhouse-go/v2"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/kohorta/kohorta/internal/audience"
+	"github.com/kohorta/kohorta/internal/engine/enginetest"
 )
 
 func TestDriverErrorsBecomeKinds(t *testing.T) {
@@ -57,6 +60,24 @@ func TestNobodyAtTheAddress(t *testing.T) {
 	_, err = Open(t.Context(), Config{DSN: "clickhouse://" + address + "/x"})
 	require.ErrorIs(t, err, audience.ErrUnavailable)
 	require.ErrorContains(t, err, "connect to clickhouse")
+}
+
+func TestConnectionsThatEndedWhileIdleAreNotAsked(t *testing.T) {
+	cut, dsn := behindProxy(t, enginetest.ClickHouse(t))
+	store := reopen(t, dsn)
+	const several = 6
+	var atOnce sync.WaitGroup
+	for range several {
+		atOnce.Go(func() {
+			assert.NoError(t, store.Exec(t.Context(), audience.Query{SQL: "SELECT sleep(0.5) FORMAT Null"}))
+		})
+	}
+	atOnce.Wait()
+	cut.cut()
+	cut.mend()
+	for range several {
+		require.NoError(t, store.Ping(t.Context()))
+	}
 }
 
 func TestBadConfigurations(t *testing.T) {
