@@ -23,7 +23,7 @@ func BenchmarkPlan(b *testing.B) {
 	fill("INSERT INTO members SELECT " + user + ", [7], 1 FROM numbers({users:UInt64})")
 	fill("INSERT INTO consents SELECT " + user + ", 'advertising', '', true, now64(3) FROM numbers({users:UInt64})")
 	fill("INSERT INTO profiles SELECT " + user + ", 1, 'DE', map(), map(), " + address + ", now64(3) FROM numbers({users:UInt64})")
-	fill("INSERT INTO deliveries SELECT 4, " + user + ", 'delivered', " + address + ", '', '', now64(3), 1 FROM numbers(intDiv({users:UInt64}, 50), {users:UInt64})")
+	fill("INSERT INTO deliveries SELECT 4, " + user + ", 'delivered', " + address + ", 0, '', '', now64(3), 1 FROM numbers(intDiv({users:UInt64}, 50), {users:UInt64})")
 	const (
 		target = `(SELECT user_id, identifiers FROM members FINAL
 			INNER JOIN (SELECT user_id, argMax(granted, destination != '') AS granted FROM consents FINAL

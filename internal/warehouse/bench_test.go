@@ -130,7 +130,7 @@ func BenchmarkSyncRows(b *testing.B) {
 	fill("INSERT INTO members SELECT " + user + ", [7], 1 FROM numbers({users:UInt64})")
 	fill("INSERT INTO consents SELECT " + user + ", 'advertising', '', true, now64(3) FROM numbers({users:UInt64})")
 	fill("INSERT INTO profiles SELECT " + user + ", 1, 'DE', map(), map(), " + address + ", now64(3) FROM numbers({users:UInt64})")
-	fill("INSERT INTO deliveries SELECT 4, " + user + ", 'delivered', " + address + ", '', '', now64(3), 1 FROM numbers(intDiv({users:UInt64}, 50), {users:UInt64})")
+	fill("INSERT INTO deliveries SELECT 4, " + user + ", 'delivered', " + address + ", 0, '', '', now64(3), 1 FROM numbers(intDiv({users:UInt64}, 50), {users:UInt64})")
 	var ours, antijoins time.Duration
 	var peakOurs, peakAntijoins int64
 	for b.Loop() {
