@@ -79,11 +79,19 @@ func (d *Deliverer) askLookalikes(ctx context.Context, l audience.Lookalike, ask
 	t := target{audience: source, destination: made, platform: of.Platform, account: d.account(of, made.Limits())}
 	asking, cancel := context.WithTimeout(ctx, mostAsked)
 	defer cancel()
-	err = t.try(asking, d.Log, tellNobody, adding, nil, func() (destination.Pace, error) { return destination.Pace{}, ask(asking, t, can) })
 	var failure *destination.Error
+	err = t.try(asking, d.Log, tellNobody, adding, nil, func() (destination.Pace, error) {
+		err := ask(asking, t, can)
+		if errors.As(err, &failure) && failure.RetryAfter > mostAsked {
+			cancel() // nobody waits here for that long
+		}
+		return destination.Pace{}, err
+	})
 	switch {
 	case err == nil:
 		return nil
+	case asking.Err() != nil && ctx.Err() == nil && failure != nil && failure.RetryAfter > 0:
+		return &audience.UnavailableError{What: string(t.platform), RetryAfter: failure.RetryAfter, Err: failure}
 	case asking.Err() != nil && ctx.Err() == nil:
 		return &audience.UnavailableError{What: fmt.Sprintf("%s, which has not answered in time,", t.platform), RetryAfter: mostAsked, Err: err}
 	case !errors.As(err, &failure):
