@@ -65,7 +65,7 @@ func statusOf(ctx context.Context, err error) *status.Status {
 	case errors.Is(context.Cause(ctx), errStopping):
 		return failure(codes.Unavailable, audiencev1.ErrorReason_ERROR_REASON_UNAVAILABLE, errStopping.Error(), retryAfter(errStopping.RetryAfter))
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
-		return failure(codes.DeadlineExceeded, audiencev1.ErrorReason_ERROR_REASON_DEADLINE_EXCEEDED, "the deadline has passed")
+		return failure(codes.DeadlineExceeded, audiencev1.ErrorReason_ERROR_REASON_DEADLINE_EXCEEDED, "the deadline has passed; set a longer one")
 	case ctx.Err() != nil:
 		return failure(codes.Canceled, audiencev1.ErrorReason_ERROR_REASON_CANCELLED, "the caller gave up")
 	case errors.As(err, &unreadable):

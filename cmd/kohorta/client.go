@@ -38,7 +38,7 @@ type client struct {
 
 // dial connects; the service is asked only by the first call.
 func dial(address string) (*client, error) {
-	conn, err := grpc.NewClient(address, grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithUnaryInterceptor(asActor(actor())))
+	conn, err := grpc.NewClient(address, grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithChainUnaryInterceptor(asActor(actor()), patiently))
 	if err != nil {
 		return nil, fmt.Errorf("--server %s: %w", address, err)
 	}
@@ -73,6 +73,16 @@ func asActor(name string) grpc.UnaryClientInterceptor {
 	}
 }
 
+// callTimeout bounds a single question, which may concern all users, as a plan does; streams and runs take the time they need.
+const callTimeout = 10 * time.Minute
+
+// patiently bounds a call by callTimeout. The service's own bound, for callers who name none, is too short for the longest ones.
+func patiently(ctx context.Context, method string, request, reply any, conn *grpc.ClientConn, invoke grpc.UnaryInvoker, options ...grpc.CallOption) error {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	return invoke(ctx, method, request, reply, conn, options...)
+}
+
 // ask calls do with a connection to the service of the options.
 func ask(ctx context.Context, o *options, do func(context.Context, *client) error) error {
 	c, err := dial(o.server)
@@ -102,9 +112,6 @@ func received[T any](stream grpc.ServerStreamingClient[T], err error) iter.Seq2[
 		}
 	}
 }
-
-// callTimeout bounds a single question; streams and runs take the time they need.
-const callTimeout = 30 * time.Second
 
 // grpcWords are what gRPC puts before a status that is part of another error.
 var grpcWords = regexp.MustCompile(`rpc error: code = \w+ desc = `)

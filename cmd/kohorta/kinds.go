@@ -90,8 +90,6 @@ func (k kind) call(ctx context.Context, conn grpc.ClientConnInterface, name stri
 	for field, value := range fields {
 		request.Set(request.Descriptor().Fields().ByName(protoreflect.Name(field)), protoreflect.ValueOf(value))
 	}
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
-	defer cancel()
 	return response, conn.Invoke(ctx, "/"+k.service+"/"+name, request.Interface(), response.Interface())
 }
 
