@@ -169,7 +169,7 @@ func (s *Segmenter) turnNow(ctx context.Context, next *audience.Edition) error {
 	s.editions.publish(next)
 	s.version.Store(next.Version)
 	s.projector.pass(next.Version)
-	s.watchers.turned()
+	s.watchers.turn()
 	return nil
 }
 

@@ -148,11 +148,18 @@ func (w *watcher) turn(ctx context.Context, through, next *audience.Edition) err
 	}
 	var turned []audience.Membership // first all of them: a slow watcher holds no query open
 	if renumbered := next.RenumberedSince(through); len(renumbered) > 0 {
-		for membership, err := range w.Log.Turned(ctx, next.Version, renumbered, after, watchedChanges) {
-			if err != nil {
-				return err
+		var err error
+		turned, err = w.watchers.turned.page(ctx, place{next.Version, after}, func(ctx context.Context) (turned []audience.Membership, err error) {
+			for membership, err := range w.Log.Turned(ctx, next.Version, renumbered, after, watchedChanges) {
+				if err != nil {
+					return nil, err
+				}
+				turned = append(turned, membership)
 			}
-			turned = append(turned, membership)
+			return turned, nil
+		})
+		if err != nil {
+			return err
 		}
 	}
 	for _, membership := range turned {
@@ -199,6 +206,8 @@ type watchers struct {
 	recent []audience.Change // every change with a version above complete; nil: none is known
 	above  uint64
 	moved  chan struct{}
+
+	turned turnedPages
 }
 
 func newWatchers() watchers { return watchers{moved: make(chan struct{})} }
@@ -238,8 +247,8 @@ func (w *watchers) publish(changes []audience.Change) {
 	w.wake()
 }
 
-// turned says that an edition has come into force.
-func (w *watchers) turned() {
+// turn says that an edition has come into force.
+func (w *watchers) turn() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.wake()
