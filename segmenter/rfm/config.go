@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"time"
 )
 
 // Convention is how cut points become scores.
@@ -60,7 +59,7 @@ const (
 	Elapsed  RecencyBy = "elapsed"  // full 24 hours between the two
 )
 
-// Config says how users are measured and scored. The zero value is valid: five bins by Quantile, over all history, as of now, UTC.
+// Config says how users are measured and scored. The zero value is valid: five bins by Quantile, over all history, UTC.
 type Config struct {
 	// Bins is the number of scores, 2 to 100. 0 means 5.
 	Bins int `json:"bins,omitempty" yaml:"bins,omitempty"`
@@ -78,10 +77,8 @@ type Config struct {
 	// Recency counts calendar or elapsed days. Empty means calendar.
 	Recency RecencyBy `json:"recency,omitempty" yaml:"recency,omitempty"`
 
-	// WindowDays is how far back from as_of purchases count. 0 means all history.
+	// WindowDays is how many days of 24 hours before as_of count. 0 means all history.
 	WindowDays int `json:"window_days,omitempty" yaml:"window_days,omitempty"`
-	// AsOf ends the window: an RFC 3339 time, or a date, meaning the end of that day in TimeZone. Empty means the time of the run.
-	AsOf string `json:"as_of,omitempty" yaml:"as_of,omitempty"`
 	// TimeZone is an IANA name such as Europe/London. Empty means UTC.
 	TimeZone string `json:"time_zone,omitempty" yaml:"time_zone,omitempty"`
 
@@ -135,8 +132,6 @@ func (c Config) Validate() error {
 	}
 	if _, err := c.Location(); err != nil {
 		report("time_zone", "%q is not an IANA time zone such as Europe/London", c.TimeZone)
-	} else if _, err := c.AsOfTime(time.Time{}); err != nil {
-		report("as_of", "%q is neither a date (2006-12-31) nor an RFC 3339 time (2006-12-31T23:00:00Z)", c.AsOf)
 	}
 	if c.SegmentRules != nil && c.SegmentPreset != "" {
 		report("segment_rules", "a segment_preset is given too: keep one of them")

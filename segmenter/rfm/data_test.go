@@ -83,11 +83,8 @@ func purchasesBy(rows []map[string]string, user string, purchase func(map[string
 	return users
 }
 
-// measureAll measures every user as of the config's as_of.
-func measureAll(t testing.TB, c rfm.Config, users map[string][]rfm.Purchase) []rfm.Values {
-	t.Helper()
-	asOf, err := c.AsOfTime(time.Time{})
-	require.NoError(t, err)
+// measureAll measures every user.
+func measureAll(c rfm.Config, users map[string][]rfm.Purchase, asOf time.Time) []rfm.Values {
 	var all []rfm.Values
 	for user, purchases := range users {
 		if v, ok := c.Measure(purchases, asOf); ok {

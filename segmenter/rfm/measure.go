@@ -95,26 +95,6 @@ func (c Config) Location() (*time.Location, error) {
 	return loc, nil
 }
 
-// AsOfTime is the end of the window, itself included: now where the config names none, the last nanosecond of the day where it
-// names a date.
-func (c Config) AsOfTime(now time.Time) (time.Time, error) {
-	if c.AsOf == "" {
-		return now, nil
-	}
-	loc, err := c.Location()
-	if err != nil {
-		return time.Time{}, err
-	}
-	if day, err := time.ParseInLocation(time.DateOnly, c.AsOf, loc); err == nil {
-		return day.AddDate(0, 0, 1).Add(-time.Nanosecond), nil
-	}
-	t, err := time.Parse(time.RFC3339Nano, c.AsOf)
-	if err != nil {
-		return time.Time{}, fmt.Errorf("as_of %q: %w", c.AsOf, err)
-	}
-	return t, nil
-}
-
 // WindowStart is the moment after which purchases count: WindowDays of 24 hours before asOf, or the zero time for all history.
 func (c Config) WindowStart(asOf time.Time) time.Time {
 	if c.WindowDays == 0 {

@@ -1,6 +1,7 @@
 package rfm_test
 
 import (
+	"math"
 	"strconv"
 	"strings"
 	"testing"
@@ -12,16 +13,17 @@ import (
 )
 
 // rPackage is the setting in which the R package's documentation prints its tables.
-var rPackage = rfm.Config{Convention: rfm.RFMPackage, SegmentPreset: rfm.PresetRFMPackage, AsOf: "2006-12-31"}
+var rPackage = rfm.Config{Convention: rfm.RFMPackage, SegmentPreset: rfm.PresetRFMPackage}
 
-func rPackageUsers(t testing.TB, c rfm.Config) []rfm.Values {
-	return measureAll(t, c, purchasesBy(readData(t, "rfm_orders.csv.gz"), "customer_id", func(row map[string]string) rfm.Purchase {
+func rPackageUsers(t testing.TB) []rfm.Values {
+	orders := purchasesBy(readData(t, "rfm_orders.csv.gz"), "customer_id", func(row map[string]string) rfm.Purchase {
 		return rfm.Purchase{Time: date(t, time.DateOnly, row["order_date"]), ValueMicros: toMicros(t, row["revenue"])}
-	}))
+	})
+	return measureAll(rPackage, orders, time.Date(2006, 12, 31, 0, 0, 0, 0, time.UTC))
 }
 
 func TestRPackageBounds(t *testing.T) {
-	users := rPackageUsers(t, rPackage)
+	users := rPackageUsers(t)
 	require.Len(t, users, 995)
 
 	model, err := rPackage.Fit(users)
@@ -32,7 +34,7 @@ func TestRPackageBounds(t *testing.T) {
 }
 
 func TestRPackageScores(t *testing.T) {
-	users := rPackageUsers(t, rPackage)
+	users := rPackageUsers(t)
 	model, err := rPackage.Fit(users)
 	require.NoError(t, err)
 	valuesOf := map[string]rfm.Values{}
@@ -64,47 +66,45 @@ func snakeCase(name string) string {
 	return strings.NewReplacer("'", "", " ", "_").Replace(strings.ToLower(name))
 }
 
-// The summaries that lifetimes and BTYD print: their own code read the same purchases.
+// TestCDNOWSummary measures what the summaries of lifetimes and BTYD print, whose own code read the same purchases: x, the days
+// with a purchase after the first such day; t_x and T, the weeks from the first day to the last of them and to as_of; and the
+// mean value of those days. A window of T begins just after the first day.
 func TestCDNOWSummary(t *testing.T) {
-	asOf := time.Date(1997, 9, 30, 0, 0, 0, 0, time.UTC)
+	asOf, later := time.Date(1997, 9, 30, 0, 0, 0, 0, time.UTC), time.Date(1998, 6, 30, 0, 0, 0, 0, time.UTC)
 	users := purchasesBy(readData(t, "cdnow_sample.csv.gz"), "sample_id", func(row map[string]string) rfm.Purchase {
 		return rfm.Purchase{Time: date(t, "20060102", row["date"]), ValueMicros: toMicros(t, row["dollars"])}
 	})
 	require.Len(t, users, 2357)
-	repeatsOf := func(id string) rfm.Repeats {
-		r, ok := rfm.RepeatsOf(users[strings.Repeat("0", 4-len(id))+id], asOf, time.UTC)
-		require.True(t, ok, "customer %s", id)
-		return r
-	}
+	purchasesOf := func(id string) []rfm.Purchase { return users[strings.Repeat("0", 4-len(id))+id] }
+	days := func(weeks string) int { return int(math.Round(number(t, weeks) * 7)) }
+	ageDays := map[string]int{} // T of each customer
 
 	for _, row := range readData(t, "cdnow_sample_summary.csv.gz") {
-		r := repeatsOf(row["ID"])
-		require.Equal(t, row["frequency"], strconv.FormatInt(r.Frequency, 10), "customer %s", row["ID"])
-		require.InDelta(t, number(t, row["recency"]), r.Recency, 0.005001, "customer %s", row["ID"])
-		require.InDelta(t, number(t, row["T"]), r.Age, 0.005001, "customer %s", row["ID"])
+		ageDays[row["ID"]] = days(row["T"])
+		v, ok := rfm.Config{Frequency: rfm.Days}.Measure(purchasesOf(row["ID"]), asOf)
+		require.True(t, ok, "customer %s", row["ID"])
+		require.Equal(t, row["frequency"], strconv.FormatInt(v.Frequency-1, 10), "customer %s", row["ID"])
+		require.Equal(t, int64(days(row["T"])-days(row["recency"])), v.RecencyDays, "customer %s", row["ID"])
+	}
+	repeatsOf := func(id string) rfm.Values { // zero without a repeat
+		v, _ := rfm.Config{Frequency: rfm.Days, Monetary: rfm.Mean, WindowDays: ageDays[id]}.Measure(purchasesOf(id), asOf)
+		return v
 	}
 	for _, row := range readData(t, "cdnow_sample_summary_monetary.csv.gz") {
-		r := repeatsOf(row["ID"])
-		require.Equal(t, row["x"], strconv.FormatInt(r.Frequency, 10), "customer %s", row["ID"])
-		require.InDelta(t, number(t, row["zbar"]), r.Mean, 0.005001, "customer %s", row["ID"])
+		v := repeatsOf(row["ID"])
+		require.Equal(t, row["x"], strconv.FormatInt(v.Frequency, 10), "customer %s", row["ID"])
+		require.InDelta(t, number(t, row["zbar"]), float64(v.MonetaryMicros)/1e6, 0.005001, "customer %s", row["ID"])
 	}
-	until := time.Date(1998, 6, 30, 0, 0, 0, 0, time.UTC)
 	for _, row := range readData(t, "cdnow_sample_cbs.csv.gz") {
-		r := repeatsOf(row["cust"])
-		require.Equal(t, row["x"], strconv.FormatInt(r.Frequency, 10), "customer %s", row["cust"])
-		require.InDelta(t, number(t, row["t.x"]), r.Recency, 1e-9, "customer %s", row["cust"])
-		require.InDelta(t, number(t, row["T.cal"]), r.Age, 1e-9, "customer %s", row["cust"])
-		require.InDelta(t, number(t, row["m.x"]), r.Mean, 1e-9, "customer %s", row["cust"])
-
-		id := strings.Repeat("0", 4-len(row["cust"])) + row["cust"]
-		all, ok := rfm.RepeatsOf(users[id], until, time.UTC)
+		v := repeatsOf(row["cust"])
+		require.Equal(t, days(row["T.cal"]), ageDays[row["cust"]], "customer %s", row["cust"])
+		require.Equal(t, row["x"], strconv.FormatInt(v.Frequency, 10), "customer %s", row["cust"])
+		require.InDelta(t, number(t, row["m.x"]), float64(v.MonetaryMicros)/1e6, 1e-6, "customer %s", row["cust"])
+		if v.Frequency > 0 {
+			require.Equal(t, int64(days(row["T.cal"])-days(row["t.x"])), v.RecencyDays, "customer %s", row["cust"])
+		}
+		all, ok := rfm.Config{Frequency: rfm.Days}.Measure(purchasesOf(row["cust"]), later)
 		require.True(t, ok)
-		require.Equal(t, row["x.star"], strconv.FormatInt(all.Frequency-r.Frequency, 10), "customer %s", row["cust"])
-
-		// Measure by days agrees: its frequency counts the first day too.
-		v, ok := rfm.Config{Frequency: rfm.Days}.Measure(users[id], asOf)
-		require.True(t, ok)
-		require.Equal(t, r.Frequency+1, v.Frequency, "customer %s", row["cust"])
-		require.InDelta(t, r.Age-r.Recency, float64(v.RecencyDays)/7, 1e-9, "customer %s", row["cust"])
+		require.Equal(t, row["x.star"], strconv.FormatInt(all.Frequency-1-v.Frequency, 10), "customer %s", row["cust"])
 	}
 }
