@@ -87,6 +87,12 @@ type groupedLease struct {
 // Check is nil while both leases are certain.
 func (l *groupedLease) Check() error { return errors.Join(l.Lease.Check(), l.group.Check()) }
 
+// Abandon ends the audience's lease alone without giving it back.
+func (l *groupedLease) Abandon() {
+	l.Lease.Abandon()
+	l.leaveGroup()
+}
+
 // Release gives both back.
 func (l *groupedLease) Release() {
 	l.Lease.Release()

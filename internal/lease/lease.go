@@ -58,7 +58,7 @@ func (l *Leases) Take(ctx context.Context, name string) (*Lease, error) {
 	if l.taken(state) && state.Holder != l.holder {
 		return nil, conflict(name, state)
 	}
-	sent, before := time.Now(), state.Fence
+	sent, before, abandoned := time.Now(), state.Fence, state.Fence > 0 && !state.Released
 	if state, err = l.store.ClaimLease(ctx, name, before, l.holder); err != nil {
 		return nil, err
 	}
@@ -66,7 +66,8 @@ func (l *Leases) Take(ctx context.Context, name string) (*Lease, error) {
 		return nil, conflict(name, state)
 	}
 	keeping, stop := context.WithCancel(context.WithoutCancel(ctx))
-	lease := &Lease{leases: l, name: name, before: before, fence: state.Fence, until: sent.Add(l.term), lost: make(chan struct{}), stop: stop}
+	lease := &Lease{leases: l, name: name, before: before, fence: state.Fence, abandoned: abandoned,
+		until: sent.Add(l.term), lost: make(chan struct{}), stop: stop}
 	lease.kept.Go(func() { lease.keep(keeping) })
 	return lease, nil
 }
@@ -80,6 +81,7 @@ type Lease struct {
 	leases        *Leases
 	name          string
 	before, fence uint64
+	abandoned     bool
 	lost          chan struct{} // closed when the lease has ended
 	stop          context.CancelFunc
 	kept          sync.WaitGroup
@@ -95,6 +97,9 @@ func (l *Lease) Fence() uint64 { return l.fence }
 
 // Succeeds is the fence of the lease before; 0 when there was none.
 func (l *Lease) Succeeds() uint64 { return l.before }
+
+// Abandoned reports whether the holder before has not given the name back: it is dead, paused, or out of reach of the store.
+func (l *Lease) Abandoned() bool { return l.abandoned }
 
 // Version is higher than every version under this lease so far and under every earlier one, and lower than all under a
 // later one.
@@ -124,19 +129,31 @@ func (l *Lease) Check() error {
 // Release gives the name back and returns once others can take it, or when they will have to wait because the store is
 // away.
 func (l *Lease) Release() {
-	l.stop()
-	l.kept.Wait()
-	if l.Check() != nil {
+	if !l.end() {
 		return
 	}
-	l.mu.Lock()
-	l.ended = fmt.Errorf("the lease of %s was given back: %w", l.name, audience.ErrFenced)
-	l.mu.Unlock()
 	ctx, cancel := context.WithTimeout(context.Background(), l.leases.term)
 	defer cancel()
 	if err := l.leases.store.BeatLease(ctx, l.name, l.fence, true); err != nil {
 		l.leases.log.Warn("lease not given back; others have to wait until it has ended", "name", l.name, "error", err)
 	}
+}
+
+// Abandon ends the lease without giving the name back: the next holder learns that it was not. This process may take the name
+// again at once, others as if it had died.
+func (l *Lease) Abandon() { l.end() }
+
+// end ends the lease, and says whether it had not ended already.
+func (l *Lease) end() bool {
+	l.stop()
+	l.kept.Wait()
+	if l.Check() != nil {
+		return false
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.ended = fmt.Errorf("the lease of %s was given back: %w", l.name, audience.ErrFenced)
+	return true
 }
 
 // keep gives signs of life until ctx ends or the lease has.

@@ -170,6 +170,34 @@ func TestTakingAgain(t *testing.T) {
 	})
 }
 
+// A holder learns whether the one before has given the name back.
+func TestAbandonedNames(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := processes(newStore())
+		take := func(by *lease.Leases) *lease.Lease {
+			taken, err := by.Take(t.Context(), "audience/1")
+			require.NoError(t, err)
+			return taken
+		}
+		held := take(a)
+		require.False(t, held.Abandoned(), "nobody had it")
+		held.Release()
+		held = take(b)
+		require.False(t, held.Abandoned())
+		held.Abandon()
+		require.ErrorIs(t, held.Check(), audience.ErrFenced)
+		_, err := a.Take(t.Context(), "audience/1")
+		require.ErrorIs(t, err, audience.ErrConflict, "as if it had died")
+		again := take(b)
+		require.True(t, again.Abandoned())
+		again.Abandon()
+		time.Sleep(2 * term)
+		next := take(a)
+		require.True(t, next.Abandoned())
+		next.Release()
+	})
+}
+
 func TestOfTwoAtOnceOneSucceeds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStore()

@@ -1,6 +1,7 @@
 package warehouse
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -36,6 +37,33 @@ func (s *Store) RecordDoubts(ctx context.Context, ledger audience.Number, doubts
 	return nil
 }
 
+// DoubtIntents keeps a doubt about everybody whose intent below a version (0: of all until now) is not confirmed: a request of
+// whoever wrote it may still be under way. They are settled when a span is over.
+func (s *Store) DoubtIntents(ctx context.Context, ledger audience.Number, below uint64, span time.Duration) error {
+	err := s.Exec(ctx, audience.Query{
+		SQL: `INSERT INTO doubts (audience, user_id, version, identifiers, run, time, due, state)
+			SELECT audience, user_id, {below:UInt64}, identifiers, run, time, now() + toIntervalSecond({span:UInt32}), state FROM deliveries FINAL
+			WHERE audience = {audience:UInt32} AND state IN ('sending', 'removing') AND version < {below:UInt64}`,
+		Params: map[string]any{"audience": uint32(ledger), "below": cmp.Or(below, s.versions.next()), "span": uint32(span.Seconds())},
+	})
+	if err != nil {
+		return fmt.Errorf("doubt the intents of an earlier holder: %w", err)
+	}
+	return nil
+}
+
+// MayBeAddedLate reports whether an earlier holder's request to add a user may still be under way.
+func (s *Store) MayBeAddedLate(ctx context.Context, ledger audience.Number, user audience.UserID) (bool, error) {
+	open, _, err := first(ctx, s, audience.Query{
+		SQL:    "SELECT count() FROM doubts FINAL WHERE audience = {audience:UInt32} AND user_id = {user:String} AND NOT settled AND state = 'sending'",
+		Params: map[string]any{"audience": uint32(ledger), "user": string(user)},
+	}, scanUint64)
+	if err != nil {
+		return false, fmt.Errorf("look for requests that may come late: %w", err)
+	}
+	return open > 0, nil
+}
+
 // Settling, in statements that can be repeated until the last one has run: each doubt becomes a row of the ledger that says
 // `sending`, by all that was sent and all that the ledger knew; members who share one of these identifiers with somebody
 // else follow, for what was under way may have been a removal.
@@ -64,17 +92,17 @@ const (
 		SELECT {audience:UInt32}, user_id, version, identifiers, run, time, true FROM (` + openDoubts + `)`
 )
 
-// SettleDoubts brings the doubts about the users of an audience into its ledger, at a version of its holder. It costs one
-// look when there are none.
+// SettleDoubts brings the doubts about the users of an audience that are due into its ledger, at a version of its holder (0:
+// the next of this process). It costs one look when there are none.
 func (s *Store) SettleDoubts(ctx context.Context, ledger audience.Number, version uint64) error {
 	versions, _, err := first(ctx, s, audience.Query{
-		SQL:    "SELECT groupUniqArray(version) FROM doubts FINAL WHERE audience = {audience:UInt32} AND NOT settled",
+		SQL:    "SELECT groupUniqArray(version) FROM doubts FINAL WHERE audience = {audience:UInt32} AND NOT settled AND due <= now()",
 		Params: map[string]any{"audience": uint32(ledger)},
 	}, func(rows driver.Rows) (versions []uint64, err error) { return versions, rows.Scan(&versions) })
 	if err != nil || len(versions) == 0 {
 		return err
 	}
-	params := map[string]any{"audience": uint32(ledger), "version": version, "versions": versions, "sharing": sharing}
+	params := map[string]any{"audience": uint32(ledger), "version": cmp.Or(version, s.versions.next()), "versions": versions, "sharing": sharing}
 	for _, statement := range []string{doubtsToLedger, doubtsToSharers, doubtsSettled} {
 		if err := s.Exec(ctx, audience.Query{SQL: statement, Params: params}); err != nil {
 			return fmt.Errorf("settle doubts: %w", err)
@@ -87,9 +115,9 @@ func (s *Store) SettleDoubts(ctx context.Context, ledger audience.Number, versio
 // sharing is the ledger's reason of a member who has to be sent again because of another's removal.
 const sharing = "shares an identifier with a removed user"
 
-// DoubtfulAudiences are those with doubts that are not settled.
+// DoubtfulAudiences are those with doubts that are due and not settled.
 func (s *Store) DoubtfulAudiences(ctx context.Context) (map[audience.Number]bool, error) {
-	return s.audiencesWhere(ctx, "doubts FINAL WHERE NOT settled", nil)
+	return s.audiencesWhere(ctx, "doubts FINAL WHERE NOT settled AND due <= now()", nil)
 }
 
 // WaitingPlans are the audiences with a held plan that waits for a person at a time.

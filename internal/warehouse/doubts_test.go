@@ -67,3 +67,48 @@ func TestALedgerRowGoesByItsFence(t *testing.T) {
 		require.Equal(t, audience.DeliveryRemoved, row.State)
 	}
 }
+
+// TestIntentsOfAnEarlierHolder are in doubt once their span is over, and not before.
+func TestIntentsOfAnEarlierHolder(t *testing.T) {
+	store, ctx := open(t), t.Context()
+	row := func(user audience.UserID, state audience.DeliveryState, version uint64) audience.Delivery {
+		return audience.Delivery{User: user, State: state, Identifiers: []audience.Identifier{email}, Run: "old", Time: noon, Version: version}
+	}
+	const fence = 2000
+	require.NoError(t, store.RecordDeliveries(ctx, 4, []audience.Delivery{
+		row("being added", audience.DeliverySending, fence-1), row("being removed", audience.DeliveryRemoving, fence-2),
+		row("confirmed", audience.DeliveryRemoved, fence-3), row("of the new holder", audience.DeliverySending, fence+1),
+	}))
+	ledger := func() map[audience.UserID]audience.DeliveryState {
+		states := map[audience.UserID]audience.DeliveryState{}
+		for row, err := range store.Deliveries(ctx, 4) {
+			require.NoError(t, err)
+			states[row.User] = row.State
+		}
+		return states
+	}
+	require.NoError(t, store.DoubtIntents(ctx, 4, fence, time.Hour))
+	require.NoError(t, store.RecordDeliveries(ctx, 4, []audience.Delivery{row("being added", audience.DeliveryRemoved, fence+2), row("being removed", audience.DeliveryDelivered, fence+2)}))
+	require.NoError(t, store.SettleDoubts(ctx, 4, fence+3))
+	require.Equal(t, audience.DeliveryRemoved, ledger()["being added"])
+	doubtful, err := store.DoubtfulAudiences(ctx)
+	require.NoError(t, err)
+	require.Empty(t, doubtful)
+	for user, want := range map[audience.UserID]bool{"being added": true, "being removed": false, "confirmed": false, "of the new holder": false} {
+		late, err := store.MayBeAddedLate(ctx, 4, user)
+		require.NoError(t, err)
+		require.Equal(t, want, late, user)
+	}
+
+	require.NoError(t, store.DoubtIntents(ctx, 5, fence, 0)) // of another audience, which has none
+	require.NoError(t, store.Exec(ctx, audience.Query{SQL: "INSERT INTO doubts SELECT * REPLACE (toDateTime(1) AS due) FROM doubts"})) // the hour is over
+	doubtful, err = store.DoubtfulAudiences(ctx)
+	require.NoError(t, err)
+	require.Equal(t, map[audience.Number]bool{4: true}, doubtful)
+	require.NoError(t, store.SettleDoubts(ctx, 4, fence+4))
+	require.Equal(t, map[audience.UserID]audience.DeliveryState{"being added": audience.DeliverySending, "being removed": audience.DeliverySending,
+		"confirmed": audience.DeliveryRemoved, "of the new holder": audience.DeliverySending}, ledger())
+	late, err := store.MayBeAddedLate(ctx, 4, "being added")
+	require.NoError(t, err)
+	require.False(t, late)
+}

@@ -39,6 +39,10 @@ type Ledger interface {
 	RecordDeliveries(ctx context.Context, audience audience.Number, deliveries []audience.Delivery) error
 	// RecordDoubts keeps, beside the ledger and durable when it returns, whom a request concerned whose lease ended under way.
 	RecordDoubts(ctx context.Context, audience audience.Number, doubts []audience.Delivery) error
+	// DoubtIntents does the same, after a span, about everybody whose intent below a version is not confirmed.
+	DoubtIntents(ctx context.Context, audience audience.Number, below uint64, span time.Duration) error
+	// MayBeAddedLate reports whether the user is among those who were to be added, and their span is not over.
+	MayBeAddedLate(ctx context.Context, audience audience.Number, user audience.UserID) (bool, error)
 	// SettleDoubts makes the ledger say of everybody in doubt, and of members who share an identifier with one, that the
 	// platform may or may not hold him, by all identifiers of doubt and ledger. It is repeated until it succeeds.
 	SettleDoubts(ctx context.Context, audience audience.Number, version uint64) error
@@ -87,6 +91,9 @@ const pageUsers = 100_000
 
 // New makes a Deliverer. Its Run must run for stops to leave while no sync is under way.
 func New(deps Deps) *Deliverer {
+	if deps.Leases == nil {
+		deps.Leases = &alone{known: map[audience.AudienceID]bool{}}
+	}
 	return &Deliverer{Deps: deps, pageUsers: pageUsers, choose: destination.FirstLoad, lines: map[audience.AudienceID]*line{}, groups: map[string]*sync.Mutex{},
 		gates: map[string]*gate{}, connectors: map[audience.DestinationID]connector{}, stopped: make(chan struct{}, 1)}
 }

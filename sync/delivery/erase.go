@@ -125,7 +125,11 @@ func (e *erasing) row(ctx context.Context, a audience.Audience) (row audience.De
 		}
 		row, holds = found.Held, found.Held.State.MayHold()
 	}
-	return row, holds, nil
+	if late, err := e.Ledger.MayBeAddedLate(ctx, a.Number, e.user); err != nil || !late || holds {
+		return row, holds, err
+	}
+	return row, false, &destination.Error{Kind: destination.Transient, Scope: destination.OfAudience,
+		Err: errors.New("a request to add the user, of a process that has ended, may still be carried out; it is waited for")}
 }
 
 // stop removes the user from an audience whose sends are the caller's.

@@ -145,3 +145,27 @@ func TestEraseEverywhere(t *testing.T) {
 		})
 	}
 }
+
+// TestErasureWaitsForALateAdd: nobody is erased while a request of a process that died may still add her.
+func TestErasureWaitsForALateAdd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.want(1, "a")
+		ids := w.wanted["u000000"]
+		w.audience.PlatformID, w.platform.id = "vip", "vip"
+		w.ledger["u000000"] = audience.Delivery{User: "u000000", State: audience.DeliverySending, Identifiers: ids} // of a process that died then
+		d := w.deliverer()
+		_, err := erase(t, d, "u000000")
+		var failure *destination.Error
+		require.ErrorAs(t, err, &failure)
+		require.Equal(t, destination.Transient, failure.Kind)
+		require.Equal(t, audience.DeliveryRemoved, w.ledger["u000000"].State)
+
+		w.platform.held[rowKey(ids)] = ids // it is carried out after all
+		w.pass()
+		done, err := d.Erase(t.Context(), x, "u000000", nil)
+		require.NoError(t, err)
+		require.Equal(t, 1, done.Audiences)
+		require.Empty(t, w.platform.held)
+	})
+}

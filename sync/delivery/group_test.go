@@ -163,6 +163,14 @@ func (t *town) RecordStops(context.Context, []audience.Stop) error { return nil 
 
 func (t *town) RecordDoubts(context.Context, audience.Number, []audience.Delivery) error { return nil }
 
+func (t *town) DoubtIntents(context.Context, audience.Number, uint64, time.Duration) error {
+	return nil
+}
+
+func (t *town) MayBeAddedLate(context.Context, audience.Number, audience.UserID) (bool, error) {
+	return false, nil
+}
+
 func (t *town) SettleDoubts(context.Context, audience.Number, uint64) error { return nil }
 
 func (t *town) RecordDeliveries(ctx context.Context, n audience.Number, rows []audience.Delivery) error {

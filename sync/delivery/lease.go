@@ -22,9 +22,16 @@ type Lease interface {
 	// Version outranks every row of the ledger written under this lease so far and under every earlier one. It never outranks
 	// a row written under a later one.
 	Version() uint64
+	// Abandoned reports whether the holder before has not given the audience back: it is dead, or paused.
+	Abandoned() bool
 	// Release gives the audience back.
 	Release()
+	// Abandon ends the lease without giving it back: the next holder, which may be this process, learns that it was not.
+	Abandon()
 }
+
+// mostLate is how long after its process has died a request may still be carried out: as long as connectors wait for answers.
+const mostLate = 2 * time.Minute
 
 // tenure is the lease of an audience while this process has work for it: a sync and the stops that come meanwhile share it.
 type tenure struct {
@@ -47,10 +54,6 @@ func (d *Deliverer) Reserve(ctx context.Context, a audience.Audience) (release f
 
 // hold takes the audience of a target, unless this process has it already, and settles what earlier holders left in doubt.
 func (d *Deliverer) hold(ctx context.Context, t *target) (release func(), err error) {
-	if d.Leases == nil {
-		t.lease = sole{}
-		return func() {}, nil
-	}
 	held := &t.line.tenure
 	held.mu.Lock()
 	defer held.mu.Unlock()
@@ -59,8 +62,8 @@ func (d *Deliverer) hold(ctx context.Context, t *target) (release func(), err er
 		if err != nil {
 			return nil, fmt.Errorf("take audience %s: %w", t.audience.ID, err)
 		}
-		if err := d.Ledger.SettleDoubts(ctx, t.audience.Number, lease.Version()); err != nil {
-			lease.Release()
+		if err := d.takeOver(ctx, t.audience.Number, lease); err != nil {
+			lease.Abandon()
 			return nil, fmt.Errorf("settle what an earlier holder of audience %s left in doubt: %w", t.audience.ID, err)
 		}
 		held.lease = lease
@@ -74,6 +77,18 @@ func (d *Deliverer) hold(ctx context.Context, t *target) (release func(), err er
 			held.lease.Release()
 		}
 	}, nil
+}
+
+// takeOver settles what earlier holders left in doubt. A holder that did not come to give the audience back may have left a
+// request under way, whose intent is not confirmed: this one sends again or removes whom it concerns, and once more when the
+// request cannot come in after that.
+func (d *Deliverer) takeOver(ctx context.Context, ledger audience.Number, lease Lease) error {
+	if lease.Abandoned() {
+		if err := d.Ledger.DoubtIntents(ctx, ledger, lease.Version(), mostLate); err != nil {
+			return err
+		}
+	}
+	return d.Ledger.SettleDoubts(ctx, ledger, lease.Version())
 }
 
 // write puts rows into the ledger of a target that is held.
@@ -116,9 +131,33 @@ func (d *Deliverer) stillHeld(ctx context.Context, t target, rows func() []audie
 	return lost
 }
 
-// sole is the lease of a process that is the only one.
-type sole struct{}
+// alone gives every audience to the only process there is.
+type alone struct {
+	mu    sync.Mutex
+	known map[audience.AudienceID]bool // those given back
+}
 
-func (sole) Check() error    { return nil }
-func (sole) Version() uint64 { return 0 }
-func (sole) Release()        {}
+// Take never fails. Each audience may have been abandoned by a process before this one.
+func (a *alone) Take(_ context.Context, of audience.Audience) (Lease, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return sole{alone: a, id: of.ID, abandoned: !a.known[of.ID]}, nil
+}
+
+// sole is the lease of a process that is the only one.
+type sole struct {
+	*alone
+	id        audience.AudienceID
+	abandoned bool
+}
+
+func (sole) Check() error      { return nil }
+func (sole) Version() uint64   { return 0 }
+func (s sole) Abandoned() bool { return s.abandoned }
+func (sole) Abandon()          {}
+
+func (s sole) Release() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.known[s.id] = true
+}

@@ -40,7 +40,10 @@ func (l *lease) Version() uint64 {
 	return 1000*l.fence + l.writes
 }
 
+func (l *lease) Abandoned() bool { return true }
+
 func (l *lease) Release() {}
+func (l *lease) Abandon() {}
 
 // replica is one of several processes in the world.
 func (w *world) replica() *delivery.Deliverer {
@@ -51,9 +54,16 @@ func (w *world) replica() *delivery.Deliverer {
 }
 
 // A holder is paused before each effect it ever has, in turn. Meanwhile the target changes and another process syncs; then
-// the paused one goes on, and what it was about to do happens, late. After one more sync the platform holds the target, and
-// nobody else.
+// the paused one goes on, and what it was about to do happens, late. Or it is dead, and what had left it happens, late. After
+// one more sync, in the latter case once no request of the dead one can be carried out any more, the platform holds the target,
+// and nobody else.
 func TestPausedHolderLeavesNothingWrong(t *testing.T) {
+	for _, dies := range []bool{false, true} {
+		t.Run(fmt.Sprintf("dies %t", dies), func(t *testing.T) { pauseHolders(t, dies) })
+	}
+}
+
+func pauseHolders(t *testing.T, dies bool) {
 	const users = 9
 	family := audience.Identifier{Scheme: phones, Value: "family"}
 	wanted := func(round int) map[audience.UserID][]audience.Identifier {
@@ -89,8 +99,10 @@ func TestPausedHolderLeavesNothingWrong(t *testing.T) {
 			_, err := w.replica().Sync(t.Context(), "vip", "takes over", true, progress)
 			require.NoError(t, err)
 			require.Empty(t, w.platform.violated)
+			w.forgetful = dies
 		}
 		_, err = w.replica().Sync(t.Context(), "vip", "paused", true, progress)
+		w.forgetful = false
 		if w.pauseAt > 0 {
 			require.NoError(t, err)
 			require.Positive(t, fenced, "a pause while it had the lease ends its sync")
@@ -104,6 +116,9 @@ func TestPausedHolderLeavesNothingWrong(t *testing.T) {
 		}
 
 		w.platform.violated = "" // a late request says what was right before the pause
+		if dies {
+			w.pass()
+		}
 		_, err = w.replica().Sync(t.Context(), "vip", "last", true, progress)
 		require.NoError(t, err)
 		require.Empty(t, w.platform.violated, "at step %d", step)

@@ -39,6 +39,8 @@ type world struct {
 	rival     func(audience.UserID) bool  // held by one; nil without any
 	ledger    map[audience.UserID]audience.Delivery
 	doubts    []audience.Delivery
+	undue     []audience.Delivery // doubts whose span is not over
+	forgetful bool                // the process is dead before it notes a doubt
 	platform  *platform
 	held      audience.HeldPlan // by default an approval of everything
 	past      []audience.SyncRecord
@@ -304,20 +306,54 @@ func (w *world) RecordDeliveries(ctx context.Context, number audience.Number, de
 }
 
 func (w *world) RecordDoubts(_ context.Context, _ audience.Number, doubts []audience.Delivery) error {
+	if w.forgetful {
+		return errDead
+	}
 	w.doubts = append(w.doubts, doubts...)
 	return w.step()
+}
+
+func (w *world) DoubtIntents(_ context.Context, _ audience.Number, below uint64, _ time.Duration) error {
+	if err := w.step(); err != nil {
+		return err
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, row := range w.ledger {
+		if (row.State == audience.DeliverySending || row.State == audience.DeliveryRemoving) && (below == 0 || row.Version < below) {
+			w.undue = append(w.undue, row)
+		}
+	}
+	return nil
+}
+
+// pass lets time pass, until no request of a process that is dead can be carried out.
+func (w *world) pass() { w.doubts, w.undue = append(w.doubts, w.undue...), nil }
+
+func (w *world) MayBeAddedLate(_ context.Context, _ audience.Number, user audience.UserID) (bool, error) {
+	return slices.ContainsFunc(w.undue, func(d audience.Delivery) bool { return d.User == user && d.State == audience.DeliverySending }), w.step()
 }
 
 func (w *world) SettleDoubts(_ context.Context, _ audience.Number, version uint64) error {
 	if err := w.step(); err != nil {
 		return err
 	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var concerned []audience.Identifier
 	for _, doubt := range w.doubts {
+		concerned = append(concerned, doubt.Identifiers...)
 		if held := w.ledger[doubt.User]; held.State.MayHold() {
 			doubt.Identifiers = append(slices.Clone(held.Identifiers), doubt.Identifiers...)
 		}
-		doubt.Version = version
+		doubt.State, doubt.Version = audience.DeliverySending, version
 		w.ledger[doubt.User] = doubt
+	}
+	for user, row := range w.ledger {
+		if row.State == audience.DeliveryDelivered && slices.ContainsFunc(row.Identifiers, func(id audience.Identifier) bool { return slices.Contains(concerned, id) }) {
+			row.State, row.Reason, row.Version = audience.DeliverySending, audience.ReasonSharing, version
+			w.ledger[user] = row
+		}
 	}
 	w.doubts = nil
 	return nil
