@@ -194,11 +194,11 @@ func (w *world) Recall(_ context.Context, call, id string) ([]byte, bool, error)
 
 // identify takes values that hold an @ and drops the others.
 func identify(facts []server.Fact) (ids []audience.Identifier, dropped []server.DroppedFact) {
-	for _, fact := range facts {
+	for i, fact := range facts {
 		if strings.Contains(fact.Value, "@") || fact.Hashed {
 			ids = append(ids, audience.Identifier{Scheme: "meta:EMAIL", Value: fmt.Sprintf("hash of %d bytes", len(fact.Value))})
 		} else {
-			dropped = append(dropped, server.DroppedFact{Field: fact.Field, Schemes: []audience.Scheme{"tiktok:B", "meta:A"}, Reason: "has no @"})
+			dropped = append(dropped, server.DroppedFact{Fact: i, Schemes: []audience.Scheme{"tiktok:B", "meta:A"}, Reason: "has no @"})
 		}
 	}
 	return ids, dropped

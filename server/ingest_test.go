@@ -410,7 +410,7 @@ func TestUpsertProfiles(t *testing.T) {
 	require.Equal(t, audience.ProfileUpdate{User: "u3", ReplaceIdentifiers: true}, h.profiles["u3"], "an empty list removes them")
 	require.Len(t, h.profiles, 3)
 
-	require.Empty(t, cmp.Diff([]*audiencev1.FieldViolation{{Field: "phone", Description: "has no @ (left out for meta:A, tiktok:B)"}},
+	require.Empty(t, cmp.Diff([]*audiencev1.FieldViolation{{Field: "identifiers[1].value", Description: "has no @ (left out for meta:A, tiktok:B)"}},
 		answer.GetResults()[0].GetDroppedIdentifiers(), protocmp.Transform()))
 	for row, fields := range map[int][]string{
 		3: {"country"},

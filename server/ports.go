@@ -54,7 +54,7 @@ type Fact struct {
 
 // DroppedFact is a fact, or its use for some platforms, that has no normal form.
 type DroppedFact struct {
-	Field   string
+	Fact    int               // its place among the facts
 	Schemes []audience.Scheme // that went without
 	Reason  string            // without the value
 }

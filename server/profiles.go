@@ -128,7 +128,7 @@ func describeDropped(dropped []DroppedFact) []*audiencev1.FieldViolation {
 			slices.Sort(schemes)
 			reason += " (left out for " + strings.Join(schemes, ", ") + ")"
 		}
-		out = append(out, &audiencev1.FieldViolation{Field: d.Field, Description: reason})
+		out = append(out, &audiencev1.FieldViolation{Field: "identifiers[" + strconv.Itoa(d.Fact) + "].value", Description: reason})
 	}
 	return out
 }

@@ -30,7 +30,7 @@ func newIdentify(phoneCountry string) (server.Identify, error) {
 		identifiers, left := hasher.Identify(inputs)
 		dropped := make([]server.DroppedFact, len(left))
 		for i, d := range left {
-			dropped[i] = server.DroppedFact{Field: string(d.Field), Schemes: d.Schemes, Reason: d.Reason}
+			dropped[i] = server.DroppedFact{Fact: d.Input, Schemes: d.Schemes, Reason: d.Reason}
 		}
 		return identifiers, dropped
 	}, nil

@@ -40,14 +40,14 @@ func (h *Hasher) Identify(inputs []Input) ([]audience.Identifier, []Dropped) {
 	ids := make([]audience.Identifier, 0, 4*len(inputs))
 	var dropped []Dropped
 	country := h.countryOf(inputs)
-	for _, in := range inputs {
+	for i, in := range inputs {
 		first := len(dropped)
 		drop := func(reason string, s ...audience.Scheme) {
 			if last := len(dropped) - 1; last >= first && dropped[last].Reason == reason {
 				dropped[last].Schemes = append(dropped[last].Schemes, s...)
 				return
 			}
-			dropped = append(dropped, Dropped{Field: in.Field, Schemes: s, Reason: reason})
+			dropped = append(dropped, Dropped{Input: i, Schemes: s, Reason: reason})
 		}
 		value := strings.TrimSpace(string(in.Value))
 		switch {

@@ -40,12 +40,12 @@ func TestIdentify(t *testing.T) {
 			inputs: []Input{{Field: Email, Value: "kim lee@example.com"}},
 			want: map[audience.Scheme]string{TikTokEmailBasic: "kimlee@example.com", TikTokEmailStripPlus: "kimlee@example.com",
 				TikTokEmailLegacy: "kimlee@example.com"},
-			dropped: []Dropped{{Email, []audience.Scheme{MetaEmail}, "is not an e-mail address Meta can match: ASCII, one @, a domain with a dot"}},
+			dropped: []Dropped{{0, []audience.Scheme{MetaEmail}, "is not an e-mail address Meta can match: ASCII, one @, a domain with a dot"}},
 		},
 		"a tag alone is no address without it": {
 			inputs: []Input{{Field: Email, Value: "+tag@example.com"}},
 			want:   map[audience.Scheme]string{MetaEmail: "+tag@example.com", TikTokEmailBasic: "+tag@example.com"},
-			dropped: []Dropped{{Email, []audience.Scheme{TikTokEmailStripPlus, TikTokEmailLegacy},
+			dropped: []Dropped{{0, []audience.Scheme{TikTokEmailStripPlus, TikTokEmailLegacy},
 				"has nothing left before the @ without its tag and dots"}},
 		},
 		"phone with the person's country before the default": {
@@ -55,7 +55,12 @@ func TestIdentify(t *testing.T) {
 		},
 		"phone without any country": {
 			inputs:  []Input{{Field: Phone, Value: "601 100 200"}},
-			dropped: []Dropped{{Phone, []audience.Scheme{MetaPhone, TikTokPhone}, "has no country code, and the person's country is unknown"}},
+			dropped: []Dropped{{0, []audience.Scheme{MetaPhone, TikTokPhone}, "has no country code, and the person's country is unknown"}},
+		},
+		"of two phones, the one left out is named by its place": {
+			inputs:  []Input{{Field: Phone, Value: "+48 601 100 200"}, {Field: Phone, Value: "601 100 201"}},
+			want:    map[audience.Scheme]string{MetaPhone: "48601100200", TikTokPhone: "+48601100200"},
+			dropped: []Dropped{{1, []audience.Scheme{MetaPhone, TikTokPhone}, "has no country code, and the person's country is unknown"}},
 		},
 		"phone of full-width digits": {
 			country: "PL",
@@ -68,7 +73,7 @@ func TestIdentify(t *testing.T) {
 		},
 		"the all-zero device id": {
 			inputs: []Input{{Field: GAID, Value: "00000000-0000-0000-0000-000000000000"}},
-			dropped: []Dropped{{GAID, []audience.Scheme{MetaMADID, TikTokAAID},
+			dropped: []Dropped{{0, []audience.Scheme{MetaMADID, TikTokAAID},
 				"is the all-zero id of people who limit ad tracking"}},
 		},
 		"a person of Łódź": {
@@ -83,7 +88,7 @@ func TestIdentify(t *testing.T) {
 		},
 		"a hashed phone must name its scheme": {
 			inputs: []Input{{Field: Phone, Value: Raw(hexOf("48601100200")), Hashed: true}},
-			dropped: []Dropped{{Phone, nil,
+			dropped: []Dropped{{0, nil,
 				"a hashed phone must name its scheme: meta:PHONE is the digits without +, tiktok:PHONE_SHA256 with it"}},
 		},
 		"a hashed phone with its scheme": {
@@ -92,54 +97,54 @@ func TestIdentify(t *testing.T) {
 		},
 		"a scheme of another field": {
 			inputs:  []Input{{Field: Email, Value: Raw(hexOf("x")), Hashed: true, Scheme: MetaPhone}},
-			dropped: []Dropped{{Email, []audience.Scheme{MetaPhone}, "the scheme named is not one of this field"}},
+			dropped: []Dropped{{0, []audience.Scheme{MetaPhone}, "the scheme named is not one of this field"}},
 		},
 		"marked as hashed, but in the clear": {
 			inputs:  []Input{{Field: Email, Value: "ann@example.com", Hashed: true}},
-			dropped: []Dropped{{Email, []audience.Scheme{MetaEmail, TikTokEmailBasic}, "is not a SHA-256 of 64 hexadecimal digits"}},
+			dropped: []Dropped{{0, []audience.Scheme{MetaEmail, TikTokEmailBasic}, "is not a SHA-256 of 64 hexadecimal digits"}},
 		},
 		"MD5": {
 			inputs:  []Input{{Field: Email, Value: "0c2074fb86930fc4a2a7bb791240a7d3", Hashed: true}},
-			dropped: []Dropped{{Email, []audience.Scheme{MetaEmail, TikTokEmailBasic}, "is an MD5 or SHA-1; platforms match by SHA-256"}},
+			dropped: []Dropped{{0, []audience.Scheme{MetaEmail, TikTokEmailBasic}, "is an MD5 or SHA-1; platforms match by SHA-256"}},
 		},
 		"the digest of nothing": {
 			inputs:  []Input{{Field: Email, Value: Raw(hexOf("")), Hashed: true}},
-			dropped: []Dropped{{Email, []audience.Scheme{MetaEmail, TikTokEmailBasic}, "is the SHA-256 of nothing"}},
+			dropped: []Dropped{{0, []audience.Scheme{MetaEmail, TikTokEmailBasic}, "is the SHA-256 of nothing"}},
 		},
 		"the digest of the all-zero device": {
 			inputs: []Input{{Field: IDFA, Value: Raw(hexOf("00000000-0000-0000-0000-000000000000")), Hashed: true}},
-			dropped: []Dropped{{IDFA, []audience.Scheme{TikTokIDFA},
+			dropped: []Dropped{{0, []audience.Scheme{TikTokIDFA},
 				"is the SHA-256 of the device id of people who limit ad tracking"}},
 		},
 		"a hashed device id is of no use to Meta": {
 			inputs:  []Input{{Field: MADID, Value: Raw(hexOf(idfa)), Hashed: true}},
-			dropped: []Dropped{{MADID, nil, "Meta takes device ids in the clear; send it unhashed"}},
+			dropped: []Dropped{{0, nil, "Meta takes device ids in the clear; send it unhashed"}},
 		},
 		"looks hashed: Meta takes it, TikTok does not (sheet Meta 3.4, last vector; TikTok 6)": {
 			inputs: []Input{{Field: Email, Value: "F1904CF1A9D73A55FA5DE0AC823C4403DED71AFD4C3248D00BDCD0866552BB79"}},
 			want:   map[audience.Scheme]string{MetaEmail: "mary@example.com"},
-			dropped: []Dropped{{Email, []audience.Scheme{TikTokEmailBasic, TikTokEmailStripPlus, TikTokEmailLegacy},
+			dropped: []Dropped{{0, []audience.Scheme{TikTokEmailBasic, TikTokEmailStripPlus, TikTokEmailLegacy},
 				"looks hashed but is not marked as hashed"}},
 		},
 		"looks hashed: a phone nobody can take": {
 			inputs:  []Input{{Field: Phone, Value: Raw(hexOf("48601100200"))}},
-			dropped: []Dropped{{Phone, []audience.Scheme{MetaPhone, TikTokPhone}, "looks hashed but is not marked as hashed"}},
+			dropped: []Dropped{{0, []audience.Scheme{MetaPhone, TikTokPhone}, "looks hashed but is not marked as hashed"}},
 		},
 		"a field nobody knows": {
 			inputs:  []Input{{Field: "shoe_size", Value: "43"}},
-			dropped: []Dropped{{"shoe_size", nil, "no platform matches by this field"}},
+			dropped: []Dropped{{0, nil, "no platform matches by this field"}},
 		},
 		"a field nobody knows, with a digest": {
 			inputs:  []Input{{Field: "shoe_size", Value: Raw(hexOf("43"))}},
-			dropped: []Dropped{{"shoe_size", nil, "looks hashed but is not marked as hashed"}},
+			dropped: []Dropped{{0, nil, "looks hashed but is not marked as hashed"}},
 		},
 		"too long": {
 			inputs:  []Input{{Field: City, Value: Raw(strings.Repeat("a", 513))}},
-			dropped: []Dropped{{City, []audience.Scheme{MetaCity}, "is longer than 512 bytes"}},
+			dropped: []Dropped{{0, []audience.Scheme{MetaCity}, "is longer than 512 bytes"}},
 		},
 		"no UTF-8": {
 			inputs:  []Input{{Field: City, Value: "Krak\xf3w"}},
-			dropped: []Dropped{{City, []audience.Scheme{MetaCity}, "is not valid UTF-8"}},
+			dropped: []Dropped{{0, []audience.Scheme{MetaCity}, "is not valid UTF-8"}},
 		},
 		"told twice": {
 			inputs: []Input{{Field: Gender, Value: "female"}, {Field: Gender, Value: "F"}},

@@ -43,7 +43,7 @@ type Input struct {
 
 // Dropped is a fact, or its use for some platforms, that was left out.
 type Dropped struct {
-	Field   Field
+	Input   int               // its place among the inputs
 	Schemes []audience.Scheme // those that went without
 	Reason  string            // without the value
 }

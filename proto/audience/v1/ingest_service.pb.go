@@ -1231,7 +1231,8 @@ type ProfileResult struct {
 	Status ProfileResult_Status `protobuf:"varint,1,opt,name=status,proto3,enum=audience.v1.ProfileResult_Status" json:"status,omitempty"`
 	// Everything wrong with an invalid row; empty otherwise.
 	Violations []*FieldViolation `protobuf:"bytes,2,rep,name=violations,proto3" json:"violations,omitempty"`
-	// Identifiers of an accepted row, or their use for some platforms, that were left out because they have no normal form.
+	// Identifiers of an accepted row, such as identifiers[2].value, or their use for some platforms, that were left out
+	// because they have no normal form.
 	DroppedIdentifiers []*FieldViolation `protobuf:"bytes,3,rep,name=dropped_identifiers,json=droppedIdentifiers,proto3" json:"dropped_identifiers,omitempty"`
 	unknownFields      protoimpl.UnknownFields
 	sizeCache          protoimpl.SizeCache
