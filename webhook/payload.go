@@ -19,7 +19,7 @@ type change struct {
 	User    string    `json:"user"`
 	Entered []string  `json:"entered"`
 	Left    []string  `json:"left"`
-	Time    time.Time `json:"time"`
+	Time    time.Time `json:"time"`    // to the millisecond, as the log has it: a change that is told again is the same
 	Version string    `json:"version"` // rises with each step of a user; a number too large for some readers of JSON
 	Cause   string    `json:"cause"`   // "event", "timer", "profile", "move", "runs", "start" or "erasure"
 }
@@ -52,7 +52,7 @@ func letterOf(c audience.WatchedChange, wanted map[audience.SegmentID]bool) (let
 	cause, _, _ := strings.Cut(c.Cause, "/")
 	step := change{
 		ID: changeID(c.User, c.Version), User: string(c.User), Entered: chosen(c.Entered), Left: chosen(c.Left),
-		Time: c.Time.UTC(), Version: strconv.FormatUint(c.Version, 10), Cause: cause,
+		Time: c.Time.UTC().Truncate(time.Millisecond), Version: strconv.FormatUint(c.Version, 10), Cause: cause,
 	}
 	if len(step.Entered)+len(step.Left) == 0 {
 		return audience.DeadLetter{}, false

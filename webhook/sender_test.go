@@ -194,6 +194,7 @@ func TestTold(t *testing.T) {
 	require.Equal(t, "move", heard[0].Cause, "of the request nothing is told")
 	require.Equal(t, "event", heard[1].Cause)
 	require.WithinDuration(t, time.Now(), heard[0].Time, patience)
+	require.Equal(t, heard[0].Time.Truncate(time.Millisecond), heard[0].Time, "as it is told again from the log")
 	require.Len(t, heard[0].ID, 32)
 	require.Equal(t, []string{"user-1 +[segments/calm] -[]"}, texts(eventually(t, some, 1)))
 	require.Eventually(t, func() bool { return h.statusOf(t, s, w).Lag == 0 }, patience, 5*time.Millisecond)
