@@ -12,8 +12,8 @@ import (
 	"github.com/kohorta/kohorta/segmenter/kmeans"
 )
 
-// CheckSegment says what is wrong with the expression of a new or changed segment, among all segments and models there
-// are: a reference to nothing or a cycle included. It is an InvalidError of the field "expression".
+// CheckSegment says what is wrong with the expression of a new or changed segment in view of all segments and models,
+// including references to what does not exist, and cycles. It is an InvalidError of the field "expression".
 func (s *Segmenter) CheckSegment(ctx context.Context, segment audience.Segment) error {
 	_, err := s.programWith(ctx, newest(segment))
 	return err
@@ -43,31 +43,32 @@ func (s *Segmenter) CheckModel(ctx context.Context, model audience.Model) error 
 				return audience.Invalid(fmt.Sprintf("k_means.features[%d]", i), "%q is not, once each, recency, frequency or monetary", feature)
 			}
 		}
-		return s.checkSource(ctx, model.KMeans.Source)
+		_, err := s.sourceModel(ctx, model.KMeans.Source)
+		return err
 	}
 	return audience.Invalid("config", "is missing; give rfm or k_means")
 }
 
-// checkSource makes sure that a k-means model's source is an RFM model; it need not be trained yet.
-func (s *Segmenter) checkSource(ctx context.Context, id audience.ModelID) error {
+// sourceModel is the RFM model that a k-means model clusters the scores of; it need not be trained yet.
+func (s *Segmenter) sourceModel(ctx context.Context, id audience.ModelID) (audience.Model, error) {
 	models, err := s.Catalogue.Models(ctx)
 	if err != nil {
-		return err
+		return audience.Model{}, err
 	}
 	for _, m := range models {
 		if m.ID == id && m.Kind == audience.ModelRFM {
-			return nil
+			return m, nil
 		}
 	}
-	return audience.Invalid("k_means.source", "models/%.80s is no RFM model there is; create it first", id)
+	return audience.Model{}, audience.Invalid("k_means.source", "there is no RFM model models/%.80s; create it first", id)
 }
 
-// kmeansConfig is the spec in the words of the mathematics.
+// kmeansConfig is the configuration of the mathematics that a spec asks for.
 func kmeansConfig(spec audience.KMeansSpec) kmeans.Config {
 	return kmeans.Config{K: spec.K, KMin: spec.MinK, KMax: spec.MaxK, Seed: spec.Seed, Restarts: spec.Restarts}
 }
 
-// fieldErrors makes an InvalidError of what the mathematics says of its configuration: joined errors "field: reason".
+// fieldErrors makes an InvalidError of the joined errors "field: reason" of a configuration of the mathematics.
 func fieldErrors(prefix string, err error) error {
 	joined, isJoined := err.(interface{ Unwrap() []error })
 	if !isJoined {
@@ -87,7 +88,7 @@ var contractNames = strings.NewReplacer(
 	"].segment", "].name", "segment_rules", "segments", "k_min", "min_k", "k_max", "max_k", "sample", "sample_size",
 )
 
-// References lists the segments and models an expression names.
+// References lists the segments and models an expression refers to.
 func (s *Segmenter) References(expression string) ([]audience.SegmentID, []audience.ModelID, error) {
 	parsed, err := expr.Parse(expression)
 	if err != nil {

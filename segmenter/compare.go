@@ -11,12 +11,12 @@ import (
 	"github.com/kohorta/kohorta/segmenter/expr"
 )
 
-// Compare says what another definition of a segment, or a new segment, would change: who would enter and who would leave it,
-// and those that depend on it. It evaluates everybody and compares with the membership on record; it changes nothing. What is
-// wrong with the expression is an InvalidError of the field "expression".
+// Compare says what another definition of a segment, or a new segment, would change: who would enter and leave it and the
+// segments that depend on it. It evaluates everybody, compares with the membership on record, and changes nothing. What is wrong
+// with the expression is an InvalidError of the field "expression".
 func (s *Segmenter) Compare(ctx context.Context, segment audience.Segment, sample int) (audience.Comparison, error) {
 	if segment.Disabled = false; segment.Number == 0 {
-		segment.Number = math.MaxUint32 // a new one comes last in its group, and no pin is of it
+		segment.Number = math.MaxUint32 // a new one comes last in its group, and has no pins
 	}
 	segments, err := s.segmentsWith(ctx, segment)
 	if err != nil {
@@ -72,7 +72,7 @@ func (s *Segmenter) Compare(ctx context.Context, segment audience.Segment, sampl
 	return comparison, nil
 }
 
-// segmentsWith are the segments with one new or changed among them.
+// segmentsWith are the segments with a new or changed one among them.
 func (s *Segmenter) segmentsWith(ctx context.Context, segment audience.Segment) ([]audience.Segment, error) {
 	segments, err := s.Catalogue.Segments(ctx)
 	if err != nil {
@@ -91,7 +91,7 @@ func sources(definitions []audience.Definition) []expr.Segment {
 	return list
 }
 
-// dependencies are some of the definitions and those that their membership rests on.
+// dependencies are some of the definitions, and those on which their membership depends.
 func dependencies(some map[audience.SegmentID]bool, all []audience.Definition) ([]audience.Definition, error) {
 	needed, groups := make(map[audience.SegmentID]bool), make(map[string]bool)
 	for id := range some {

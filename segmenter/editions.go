@@ -11,7 +11,7 @@ import (
 	"github.com/kohorta/kohorta/internal/audience"
 )
 
-// editions are all there ever were, the oldest first; the last one is what readers see. There is always one once they are known.
+// editions are all there ever were, the oldest first; the last one is what readers see. Once they are known there is at least one.
 type editions struct {
 	loading sync.Mutex
 	known   atomic.Pointer[[]*audience.Edition]
@@ -72,7 +72,7 @@ func (s *Segmenter) allEditions(ctx context.Context) ([]*audience.Edition, error
 	return s.readEditions(ctx)
 }
 
-// readEditionsAnew looks for an edition that is in force and not known.
+// readEditionsAnew reads the editions again: another process may have brought one into force.
 func (s *Segmenter) readEditionsAnew(ctx context.Context) error {
 	s.editions.loading.Lock()
 	defer s.editions.loading.Unlock()
@@ -97,8 +97,8 @@ func (s *Segmenter) readEditions(ctx context.Context) ([]*audience.Edition, erro
 	return known, nil
 }
 
-// firstEdition holds from the beginning of the log. It is empty, unless the log is older than editions: then each segment
-// there is has its own number.
+// firstEdition holds from the beginning of the log. It is empty, unless the log is older than editions: then each segment has its
+// own number in it.
 func (s *Segmenter) firstEdition(ctx context.Context) (*audience.Edition, error) {
 	version, err := s.Log.LastVersion(ctx)
 	if err != nil {

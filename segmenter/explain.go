@@ -12,7 +12,7 @@ import (
 	"github.com/kohorta/kohorta/segmenter/expr"
 )
 
-// People is what is on record of single users.
+// People reads what is on record about single users.
 type People interface {
 	// EventsOf are the events of a user, the newest first, at most limit.
 	EventsOf(ctx context.Context, user audience.UserID, limit int) ([]audience.Event, error)
@@ -25,9 +25,9 @@ type People interface {
 // maxExplainedHistory bounds the events an explanation reads.
 const maxExplainedHistory = 100_000
 
-// Explain says why a user is in a segment at an instant (zero: now), or is not, clause by clause with the values and the
-// events that decide. In the past, later events do not count, and the definition is the one in force then, or the present one before there
-// was any; profile, pins and scores are those of now.
+// Explain says why a user is in a segment at an instant (zero: now), or is not, clause by clause with the values and events
+// that decide. For the past, later events do not count and the definition is the one in force then, or the present one if there
+// was none; profile, pins and scores are those of now.
 func (s *Segmenter) Explain(ctx context.Context, user audience.UserID, segment audience.Segment, at time.Time) (audience.Explanation, error) {
 	edition, err := s.explained(ctx, segment, at)
 	if err != nil {
@@ -62,7 +62,7 @@ func (s *Segmenter) explained(ctx context.Context, segment audience.Segment, at 
 	case edition.NumberOf(segment.ID) == 0 && segment.Disabled:
 		return nil, fmt.Errorf("segments/%s is disabled, so nobody is in it: %w", segment.ID, audience.ErrPrecondition)
 	case edition.NumberOf(segment.ID) == 0:
-		return nil, fmt.Errorf("segments/%s was not evaluated since it was created; evaluate the segments first: %w", segment.ID, audience.ErrPrecondition)
+		return nil, unevaluated(segment.ID)
 	case at.IsZero():
 		return edition, nil
 	}
@@ -98,6 +98,11 @@ func (s *Segmenter) historyOf(ctx context.Context, user audience.UserID, models 
 		}
 	}
 	return history, nil
+}
+
+// unevaluated is the error about a segment that is not in force yet.
+func unevaluated(id audience.SegmentID) error {
+	return fmt.Errorf("segments/%s was not evaluated since it was created; evaluate the segments first: %w", id, audience.ErrPrecondition)
 }
 
 // sinceWhen is the newest change, until the instant, by which the user entered or left the segment for readers: a step of the

@@ -8,8 +8,8 @@ import (
 	"github.com/kohorta/kohorta/segmenter/expr"
 )
 
-// Filter makes a test of memberships, by an edition, out of an expression over the enabled segments, such as vip && !in_segment("lapsed").
-// What is wrong with it is an InvalidError of the field "filter".
+// Filter compiles an expression over the enabled segments, such as vip && !in_segment("lapsed"), to a test of memberships under
+// an edition. What is wrong with it is an InvalidError of the field "filter".
 func (s *Segmenter) Filter(ctx context.Context, edition *audience.Edition, expression string) (func([]audience.Number) bool, error) {
 	segments, err := s.Catalogue.Segments(ctx)
 	if err != nil {

@@ -7,11 +7,12 @@ import (
 	"github.com/kohorta/kohorta/internal/audience"
 )
 
-// CauseErasure is what the log names when a user leaves every segment because she was erased.
+// CauseErasure is the cause in the log when a user leaves every segment because of an erasure.
 const CauseErasure = "erasure"
 
-// Forget takes a user out of every segment, whatever expressions and pins say. What is stored of her must be deleted
-// already, or the next evaluation brings her back. When it returns without error the log says that she has left, and reads do.
+// Forget takes a user out of every segment, whatever expressions and pins say. What is stored about the user must be deleted
+// already, or the next evaluation brings the membership back. When it returns without error, the log and reads agree that the
+// user has left.
 func (s *Segmenter) Forget(ctx context.Context, user audience.UserID) error {
 	select {
 	case <-s.started:

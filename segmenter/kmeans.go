@@ -1,6 +1,7 @@
 package segmenter
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -16,8 +17,8 @@ import (
 // defaultSample is how many users a k-means model is trained on.
 const defaultSample = 100_000
 
-// refinements is how many passes over everybody, in the database, follow the training on a sample at most: from centroids
-// at rest on a sample this large, further ones change nothing one could measure.
+// refinements is how many passes over everybody, in the database, follow the training on a sample at most. From centroids at
+// rest on a sample this large, further passes change nothing measurable.
 const refinements = 3
 
 // atRest is the share by which a pass must lower the inertia for another to follow.
@@ -78,20 +79,14 @@ func (s *Segmenter) trainKMeans(ctx context.Context, model audience.Model, versi
 
 // kmeansSource is the published version of the RFM model whose scores are clustered.
 func (s *Segmenter) kmeansSource(ctx context.Context, id audience.ModelID) (audience.ModelVersion, error) {
-	models, err := s.Catalogue.Models(ctx)
+	source, err := s.sourceModel(ctx, id)
 	if err != nil {
 		return audience.ModelVersion{}, err
 	}
-	for _, m := range models {
-		if m.ID != id || m.Kind != audience.ModelRFM {
-			continue
-		}
-		if m.Version == 0 {
-			return audience.ModelVersion{}, fmt.Errorf("its source models/%s has not been trained; train it first: %w", id, audience.ErrPrecondition)
-		}
-		return s.Catalogue.ModelVersion(ctx, m.Number, m.Version)
+	if source.Version == 0 {
+		return audience.ModelVersion{}, fmt.Errorf("its source models/%s has not been trained; train it first: %w", id, audience.ErrPrecondition)
 	}
-	return audience.ModelVersion{}, audience.Invalid("k_means.source", "models/%s is no RFM model there is", id)
+	return s.Catalogue.ModelVersion(ctx, source.Number, source.Version)
 }
 
 // previousKMeans is what the published version learned, whose labels are kept; nil for the first training.
@@ -119,10 +114,7 @@ func kmeansFeatures(features []string) []string {
 
 // kmeansSample reads the features of some users, in natural units, row-major: the same ones for the same users and seed.
 func (s *Segmenter) kmeansSample(ctx context.Context, spec audience.KMeansSpec, source audience.ModelVersion, features []string) ([]float64, error) {
-	size := spec.Sample
-	if size == 0 {
-		size = defaultSample
-	}
+	size := cmp.Or(spec.Sample, defaultSample)
 	values := make([]float64, 0, min(int64(size), source.Users)*int64(len(features)))
 	row := make([]float64, len(features))
 	dest := make([]any, len(features))
@@ -160,8 +152,7 @@ func (s *Segmenter) kmeansPass(ctx context.Context, model kmeans.Model, source a
 	return clusters, total, err
 }
 
-// kmeansNotes says how the training went: the candidate chosen, what muesli/kmeans made of the same users, the others in
-// one line.
+// kmeansNotes says how the training went: the chosen candidate, that of muesli/kmeans, and the others in one line.
 func kmeansNotes(result kmeans.Result, sampled int) []string {
 	notes := []string{fmt.Sprintf("trained on %d users, k = %d", sampled, result.K)}
 	var others []float64

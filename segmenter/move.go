@@ -10,9 +10,9 @@ import (
 	"github.com/kohorta/kohorta/internal/audience"
 )
 
-// MoveUser makes a move. When it returns without error, reads answer accordingly, and the token demands as much of
-// later ones. Moves of a user take effect in the order in which they are written down; a repeat of a request does nothing
-// twice. After an ErrUnavailable the move may stand, and takes effect as soon as it can: repeat it with its request id.
+// MoveUser makes a move. When it returns without error, reads answer accordingly, and so do later reads with the token. Moves of
+// a user take effect in the order in which they are stored; a repeated request does nothing twice. After an
+// ErrUnavailable the move may be stored and then takes effect as soon as possible: repeat it with its request id.
 func (s *Segmenter) MoveUser(ctx context.Context, move audience.Move) (token string, err error) {
 	if err := move.Validate(s.Now()); err != nil {
 		return "", err
@@ -33,7 +33,7 @@ func (s *Segmenter) MoveUser(ctx context.Context, move audience.Move) (token str
 	if errors.Is(err, audience.ErrConflict) {
 		return "", err
 	}
-	// After another error the move may be written all the same: then it takes effect now, not at some later touch.
+	// After any other error the move may be stored nevertheless: then it takes effect now, not at some later touch.
 	evaluated := s.queue.hurry(move.User, "move/"+move.RequestID)
 	if err != nil {
 		return "", err
@@ -52,7 +52,8 @@ func (s *Segmenter) MoveUser(ctx context.Context, move audience.Move) (token str
 	return s.token(0), nil // what reads give now is what the token asks for
 }
 
-// numbersOf finds the segments a move names, which must be in force, no two of those it leads into in one exclusive group.
+// numbersOf finds the segments a move names. They must be in force, and no two of those it leads into may share an exclusive
+// group.
 func (s *Segmenter) numbersOf(ctx context.Context, move audience.Move) (map[audience.SegmentID]audience.Number, error) {
 	edition, err := s.Edition(ctx)
 	if err != nil {
@@ -76,7 +77,7 @@ func (s *Segmenter) numbersOf(ctx context.Context, move audience.Move) (map[audi
 			}
 			numbers[id] = segment.Segment
 			if other, taken := groups[segment.Group]; taken && segment.Group != "" && list.field == "into" {
-				v.Add(field, "is of the exclusive group %q as is %s; name one of them", segment.Group, other)
+				v.Add(field, "is in the exclusive group %q, as is %s; name one of them", segment.Group, other)
 			}
 			groups[segment.Group] = id
 		}
@@ -104,5 +105,5 @@ func (s *Segmenter) onlyUnevaluated(ctx context.Context, ids []audience.SegmentI
 			return nil
 		}
 	}
-	return fmt.Errorf("segments/%s was not evaluated since it was created; evaluate the segments first: %w", ids[0], audience.ErrPrecondition)
+	return unevaluated(ids[0])
 }

@@ -12,8 +12,8 @@ import (
 // previewed is the id an expression has while it is tried: no segment can have it.
 const previewed audience.SegmentID = ""
 
-// Preview says whom an expression takes in at an instant (zero: now), clause by clause, and changes nothing. What is wrong with the
-// expression is an InvalidError of the field "expression".
+// Preview says for whom an expression is true at an instant (zero: now), clause by clause, and changes nothing. What is wrong
+// with the expression is an InvalidError of the field "expression".
 func (s *Segmenter) Preview(ctx context.Context, expression string, at time.Time, sample int) (audience.Preview, error) {
 	if at.IsZero() {
 		at = s.Now()
@@ -48,8 +48,8 @@ func (s *Segmenter) Preview(ctx context.Context, expression string, at time.Time
 	return preview, err
 }
 
-// programWith compiles the enabled segments with one new or changed among them. What is wrong with that one is said
-// without its id, which its author knows.
+// programWith compiles the enabled segments with a new or changed one among them. Errors about that one leave out its id, which
+// its author knows.
 func (s *Segmenter) programWith(ctx context.Context, segment expr.Segment) (*expr.Program, error) {
 	segments, err := s.Catalogue.Segments(ctx)
 	if err != nil {

@@ -14,7 +14,7 @@ import (
 // force with an evaluation of everybody, so that all memberships follow the same ones at any time.
 type definitions struct {
 	program  *expr.Program
-	segments []audience.Definition // of an edition, and those that are to be in the next
+	segments []audience.Definition // of an edition, and those of the next one
 	scores   []expr.Scores
 }
 
@@ -27,8 +27,8 @@ func (s *Segmenter) definitions(ctx context.Context) (*definitions, error) {
 	return s.compile(ctx, edition, nil)
 }
 
-// compile compiles an edition, and beside it definitions that are to take the place of some of it: they refer to one another
-// where they can, and to the edition otherwise.
+// compile compiles an edition, and beside it definitions that are to replace some of it: these refer to one another where they
+// can, and to the edition otherwise.
 func (s *Segmenter) compile(ctx context.Context, edition *audience.Edition, beside []audience.Definition) (*definitions, error) {
 	d := &definitions{}
 	var sources []expr.Segment
@@ -58,7 +58,7 @@ func (s *Segmenter) compile(ctx context.Context, edition *audience.Edition, besi
 	return d, nil
 }
 
-// untrained says which segments take a model's answer for missing because it was never trained.
+// untrained says which segments lack a score because their model was never trained.
 func (d *definitions) untrained() (notes []string, err error) {
 	for _, scores := range d.scores {
 		if scores.Version > 0 {

@@ -14,7 +14,7 @@ import (
 // followPause is how often the projector looks whether the projection is still there and in step.
 const followPause = time.Second
 
-// awaitAtMost is how long somebody waits for a projection that is away or being rebuilt.
+// awaitAtMost is how long a caller waits for a projection that is away or being rebuilt.
 const awaitAtMost = 5 * time.Second
 
 // projector carries the log into the projection, in the log's order. While the projection is away, changes stay in the
@@ -27,10 +27,10 @@ type projector struct {
 
 	mu      sync.Mutex
 	applied uint64 // version of the log up to which the projection is known to be in step
-	written uint64 // version of the last change applied to it: editions are nothing to apply
+	written uint64 // version of the last change applied to it; editions take versions, too, and are not applied
 	inStep  bool
 
-	told     sync.Mutex // guards what those who wait see of the above, also while mu is held for long
+	told     sync.Mutex // guards what those who wait see of the above, even while mu is held for long
 	position uint64     // applied plus one; 0 while out of step
 	moved    chan struct{}
 }
@@ -41,7 +41,7 @@ func newProjector(deps Deps) projector {
 	}
 }
 
-// tell lets those who wait see how far the projection has come.
+// tell shows those who wait how far the projection has come.
 func (p *projector) tell() {
 	p.told.Lock()
 	defer p.told.Unlock()
@@ -74,7 +74,7 @@ func (p *projector) await(ctx context.Context, version uint64) error {
 	}
 }
 
-// apply projects changes of one version that are durable already. A failure is not the caller's: it is healed by run.
+// apply projects changes of one version that are durable already. A failure is not returned: run heals it.
 func (p *projector) apply(ctx context.Context, changes []audience.Change) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

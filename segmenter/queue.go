@@ -29,7 +29,7 @@ type touched struct {
 	since time.Time
 }
 
-// urgent is a user who does not wait for her turn, and whose evaluation somebody waits for.
+// urgent is a user who is evaluated ahead of the queue, and whose evaluation a caller waits for.
 type urgent struct {
 	user  audience.UserID
 	cause string
@@ -52,7 +52,7 @@ func (q *queue) touch(users []audience.UserID, cause string) uint64 {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if len(q.waiting) == 0 {
-		q.signal() // otherwise the loop knows that somebody waits
+		q.signal() // otherwise the loop knows that users wait
 	}
 	q.touches++
 	now := time.Now()
@@ -116,7 +116,7 @@ func (q *queue) take(most int, alsoWaiting bool) step {
 	return taken
 }
 
-// finish says that a step's users are evaluated.
+// finish records that a step's users are evaluated.
 func (q *queue) finish(s step) {
 	q.mu.Lock()
 	defer q.mu.Unlock()

@@ -14,7 +14,7 @@ import (
 	"github.com/kohorta/kohorta/segmenter/rfm"
 )
 
-// rfmConfig is the spec in the words of the mathematics.
+// rfmConfig is the configuration of the mathematics that a spec asks for.
 func rfmConfig(spec audience.RFMSpec) rfm.Config {
 	config := rfm.Config{
 		Bins:       spec.Bins,
@@ -39,7 +39,7 @@ func rfmConfig(spec audience.RFMSpec) rfm.Config {
 	return config
 }
 
-// fittedRFM is what a training of an RFM model learned, and what it was told to learn: the model's spec may be another by now.
+// fittedRFM is what a training of an RFM model fitted, with the spec it was given: the model's spec may have changed since.
 type fittedRFM struct {
 	rfm.Model
 	Spec *audience.RFMSpec `json:"spec"`

@@ -11,7 +11,7 @@ import (
 	"github.com/kohorta/kohorta/internal/audience"
 )
 
-// Database runs the statements this room composes.
+// Database runs the statements this package composes.
 type Database interface {
 	Exec(ctx context.Context, q audience.Query) error
 	// Select calls each once a row; scan fills pointers in the order of the columns. It stops at the first error.
@@ -86,7 +86,7 @@ type Deps struct {
 	People     People
 	Logger     *slog.Logger
 	Now        func() time.Time
-	// ReadElsewhere is for how long other processes may read by definitions that are in force no more. 0: there are none.
+	// ReadElsewhere is how long other processes may go on reading by definitions no longer in force. 0: there are no others.
 	ReadElsewhere time.Duration
 }
 
@@ -109,8 +109,8 @@ type Segmenter struct {
 	// evaluating is held from reading the membership on record to having appended the changes, so that steps of one user
 	// follow one another. It guards what follows.
 	evaluating sync.Mutex
-	halfway    bool                         // an evaluation of everybody failed after its definitions came into force
-	overtaken  map[audience.UserID]struct{} // evaluated while everybody is; nil while everybody is not
+	halfway    bool                         // an evaluation of everybody failed when its definitions were in force already
+	overtaken  map[audience.UserID]struct{} // users evaluated by steps since an evaluation of everybody began; nil when none is under way
 }
 
 // New makes a Segmenter. Run keeps membership live and its projection in step.
@@ -130,7 +130,7 @@ func (s *Segmenter) Run(ctx context.Context) error {
 	return nil
 }
 
-// Rebuild writes the projection anew from the log's state.
+// Rebuild rebuilds the projection from the log.
 func (s *Segmenter) Rebuild(ctx context.Context) error { return s.projector.rebuild(ctx) }
 
 // Progress hears how far long work has come: done of total units, total 0 while unknown.

@@ -10,18 +10,18 @@ import (
 )
 
 const (
-	// timersAhead is how much of the future is in memory once it has been read; what is left of it when it is read on.
+	// timersAhead is how much of the future is in memory after a reading, timersLeft how much is left when more is read.
 	timersAhead = 30 * time.Second
 	timersLeft  = 20 * time.Second
-	// timersHeld is how many that are new wait for the database at most, or until the next reading.
+	// timersHeld is how many new ones wait to be written at most.
 	timersHeld = 100_000
-	// timersKept is how long what is past stays in the database: it is removed by the hour.
+	// timersKept is how long past ones stay in the database; they are removed by the hour.
 	timersKept = time.Hour
 )
 
-// timers are the instants at which time alone may change somebody's membership. All but the newest are in the database;
-// those of the next half minute are here, so that their cost does not grow with their number. The newest go to the database
-// together when it is read on: one that dies with the process is made anew by the next one's evaluation of everybody.
+// timers are the instants at which time alone may change somebody's membership. All but the newest are in the database; those
+// of the next half minute are in memory, so that the cost does not grow with their number. The newest are written together, when
+// more is read: one that is lost with the process is found again by the next process's evaluation of everybody.
 //
 // The horizon moves before the database is read up to it, and what is new is written before. So a timer that the reading
 // misses finds the new horizon, and none is lost between the two.
@@ -53,7 +53,7 @@ func (t *timers) add(timers []audience.Timer) {
 	}
 }
 
-// look writes what is new and reads on, when what is in memory does not reach far enough or is too much.
+// look writes what is new and reads more, when what is in memory does not reach far enough or is too much.
 func (t *timers) look(ctx context.Context, log Log, now time.Time) error {
 	t.mu.Lock()
 	from, until := t.horizon, now.Add(timersAhead)

@@ -24,9 +24,9 @@ func (s *Segmenter) token(touch uint64) string {
 	return base64.RawURLEncoding.EncodeToString(b[:])
 }
 
-// Wait returns once reads answer with what the token's write has changed: its users are evaluated and projected. What a
-// process before this one was told is evaluated with this one's start. The error is an InvalidError of freshness_token
-// when the token was not given out, and an ErrUnavailable when the projection stays away.
+// Wait returns once reads include what the token's write has changed: its users are evaluated and projected. Writes to an earlier
+// process are evaluated at the start of this one. The error is an InvalidError of freshness_token when the token was not given
+// out, and an ErrUnavailable when the projection stays away.
 func (s *Segmenter) Wait(ctx context.Context, token string) error {
 	b, err := base64.RawURLEncoding.DecodeString(token)
 	if err != nil || len(b) != 16 {

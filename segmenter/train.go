@@ -11,11 +11,11 @@ import (
 // Trained is what a training gave.
 type Trained struct {
 	Version audience.ModelVersion
-	Notes   []string // what people want to know: cut points, the candidates' inertia
+	Notes   []string // for people: cut points, the candidates' inertia
 }
 
-// Train learns a new version of the model, scores everybody with it, and publishes it: until the last step, reads see
-// the version before. A training that fails or is cancelled leaves nothing behind that reads could see.
+// Train fits a new version of the model, scores everybody with it, and publishes it. Until the last step reads see the version
+// before; a training that fails or is cancelled leaves nothing behind that reads could see.
 func (s *Segmenter) Train(ctx context.Context, model audience.Model, run audience.RunID, progress Progress) (Trained, error) {
 	number, err := s.Catalogue.NextModelVersion(ctx, model.Number)
 	if err != nil {
