@@ -53,15 +53,6 @@ func checkModel(ctx context.Context, deps Deps, after audience.Model, before *au
 	if before != nil && before.Kind != after.Kind {
 		return audience.Invalid("config", "cannot turn a %s model into a %s model; create another model instead", before.Kind, after.Kind)
 	}
-	if after.Kind == audience.ModelKMeans {
-		models, err := deps.Models.All(ctx)
-		if err != nil {
-			return err
-		}
-		if !slices.ContainsFunc(models, func(m audience.Model) bool { return m.ID == after.KMeans.Source && m.Kind == audience.ModelRFM }) {
-			return audience.Invalid("k_means.source", "there is no RFM model %s; create it first", nameOf(modelsCollection, after.KMeans.Source))
-		}
-	}
 	if err := deps.Schedules.Check(after.Schedule); err != nil {
 		return audience.Within("schedule", err)
 	}

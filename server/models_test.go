@@ -83,7 +83,6 @@ func TestBadModels(t *testing.T) {
 		}}}, []string{"model.rfm.recency", "model.rfm.frequency", "model.rfm.monetary", "model.rfm.convention", "model.rfm.segment_preset", "model.rfm.as_of", "model.rfm.segments[0].monetary"}},
 		{"what the segmenter refuses", &audiencev1.Model{Config: &audiencev1.Model_Rfm{Rfm: &audiencev1.RfmConfig{Bins: 101}}}, []string{"model.rfm.bins"}},
 		{"no source", kmeans(""), []string{"model.k_means.source"}},
-		{"a source that is not there", kmeans("models/none"), []string{"model.k_means.source"}},
 		{"unknown feature", &audiencev1.Model{Config: &audiencev1.Model_KMeans{KMeans: &audiencev1.KMeansConfig{
 			Source: "models/rfm", Features: []audiencev1.KMeansConfig_Feature{0, 9},
 		}}}, []string{"model.k_means.features[0]", "model.k_means.features[1]"}},
