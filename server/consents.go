@@ -18,7 +18,7 @@ import (
 // maxConsents bounds the consents of one call or profile.
 const maxConsents = 100
 
-// clockSkew is how far a caller's clock may be ahead. A consent in the future would outrank every other until then.
+// clockSkew is how far a caller's clock may be ahead.
 const clockSkew = 5 * time.Minute
 
 func (s *ingestService) SetConsent(ctx context.Context, req *audiencev1.SetConsentRequest) (*audiencev1.SetConsentResponse, error) {

@@ -12,7 +12,7 @@ func (s *segmentService) ExplainMembership(ctx context.Context, req *audiencev1.
 	if err := user.Validate(); err != nil {
 		return nil, err
 	}
-	at, err := instantOf("time", req.GetTime())
+	at, err := pastOf("time", req.GetTime(), s.now())
 	if err != nil {
 		return nil, err
 	}

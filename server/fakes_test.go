@@ -43,12 +43,13 @@ type world struct {
 	runs        map[audience.RunID]audience.Run
 	started     []string // what Jobs were asked
 	plan        audience.SyncPlan
-	retired     []string      // ids of audiences deleted from the platform
-	unreachable error         // of Retire, when set
-	wait        bool          // Get waits for its context to end
-	panics      bool          // Get panics
-	forgetful   bool          // WriteEvents keeps nothing
-	waited      []string      // tokens reads waited for
+	retired     []string // ids of audiences deleted from the platform
+	unreachable error    // of Retire, when set
+	wait        bool     // Get waits for its context to end
+	panics      bool     // Get panics
+	forgetful   bool     // WriteEvents keeps nothing
+	waited      []string // tokens reads waited for
+	moves       []audience.Move
 	reading     func()        // called once, by the next read of memberships, when it has read
 	listing     func()        // called when a list begins
 	turns       atomic.Uint64 // version of the edition
@@ -377,6 +378,7 @@ func (w *world) MoveUser(_ context.Context, move audience.Move) (string, error) 
 		return "", w.fault
 	}
 	w.memberships[move.User] = []audience.Number{1}
+	w.moves = append(w.moves, move)
 	return "fresh", nil
 }
 

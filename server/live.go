@@ -18,9 +18,12 @@ func (s *membershipService) MoveUser(ctx context.Context, req *audiencev1.MoveUs
 	if err != nil {
 		return nil, err
 	}
+	if move.Actor == "" {
+		move.Actor = actorOf(ctx, req)
+	}
 	token, err := s.live.MoveUser(ctx, move)
 	if err != nil {
-		return nil, err
+		return nil, withField("expires", "expire_time", err)
 	}
 	message, err := s.present(ctx, move.User)
 	return &audiencev1.MoveUserResponse{Membership: message, FreshnessToken: token}, err

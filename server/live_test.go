@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/stretchr/testify/require"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/testing/protocmp"
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -57,6 +58,12 @@ func TestMoveUser(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, []string{"segments/vip"}, moved.GetMembership().GetSegments())
 	require.Equal(t, "fresh", moved.GetFreshnessToken())
+	ctx := metadata.AppendToOutgoingContext(t.Context(), "x-kohorta-actor", "ann")
+	for _, named := range []string{"crm", ""} {
+		_, err := h.membership.MoveUser(ctx, &audiencev1.MoveUserRequest{UserId: "u1", Into: []string{"segments/vip"}, Actor: named})
+		require.NoError(t, err)
+	}
+	require.Equal(t, []string{"crm", "crm", "ann"}, []string{h.moves[0].Actor, h.moves[1].Actor, h.moves[2].Actor}, "who names nobody is the caller")
 
 	for name, test := range map[string]struct {
 		request *audiencev1.MoveUserRequest
@@ -66,7 +73,7 @@ func TestMoveUser(t *testing.T) {
 		"no user":            {&audiencev1.MoveUserRequest{Into: []string{"segments/vip"}}, "user_id"},
 		"no resource name":   {&audiencev1.MoveUserRequest{UserId: "u1", OutOf: []string{"vip"}}, "out_of[0]"},
 		"in and out at once": {&audiencev1.MoveUserRequest{UserId: "u1", Into: []string{"segments/vip"}, OutOf: []string{"segments/vip"}}, "out_of[0]"},
-		"an end in the past": {&audiencev1.MoveUserRequest{UserId: "u1", Into: []string{"segments/vip"}, ExpireTime: timestamppb.New(time.Unix(1, 0))}, "expires"},
+		"an end in the past": {&audiencev1.MoveUserRequest{UserId: "u1", Into: []string{"segments/vip"}, ExpireTime: timestamppb.New(time.Unix(1, 0))}, "expire_time"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := h.membership.MoveUser(t.Context(), test.request)
@@ -154,6 +161,14 @@ func TestMembershipOfThePast(t *testing.T) {
 		_, err := list(request)
 		requireInvalid(t, err, field)
 	}
+
+	ahead := timestamppb.New(time.Now().Add(time.Hour))
+	_, err = list(&audiencev1.ListMembersRequest{Name: "segments/vip", Time: ahead})
+	requireInvalid(t, err, "time")
+	_, err = h.membership.GetMembership(t.Context(), &audiencev1.GetMembershipRequest{UserId: "u1", Time: ahead})
+	requireInvalid(t, err, "time")
+	_, err = h.segment.ExplainMembership(t.Context(), &audiencev1.ExplainMembershipRequest{Name: "segments/vip", UserId: "u1", Time: ahead})
+	requireInvalid(t, err, "time")
 }
 
 func TestExplainMembership(t *testing.T) {

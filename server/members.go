@@ -91,7 +91,7 @@ type list struct {
 
 // listed is what a request asks for.
 func (s *segmentService) listed(ctx context.Context, req *audiencev1.ListMembersRequest) (list, error) {
-	at, err := instantOf("time", req.GetTime())
+	at, err := pastOf("time", req.GetTime(), s.now())
 	if err != nil {
 		return list{}, err
 	}

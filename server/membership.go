@@ -20,10 +20,11 @@ type membershipService struct {
 	history     History
 	live        Live
 	directory   *directory
+	now         func() time.Time
 }
 
 func newMembershipService(deps Deps, directory *directory) *membershipService {
-	return &membershipService{memberships: deps.Memberships, history: deps.History, live: deps.Live, directory: directory}
+	return &membershipService{memberships: deps.Memberships, history: deps.History, live: deps.Live, directory: directory, now: deps.Now}
 }
 
 func (s *membershipService) GetMembership(ctx context.Context, req *audiencev1.GetMembershipRequest) (*audiencev1.GetMembershipResponse, error) {
@@ -31,7 +32,7 @@ func (s *membershipService) GetMembership(ctx context.Context, req *audiencev1.G
 	if err := user.Validate(); err != nil {
 		return nil, err
 	}
-	at, err := instantOf("time", req.GetTime())
+	at, err := pastOf("time", req.GetTime(), s.now())
 	if err != nil {
 		return nil, err
 	}

@@ -2,6 +2,7 @@ package server
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -59,6 +60,21 @@ func renamed(field string, err error) error {
 	var out audience.Violations
 	for _, v := range invalid.Violations {
 		out = append(out, audience.Violation{Field: field, Reason: v.Reason})
+	}
+	return out.Err()
+}
+
+// withField gives the faults of one field of an InvalidError another name.
+func withField(field, name string, err error) error {
+	var invalid *audience.InvalidError
+	if !errors.As(err, &invalid) {
+		return err
+	}
+	out := audience.Violations(slices.Clone(invalid.Violations))
+	for i := range out {
+		if out[i].Field == field {
+			out[i].Field = name
+		}
 	}
 	return out.Err()
 }

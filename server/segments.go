@@ -5,6 +5,7 @@ import (
 	"context"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/kohorta/kohorta/internal/audience"
 	audiencev1 "github.com/kohorta/kohorta/proto/audience/v1"
@@ -30,12 +31,13 @@ type segmentService struct {
 	jobs      Jobs
 	repeats   *repeats
 	directory *directory
+	now       func() time.Time
 }
 
 func newSegmentService(deps Deps, repeats *repeats, writing *sync.Mutex, directory *directory) *segmentService {
 	s := &segmentService{
 		segmenter: deps.Segmenter, members: deps.Members, history: deps.History, live: deps.Live, explainer: deps.Explainer,
-		versions: deps.Versions, jobs: deps.Jobs, repeats: repeats, directory: directory,
+		versions: deps.Versions, jobs: deps.Jobs, repeats: repeats, directory: directory, now: deps.Now,
 	}
 	s.kind = kind[audience.Segment, *audiencev1.Segment]{
 		collection: segmentsCollection, field: "segment", idField: "segment_id", store: deps.Segments, writing: writing,

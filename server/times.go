@@ -43,6 +43,15 @@ func instantOf(field string, asked *timestamppb.Timestamp) (time.Time, error) {
 	return at, v.Err()
 }
 
+// pastOf is the instant of the past a caller asks for; the zero time for none.
+func pastOf(field string, asked *timestamppb.Timestamp, now time.Time) (time.Time, error) {
+	at, err := instantOf(field, asked)
+	if err == nil && at.After(now.Add(clockSkew)) {
+		return time.Time{}, audience.Invalid(field, "is in the future; name an instant of the past, or leave it out to mean now")
+	}
+	return at, err
+}
+
 // durationOf is the duration in a message, 0 for none. One that is invalid, negative or longer than most is a fault of the field.
 func durationOf(v *audience.Violations, field string, d *durationpb.Duration, most time.Duration) time.Duration {
 	if d == nil {

@@ -630,7 +630,7 @@ type MoveUserRequest struct {
 	Release []string `protobuf:"bytes,4,rep,name=release,proto3" json:"release,omitempty"`
 	// Why, for people.
 	Reason string `protobuf:"bytes,5,opt,name=reason,proto3" json:"reason,omitempty"`
-	// Who asks for it, e.g. "crm".
+	// Who asks for it, e.g. "crm". Empty: the caller, as the metadata x-kohorta-actor names it.
 	Actor string `protobuf:"bytes,6,opt,name=actor,proto3" json:"actor,omitempty"`
 	// When the override ends. Not set: never.
 	ExpireTime *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
