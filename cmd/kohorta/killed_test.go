@@ -230,7 +230,7 @@ func requireMembers(t *testing.T, p *process, want map[string]int) {
 		return nil
 	}
 	err := agree()
-	for deadline := time.Now().Add(20 * time.Second); err != nil && time.Now().Before(deadline); err = agree() {
+	for deadline := time.Now().Add(patience); err != nil && time.Now().Before(deadline); err = agree() {
 		time.Sleep(50 * time.Millisecond)
 	}
 	require.NoError(t, err, "Redis has not caught up with ClickHouse")

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
-	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -22,6 +21,7 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/kohorta/kohorta/internal/engine"
 	"github.com/kohorta/kohorta/internal/engine/enginetest"
 	audiencev1 "github.com/kohorta/kohorta/proto/audience/v1"
 )
@@ -94,10 +94,9 @@ func TestSoakKilled(t *testing.T) {
 // freeAddress is where the service can listen again after it was killed.
 func freeAddress(t *testing.T) string {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	port, err := engine.FreePort()
 	require.NoError(t, err)
-	defer listener.Close()
-	return listener.Addr().String()
+	return fmt.Sprintf("127.0.0.1:%d", port)
 }
 
 // killEngine kills the child of the service whose command line names the engine.

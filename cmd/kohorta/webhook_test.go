@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -122,7 +123,10 @@ func TestWebhooks(t *testing.T) {
 	require.Regexp(t, `"segments":\["segments/vip"\],"freshness_token":"\S+"`, answer)
 	run(`crm +POST /v1/moves +segments/vip +1\n`, "audit")
 	hears("ann[segments/vip] []")
-	run(`crm +http://\S+ +ok +0s +\d{4}-\S+ \S+ +0`, "webhook", "list")
+	require.Eventually(t, func() bool { // it has heard before it has answered
+		out, err := kohorta(t, s.address(), "webhook", "list")
+		return err == nil && regexp.MustCompile(`crm +http://\S+ +ok +0s +\d{4}-\S+ \S+ +0`).MatchString(out)
+	}, time.Minute, 50*time.Millisecond)
 	run(`"last_success_time"`, "webhook", "get", "crm")
 	run(`error: .*in use.*webhooks/tells`, "apply", "--yes", "--prune", "-f", write(t, "t.yaml",
 		fmt.Sprintf("segments: [{id: other, expression: 'false'}]\nwebhooks: [{id: tells, url: %q, secret: crm-secret, segments: [segments/vip], disabled: true}, {id: crm}]", server.URL)))

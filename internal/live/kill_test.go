@@ -2,6 +2,7 @@ package live_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -65,7 +66,7 @@ func TestRestartedClusterNode(t *testing.T) {
 	require.Eventually(t, func() bool {
 		_, err := s.Version(t.Context())
 		return errors.Is(err, audience.ErrPrecondition)
-	}, 20*time.Second, 50*time.Millisecond)
+	}, time.Minute, 50*time.Millisecond)
 	_, err = s.Get(t.Context(), "a")
 	require.ErrorIs(t, err, audience.ErrUnavailable)
 }
@@ -83,18 +84,19 @@ func TestStoppedRedis(t *testing.T) {
 	require.NoError(t, err)
 
 	require.NoError(t, node.command.Process.Signal(syscall.SIGSTOP))
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
 	for name, ask := range map[string]func() error{
-		"get":   func() error { _, err := s.Get(t.Context(), "a"); return err },
-		"batch": func() error { _, err := s.Batch(t.Context(), []audience.UserID{"a", "b"}); return err },
+		"get":   func() error { _, err := s.Get(ctx, "a"); return err },
+		"batch": func() error { _, err := s.Batch(ctx, []audience.UserID{"a", "b"}); return err },
 	} {
 		var unavailable *audience.UnavailableError
-		begin := time.Now()
 		require.ErrorAs(t, ask(), &unavailable, name)
 		require.Equal(t, "redis", unavailable.What, name)
-		require.Less(t, time.Since(begin), 2*time.Second, name)
+		require.NoError(t, ctx.Err(), name)
 	}
 	require.NoError(t, node.command.Process.Signal(syscall.SIGCONT))
-	require.Eventually(t, func() bool { _, err := s.Get(t.Context(), "a"); return err == nil }, 5*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool { _, err := s.Get(t.Context(), "a"); return err == nil }, time.Minute, 10*time.Millisecond)
 }
 
 func TestRedisThatEvictsIsWarnedOf(t *testing.T) {
@@ -148,7 +150,7 @@ func killAndRecover(t *testing.T, config live.Config, kills int, kill func()) {
 				}
 			}
 			return true
-		}, 20*time.Second, 50*time.Millisecond)
+		}, time.Minute, 50*time.Millisecond)
 	}
 	recover(1)
 

@@ -14,6 +14,7 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
 
+	"github.com/kohorta/kohorta/internal/engine"
 	"github.com/kohorta/kohorta/internal/live"
 	"github.com/kohorta/kohorta/internal/live/livetest"
 )
@@ -115,15 +116,15 @@ func startRedis(t testing.TB, port int, args ...string) *server {
 	})
 	client := redis.NewClient(&redis.Options{Addr: s.address})
 	defer func() { _ = client.Close() }()
-	require.Eventually(t, func() bool { return client.Ping(context.Background()).Err() == nil }, 10*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return client.Ping(context.Background()).Err() == nil }, time.Minute, 10*time.Millisecond)
 	return s
 }
 
 func freePort(t testing.TB) int {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	t.Helper()
+	port, err := engine.FreePort()
 	require.NoError(t, err)
-	defer func() { _ = l.Close() }()
-	return l.Addr().(*net.TCPAddr).Port
+	return port
 }
 
 // startCluster runs a Redis Cluster of three masters.
@@ -146,7 +147,7 @@ func startCluster(t *testing.T, args ...string) ([]*server, *redis.ClusterClient
 		require.Eventually(t, func() bool {
 			info, err := c.ClusterInfo(ctx).Result()
 			return err == nil && strings.Contains(info, "cluster_state:ok") && strings.Contains(info, "cluster_slots_ok:16384")
-		}, 20*time.Second, 50*time.Millisecond)
+		}, time.Minute, 50*time.Millisecond)
 		require.NoError(t, c.Close())
 	}
 	client := redis.NewClusterClient(&redis.ClusterOptions{Addrs: addresses})
@@ -154,11 +155,17 @@ func startCluster(t *testing.T, args ...string) ([]*server, *redis.ClusterClient
 	return nodes, client
 }
 
-// freeClusterPort is a port whose cluster bus, 10,000 above, is a port too.
+// freeClusterPort is a port whose cluster bus, 10,000 above, is free, too.
 func freeClusterPort(t *testing.T) int {
-	for {
-		if port := freePort(t); port < 55_000 {
+	t.Helper()
+	for range 100 {
+		port := freePort(t)
+		bus, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port+10_000))
+		if err == nil {
+			require.NoError(t, bus.Close())
 			return port
 		}
 	}
+	t.Fatal("no port whose cluster bus is free, too")
+	return 0
 }

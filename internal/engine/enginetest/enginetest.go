@@ -14,11 +14,15 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/ClickHouse/clickhouse-go/v2"
 
 	"github.com/kohorta/kohorta/internal/engine"
 )
+
+// restart is the most that starting ClickHouse again may take.
+const restart = time.Minute
 
 // The ClickHouse child is this test binary, started again.
 func init() { engine.RunChild() }
@@ -33,6 +37,7 @@ func ClickHouse(t testing.TB) (dsn string) {
 	if err != nil {
 		t.Fatalf("start ClickHouse: %v", err)
 	}
+	await(t, server)
 	name := "test_" + strings.ToLower(rand.Text())
 	execute(t, server, "CREATE DATABASE "+name)
 	t.Cleanup(func() { execute(t, server, "DROP DATABASE "+name+" SYNC") })
@@ -96,7 +101,30 @@ func removeAtExit(dir string) error {
 	return nil
 }
 
+// await waits for a ClickHouse that has died under an earlier test, and is being started again.
+func await(t testing.TB, dsn string) {
+	t.Helper()
+	conn := open(t, dsn)
+	defer conn.Close()
+	deadline := time.Now().Add(restart)
+	for err := conn.Ping(context.Background()); err != nil; err = conn.Ping(context.Background()) {
+		if time.Now().After(deadline) {
+			t.Fatalf("ClickHouse has not answered for %s: %v", restart, err)
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+}
+
 func execute(t testing.TB, dsn, query string) {
+	t.Helper()
+	conn := open(t, dsn)
+	defer conn.Close()
+	if err := conn.Exec(context.Background(), query); err != nil {
+		t.Errorf("%s: %v", query, err)
+	}
+}
+
+func open(t testing.TB, dsn string) clickhouse.Conn {
 	t.Helper()
 	options, err := clickhouse.ParseDSN(dsn)
 	if err != nil {
@@ -106,10 +134,7 @@ func execute(t testing.TB, dsn, query string) {
 	if err != nil {
 		t.Fatalf("open ClickHouse: %v", err)
 	}
-	defer conn.Close()
-	if err := conn.Exec(context.Background(), query); err != nil {
-		t.Errorf("%s: %v", query, err)
-	}
+	return conn
 }
 
 func skip(t testing.TB, reason string) {
