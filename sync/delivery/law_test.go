@@ -198,7 +198,7 @@ func (w *world) requireValue(t require.TestingT, u audience.UserID, ids []audien
 		require.Zero(t, w.ledger[u].Value)
 		return
 	}
-	require.Equal(t, w.ledger[u].Value, w.platform.values[rowKey(ids)], u)
+	require.InDelta(t, w.ledger[u].Value, w.platform.values[rowKey(ids)], 0, u)
 	require.False(t, moved(w.ledger[u].Value, w.values[u], audience.DefaultValueTolerance), "%s: %g is held, and worth %g", u, w.ledger[u].Value, w.values[u])
 }
 

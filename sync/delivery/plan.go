@@ -107,6 +107,7 @@ func includes(step plan.Step, op destination.Op) bool {
 		return op == destination.Add
 	case plan.Remove:
 		return op == destination.Remove
+	case plan.Keep:
 	}
 	return false
 }

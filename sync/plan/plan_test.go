@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -15,14 +16,14 @@ var (
 )
 
 func TestStepOfEveryState(t *testing.T) {
-	type steps struct{ unwanted, same, different Step }
+	type steps struct{ unwanted, same, moved, different Step }
 	for state, want := range map[audience.DeliveryState]steps{
-		"":                         {Keep, Add, Add},
-		audience.DeliveryRemoved:   {Keep, Add, Add},
-		audience.DeliveryRejected:  {Keep, Keep, Add},
-		audience.DeliveryDelivered: {Remove, Keep, Change},
-		audience.DeliverySending:   {Remove, Add, Change},
-		audience.DeliveryRemoving:  {Remove, Add, Change},
+		"":                         {Keep, Add, Add, Add},
+		audience.DeliveryRemoved:   {Keep, Add, Add, Add},
+		audience.DeliveryRejected:  {Keep, Keep, Keep, Add},
+		audience.DeliveryDelivered: {Remove, Keep, Revalue, Change},
+		audience.DeliverySending:   {Remove, Add, Add, Change},
+		audience.DeliveryRemoving:  {Remove, Add, Add, Change},
 	} {
 		t.Run("state "+string(state), func(t *testing.T) {
 			held := audience.Delivery{State: state}
@@ -32,6 +33,7 @@ func TestStepOfEveryState(t *testing.T) {
 			require.Equal(t, want.unwanted, Of(audience.SyncRow{Held: held}))
 			require.Equal(t, want.unwanted, Of(audience.SyncRow{Held: held, Suppressed: "no_consent"}))
 			require.Equal(t, want.same, Of(audience.SyncRow{Held: held, Wanted: before}))
+			require.Equal(t, want.moved, Of(audience.SyncRow{Held: held, Wanted: before, Moved: true}))
 			require.Equal(t, want.different, Of(audience.SyncRow{Held: held, Wanted: now}))
 		})
 	}
@@ -42,8 +44,8 @@ func TestStepSettles(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		row := drawRow(t)
 		switch Of(row) {
-		case Add, Change:
-			row.Held = audience.Delivery{State: audience.DeliveryDelivered, Identifiers: row.Wanted}
+		case Add, Change, Revalue:
+			row.Held, row.Moved = audience.Delivery{State: audience.DeliveryDelivered, Identifiers: row.Wanted}, false
 		case Remove:
 			row.Held.State = audience.DeliveryRemoved
 		case Keep:
@@ -62,6 +64,9 @@ func drawRow(t *rapid.T) audience.SyncRow {
 		audience.DeliveryRemoving, audience.DeliveryRemoved, audience.DeliveryRejected}).Draw(t, "state")
 	if row.Held.State != "" {
 		row.Held.Identifiers = rapid.SampledFrom([][]audience.Identifier{before, now}).Draw(t, "held")
+	}
+	if row.Wanted != nil && slices.Equal(row.Wanted, row.Held.Identifiers) {
+		row.Moved = rapid.Bool().Draw(t, "moved")
 	}
 	return row
 }
