@@ -88,8 +88,8 @@ func TestCommands(t *testing.T) {
 		{"an unknown field", []string{"apply", "-f", write(t, "f.yaml", "segments: [{id: a, expresion: x}]")}, `error: .*segments\[0\]: a: .*"?expresion"?`},
 		{"an entry without id", []string{"apply", "-f", write(t, "i.yaml", "segments: [{expression: x}]")}, `error: .*segments\[0\]: id: missing`},
 		{"a word no enum has", []string{"apply", "-f", write(t, "e.yaml", "destinations: [{id: a, platform: myspace}]")}, `error: .*destinations\[0\]: a: .*myspace`},
-		{"a rate above Meta's", []string{"apply", "--yes", "-f", write(t, "r.yaml", `destinations: [{id: a, platform: meta, account: "1", token_secret: t, requests_per_second: 101}]`)}, `error: create destinations/a: .*requests_per_second: is 101; up to 100`},
-		{"a rate above TikTok's", []string{"apply", "--yes", "-f", write(t, "s.yaml", `destinations: [{id: a, platform: tiktok, account: "1", token_secret: t, requests_per_second: 51}]`)}, `error: create destinations/a: .*requests_per_second: is 51; up to 50`},
+		{"a rate above Meta's", []string{"apply", "--yes", "-f", write(t, "r.yaml", `destinations: [{id: a, platform: meta, account: "1", token_secret: t, requests_per_second: 101}]`)}, `error: create destinations/a: .*requests_per_second: is 101; use up to 100`},
+		{"a rate above TikTok's", []string{"apply", "--yes", "-f", write(t, "s.yaml", `destinations: [{id: a, platform: tiktok, account: "1", token_secret: t, requests_per_second: 51}]`)}, `error: create destinations/a: .*requests_per_second: is 51; use up to 50`},
 		{"tokens in the clear", []string{"apply", "--yes", "-f", write(t, "u.yaml", `destinations: [{id: a, platform: meta, account: "1", token_secret: t, base_url: "http://example.invalid"}]`)}, `error: create destinations/a: .*base_url: .*use https`},
 		{"an expression that is none", []string{"apply", "--yes", "-f", write(t, "x.yaml", "segments: [{id: a, expression: 'did('}]")}, `error: create segments/a: [^:]*expression`},
 

@@ -26,8 +26,8 @@ type Config struct {
 	BaseURL string `yaml:"base_url"`
 	// Version of the API. "" means v26.0.
 	Version string `yaml:"api_version"`
-	// Columns are the keys to send, such as EMAIL or ZIP. Empty means EMAIL, PHONE and MADID, each of which finds a person
-	// alone; the others only help, and tell Meta more about people.
+	// Columns are the keys to send, such as EMAIL or ZIP. Empty means EMAIL, PHONE and MADID, each of which finds a person by
+	// itself; the others only improve the match, and tell Meta more about people.
 	Columns []string `yaml:"columns"`
 	// BatchRows is how many rows one request carries. 0 means 10 000, the most the API takes.
 	BatchRows int `yaml:"batch_rows"`
@@ -49,7 +49,7 @@ var columns = []struct {
 	{"GEN", identity.MetaGender},
 }
 
-// findsAlone reports whether a person can be found by an identifier of the scheme, or only more surely.
+// findsAlone reports whether an identifier of the scheme finds a person by itself. The others only improve the match.
 func findsAlone(s audience.Scheme) bool {
 	return s == identity.MetaEmail || s == identity.MetaPhone || s == identity.MetaMADID
 }
@@ -87,19 +87,19 @@ func (c *Config) Validate() error {
 	for i, name := range c.Columns {
 		switch {
 		case schemeOf(name) == "":
-			v.Add("columns", "%.20q is no key of Meta's; there are %s", name, columnNames())
+			v.Add("columns", "%.20q is not a key of Meta's; use %s", name, columnNames())
 		case slices.Contains(c.Columns[:i], name):
-			v.Add("columns", "%s stands there twice", name)
+			v.Add("columns", "names %s twice", name)
 		}
 	}
 	if len(c.Columns) > 0 && !slices.ContainsFunc(c.schemes(), findsAlone) {
-		v.Add("columns", "name none of EMAIL, PHONE and MADID, one of which it takes to find a person")
+		v.Add("columns", "has none of EMAIL, PHONE and MADID; a person is found only by one of them")
 	}
 	if c.BatchRows < 0 || c.BatchRows > maxRows {
-		v.Add("batch_rows", "is %d; 1 to %d are possible, 0 means %d", c.BatchRows, maxRows, maxRows)
+		v.Add("batch_rows", "is %d; use 1 to %d, 0 means %d", c.BatchRows, maxRows, maxRows)
 	}
 	if !(c.RequestsPerSecond >= 0 && c.RequestsPerSecond <= 100) {
-		v.Add("requests_per_second", "is %g; up to 100 are possible, 0 means 20", c.RequestsPerSecond)
+		v.Add("requests_per_second", "is %g; use up to 100, 0 means 20", c.RequestsPerSecond)
 	}
 	return v.Err()
 }

@@ -11,7 +11,7 @@
 //     again, because a second first batch would empty the audience once more. What was not confirmed in it goes by add.
 //   - A lookalike is made with custom_ratio, which serves plain and value-based seeds alike.
 //   - A removal is a DELETE with a JSON body; in the query it breaks at a thousand rows.
-//   - EXTERN_ID is not sent: the platform would keep our user ids for 90 days and gain nothing, since each request carries
-//     the hashes themselves, and a row without it would be refused.
+//   - EXTERN_ID is not sent: the platform would keep our user ids for 90 days to no use, since each request carries the hashes
+//     themselves, and would refuse rows without one.
 //   - The token travels in the Authorization header and the proof is the plain one: the timed one fails when clocks differ.
 package meta

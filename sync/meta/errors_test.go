@@ -199,7 +199,7 @@ func TestConfig(t *testing.T) {
 	c := good()
 	require.NoError(t, c.Validate())
 	c.Columns = []string{"COUNTRY"}
-	require.ErrorContains(t, c.Validate(), "find a person")
+	require.ErrorContains(t, c.Validate(), "a person is found")
 }
 
 // FuzzAnswer: no answer, whatever its bytes, crashes the decoder or passes for success without being one.

@@ -157,7 +157,7 @@ func checkLookalike(spec destination.LookalikeSpec) error {
 		v.Add("places", "must be countries, such as DE")
 	}
 	if !hundredths(spec.Ratio) {
-		v.Add("ratio", "is %g; 0.01 to 0.20 are possible, in hundredths", spec.Ratio)
+		v.Add("ratio", "is %g; use 0.01 to 0.20, in hundredths", spec.Ratio)
 	}
 	if spec.StartingRatio != 0 && (!hundredths(spec.StartingRatio) || spec.StartingRatio >= spec.Ratio) {
 		v.Add("starting_ratio", "is %g; it must be below ratio, in hundredths", spec.StartingRatio)

@@ -80,13 +80,13 @@ func (c *Config) Validate() error {
 		v.Add("email_mode", "%.20q is not a mode; there are basic, strip_plus and legacy", c.EmailMode)
 	}
 	if c.BatchRows < 0 || c.BatchRows > maxRows {
-		v.Add("batch_rows", "is %d; 1 to %d are possible, 0 means %d", c.BatchRows, maxRows, defaultRows)
+		v.Add("batch_rows", "is %d; use 1 to %d, 0 means %d", c.BatchRows, maxRows, defaultRows)
 	}
 	if c.FileBytes < 0 || c.FileBytes > maxFileBytes || (c.FileBytes > 0 && c.FileBytes < 1000) {
-		v.Add("file_bytes", "is %d; 1000 to %d are possible, 0 means %d", c.FileBytes, maxFileBytes, fileBytes)
+		v.Add("file_bytes", "is %d; use 1000 to %d, 0 means %d", c.FileBytes, maxFileBytes, fileBytes)
 	}
 	if !(c.RequestsPerSecond >= 0 && c.RequestsPerSecond <= 50) {
-		v.Add("requests_per_second", "is %g; up to 50 are possible, 0 means 8", c.RequestsPerSecond)
+		v.Add("requests_per_second", "is %g; use up to 50, 0 means 8", c.RequestsPerSecond)
 	}
 	return v.Err()
 }
