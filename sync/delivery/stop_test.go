@@ -106,7 +106,7 @@ func TestStopLeavesWhileAPageIsRead(t *testing.T) {
 			if reads++; reads == 3 { // after the plan's and one page of adds
 				before := len(w.platform.requests)
 				require.NoError(t, d.Stop(t.Context(), stop(nth(3), nth(45))))
-				time.Sleep(time.Second)
+				synctest.Wait() // until the stop has left
 				require.Equal(t, []audience.UserID{nth(3)}, whom(w.platform.requests[before]))
 			}
 		}
