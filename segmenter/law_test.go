@@ -28,13 +28,16 @@ func TestLiveLaw(t *testing.T) {
 		if duration > 0 {
 			seed += uint64(began.UnixNano())
 		}
-		w := newWorld(t, seed)
-		for step := range steps {
-			w.step(t)
-			held += w.requireLaw(t, fmt.Sprintf("seed %d, step %d", seed, step))
-			cases += len(w.users)
-		}
-		w.stop()
+		ended := t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) { // whose database and Redis go with it
+			w := newWorld(t, seed)
+			for step := range steps {
+				w.step(t)
+				held += w.requireLaw(t, fmt.Sprintf("step %d", step))
+				cases += len(w.users)
+			}
+			w.stop()
+		})
+		require.True(t, ended)
 	}
 	t.Logf("%d cases, %d memberships", cases, held)
 	require.GreaterOrEqual(t, cases, 500)
