@@ -204,6 +204,9 @@ func (r *excerptReader) eventInto(user *string) []any {
 }
 
 // eventsQuery selects the events, only the columns and as far back as needed, by user; those of one user by type, time and id if that matters.
+//
+// The primary index is asked for users, halving its ranges, and for the oldest time that matters; for each type and its window (hence identity)
+// the asking takes longer than reading the few events more.
 func (r *excerptReader) eventsQuery() audience.Query {
 	q := audience.Query{Params: map[string]any{}}
 	types, ranges := make([]string, len(r.selection.Events)), map[int64][]string{}
@@ -215,15 +218,23 @@ func (r *excerptReader) eventsQuery() audience.Query {
 		}
 		ranges[after] = append(ranges[after], selected.Type)
 	}
+	afters := slices.Sorted(maps.Keys(ranges))
 	var selected []string
-	for i, after := range slices.Sorted(maps.Keys(ranges)) {
+	for i, after := range afters {
 		name := fmt.Sprintf("range%d", i)
 		q.Params[name] = ranges[after]
-		within := fmt.Sprintf("type IN {%s:Array(String)}", name)
+		within := fmt.Sprintf("identity(type) IN {%s:Array(String)}", name)
 		if after >= 0 {
-			within += fmt.Sprintf(" AND time > fromUnixTimestamp64Milli(%d, 'UTC')", after)
+			within += " AND identity(time) > " + instant(after)
 		}
 		selected = append(selected, within)
+	}
+	oldest := ""
+	switch {
+	case afters[0] >= 0:
+		oldest = " AND time > " + instant(afters[0])
+	case len(afters) > 1:
+		oldest = " AND (type IN {range0:Array(String)} OR time > " + instant(afters[1]) + ")"
 	}
 	columns := []string{"user_id", "toInt64(indexOf({types:Array(String)}, type) - 1)", "toUnixTimestamp64Milli(time)", "value_micros"}
 	if r.selection.Orders {
@@ -244,10 +255,12 @@ func (r *excerptReader) eventsQuery() audience.Query {
 	if r.selection.InOrder {
 		order = "user_id, type, time, event_id"
 	}
-	q.SQL = fmt.Sprintf("SELECT %s FROM events_by_user%s AND (%s) ORDER BY %s",
-		strings.Join(columns, ", "), ofAsked, strings.Join(selected, " OR "), order)
+	q.SQL = fmt.Sprintf("SELECT %s FROM events_by_user%s%s AND (%s) ORDER BY %s SETTINGS merge_tree_coarse_index_granularity = 2",
+		strings.Join(columns, ", "), ofAsked, oldest, strings.Join(selected, " OR "), order)
 	return q
 }
+
+func instant(millis int64) string { return fmt.Sprintf("fromUnixTimestamp64Milli(%d, 'UTC')", millis) }
 
 // complete adds what is on record beside events to the excerpt at hand.
 func (r *excerptReader) complete() *audience.Excerpt {
