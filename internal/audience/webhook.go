@@ -26,7 +26,7 @@ type Webhook struct {
 	Segments []SegmentID // of which it is told; none: of all
 	Batch    int         // changes a request carries at most; 0: DefaultWebhookBatch
 	Timeout  time.Duration
-	Attempts int  // at a batch, before its changes become dead letters; 0: DefaultWebhookAttempts
+	Attempts int  // at a request that gets no answer or a fault, before its changes become dead letters; 0: DefaultWebhookAttempts
 	Disabled bool // keeps its place, and is told what it missed when it is enabled again
 }
 
