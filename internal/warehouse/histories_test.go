@@ -114,6 +114,35 @@ func TestExcerptsOfOneUserWithALongHistory(t *testing.T) {
 	require.Equal(t, map[audience.UserID]int64{"few": 49_950_000, "many": 99_999*50_000 - 49_950_000}, sums)
 }
 
+// TestExcerptsOfALongHistoryReadItsWindows: what is older than any window is not read, even when a type without one is selected beside it.
+func TestExcerptsOfALongHistoryReadItsWindows(t *testing.T) {
+	s := open(t)
+	require.NoError(t, s.Exec(t.Context(), audience.Query{SQL: `INSERT INTO events (user_id, event_id, type, time)
+		SELECT 'many', toString(number), if(number % 1000 = 0, 'purchase', 'visit'), fromUnixTimestamp64Milli(toInt64(number), 'UTC') FROM numbers(100000)`}))
+	recent := audience.EventSelection{Type: "visit", After: time.UnixMilli(99_899)}
+	for _, c := range []struct {
+		name      string
+		selection []audience.EventSelection
+		events    int
+	}{
+		{"one window", []audience.EventSelection{recent}, 100},
+		{"a window and a type without", []audience.EventSelection{recent, {Type: "purchase"}}, 200},
+		{"two windows", []audience.EventSelection{recent, {Type: "purchase", After: time.UnixMilli(98_999)}}, 101},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var read atomic.Uint64
+			events := 0
+			for x, err := range s.Excerpts(rowsRead(t.Context(), &read), []audience.UserID{"many"}, audience.Selection{Events: c.selection}) {
+				require.NoError(t, err)
+				events += len(x.Events)
+			}
+			require.Equal(t, c.events, events)
+			require.Less(t, read.Load(), uint64(10_000))
+			require.NotZero(t, read.Load(), "counted at all")
+		})
+	}
+}
+
 func TestExcerptsOfFewUsersReadFewMembers(t *testing.T) {
 	store := open(t)
 	require.NoError(t, store.Exec(t.Context(), audience.Query{SQL: `
