@@ -26,9 +26,6 @@ func (s *Store) complete(ctx context.Context) error {
 	return s.completeMembers(ctx)
 }
 
-// planFast turns off a rewriting of conditions that takes longer, on a query of fifty segments, than all other planning.
-const planFast = " SETTINGS optimize_and_compare_chain = 0"
-
 // stagedPrefix begins the tables that hold an evaluation of everybody. One left over belongs to a process that died.
 const stagedPrefix = "evaluation_"
 
@@ -44,7 +41,7 @@ func (s *Store) Stage(ctx context.Context, q audience.Query) (staged string, err
 	}
 	staged = stagedPrefix + strings.ReplaceAll(uuid.NewString(), "-", "")
 	err = s.Exec(ctx, audience.Query{SQL: fmt.Sprintf(
-		"CREATE TABLE %s ENGINE = MergeTree ORDER BY user_id AS SELECT user_id, segments, due FROM (%s)%s", staged, q.SQL, planFast), Params: q.Params})
+		"CREATE TABLE %s ENGINE = MergeTree ORDER BY user_id AS SELECT user_id, segments, due FROM (%s)", staged, q.SQL), Params: q.Params})
 	return staged, err
 }
 
