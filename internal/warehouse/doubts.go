@@ -70,20 +70,20 @@ func (s *Store) MayBeAddedLate(ctx context.Context, ledger audience.Number, user
 const (
 	openDoubts = `SELECT user_id, identifiers, run, time, version FROM doubts FINAL WHERE audience = {audience:UInt32} AND NOT settled AND has({versions:Array(UInt64)}, version)`
 
-	doubtsToLedger = `INSERT INTO deliveries (audience, user_id, state, identifiers, reason, run, time, version)
-		SELECT {audience:UInt32}, user_id, 'sending', arraySort(groupUniqArrayArray(identifiers)),
+	doubtsToLedger = `INSERT INTO deliveries (audience, user_id, state, identifiers, value, reason, run, time, version)
+		SELECT {audience:UInt32}, user_id, 'sending', arraySort(groupUniqArrayArray(identifiers)), max(value),
 			'a request was under way when its lease ended', argMax(run, time), max(time), {version:UInt64}
 		FROM
 		(
-			SELECT user_id, identifiers, run, time FROM (` + openDoubts + `)
+			SELECT user_id, identifiers, 0 AS value, run, time FROM (` + openDoubts + `)
 			UNION ALL
-			SELECT user_id, identifiers, run, time FROM deliveries FINAL
+			SELECT user_id, identifiers, value, run, time FROM deliveries FINAL
 			WHERE audience = {audience:UInt32} AND ` + mayHold + ` AND user_id IN (SELECT user_id FROM (` + openDoubts + `))
 		)
 		GROUP BY user_id`
 
-	doubtsToSharers = `INSERT INTO deliveries (audience, user_id, state, identifiers, reason, run, time, version)
-		SELECT audience, user_id, 'sending', identifiers, {sharing:String}, run, time, {version:UInt64}
+	doubtsToSharers = `INSERT INTO deliveries (audience, user_id, state, identifiers, value, reason, run, time, version)
+		SELECT audience, user_id, 'sending', identifiers, value, {sharing:String}, run, time, {version:UInt64}
 		FROM deliveries FINAL
 		WHERE audience = {audience:UInt32} AND state = 'delivered' AND hasAny(identifiers.value,
 			(SELECT groupUniqArrayArray(identifiers.value) FROM (` + openDoubts + `)))`
