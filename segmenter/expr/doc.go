@@ -4,10 +4,11 @@
 //
 //	rfm.r >= 4 && count("purchase", "30d") >= 2 && !did("visit", "7d")
 //
-// Parse checks an expression and lowers it to a small typed tree, Compile orders the segments. Three say what they mean, and tests hold them
-// against one another: Program.Query is one query for all segments and everybody; Program.At is the same for a few users, in Go, from excerpts
-// of their histories; Expr.Eval is the definition, slow and obvious, of one user's history. docs/expressions.md describes the language.
+// Parse checks an expression and lowers it to a small typed tree; Compile orders the segments. There are three evaluators, which
+// tests compare: Program.Query is one query for all segments and everybody; Program.At does the same in Go for a few users, from
+// excerpts of their histories; Expr.Eval is the definition, slow and obvious, for one user's history. docs/expressions.md
+// describes the language.
 //
 // Text a user wrote never becomes part of the SQL: strings travel as query parameters, numbers as literals written here.
-// The package knows names of tables and columns (tables.go) but no connection and no clock.
+// The package knows names of tables and columns (in sql_*.go) but no connection and no clock.
 package expr

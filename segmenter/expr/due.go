@@ -5,8 +5,8 @@ import (
 	"slices"
 )
 
-// ticking hears of everything in conditions that changes with time alone, but for events that leave a window or are dated in the future, and
-// pins that end: these are no part of conditions.
+// ticking is told of everything in conditions that changes with time alone. Events that leave a window or are dated in the future,
+// and pins that end, are not part of conditions and are dealt with elsewhere.
 type ticking interface {
 	turns(w window)                    // of the calendar: into the next one
 	nextDay(a aggregate)               // days_since becomes another number
@@ -16,7 +16,7 @@ type ticking interface {
 	waits(s sequence)                  // the wait at the end of a sequence is over
 }
 
-// passage goes through conditions and tells what time changes.
+// passage walks conditions and tells what time changes.
 type passage struct {
 	program *Program
 	ticking
@@ -90,7 +90,7 @@ func (p passage) value(v value) {
 	}
 }
 
-// daysAgainst knows days_since beside a constant: only the days around the constant matter.
+// daysAgainst handles days_since beside a constant, of which only the days around the constant matter, and reports whether it did.
 func (p passage) daysAgainst(days, threshold value) bool {
 	a, isAggregate := days.(aggregate)
 	l, isLiteral := threshold.(literal)
@@ -105,7 +105,7 @@ func (p passage) daysAgainst(days, threshold value) bool {
 	return true
 }
 
-// meeting knows that a difference of times, or of spans, is linear in now.
+// meeting handles two times, or spans, whose difference is linear in now.
 func (p passage) meeting(a, b value) {
 	if (a.kind() == moment || a.kind() == span) && (moves(a) || moves(b)) {
 		p.meets(a, b)

@@ -52,13 +52,13 @@ var usage = map[string]string{
 	"has":            `has(prop.coupon) or has(attr.plan)`,
 }
 
-// variables are the names an expression may start from.
+// variables are the names that expressions may use.
 var variables = []string{"rfm", "profile", "attr", "prop", "value", "now"}
 
 // stepType is the type of a step of a sequence.
 var stepType = cel.OpaqueType("step")
 
-// environment is CEL reduced to this language: only what is declared here exists, so that the checker refuses everything else.
+// environment is CEL reduced to this language: only what is declared here exists, and the checker refuses everything else.
 var environment = sync.OnceValues(func() (*cel.Env, error) {
 	properties := cel.MapType(cel.StringType, cel.DynType)
 	options := []cel.EnvOption{
@@ -164,7 +164,7 @@ func summaries(result, of *cel.Type) []signature {
 	}
 }
 
-// comparisons are those every operator has: between numbers of either type, texts, times and spans.
+// comparisons are the forms that every comparison has: between numbers of either type, texts, times and spans.
 func comparisons(more ...signature) []signature {
 	return append(more,
 		signature{cel.BoolType, cel.IntType, cel.IntType},

@@ -21,8 +21,8 @@ type History struct {
 	Memberships map[audience.SegmentID]bool // in the segments the expression refers to, at the same time; see Program.Eval
 }
 
-// Eval says whether the expression holds of a user at a time. It is the definition the SQL is tested against: it looks at every event for every
-// aggregate and shares nothing with the compiler but the tree.
+// Eval says whether the expression holds for a user at a time. It is the definition that the SQL and the machine are tested
+// against: it looks at every event for every aggregate, and shares only the tree with them.
 func (e *Expr) Eval(h History, at time.Time) bool {
 	return evaluation{h, at.UnixMilli(), nil}.holds(e.root)
 }
@@ -111,7 +111,7 @@ type fact struct {
 
 var nothing = fact{missing: true}
 
-// numeric is a fact but for what is not a number, which is missing.
+// numeric is a number as a fact; NaN is missing.
 func numeric(x float64) fact { return fact{number: x, missing: math.IsNaN(x)} }
 
 func textual(s string) fact { return fact{isText: true, text: s} }

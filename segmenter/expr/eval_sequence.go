@@ -6,7 +6,7 @@ import (
 	"github.com/kohorta/kohorta/internal/audience"
 )
 
-// search tries every event for every step of a sequence.
+// search finds the events of a sequence by trying every event for every step.
 type search struct {
 	sequence
 	atMillis int64
@@ -38,7 +38,8 @@ func (v evaluation) search(s sequence) *search {
 	return f
 }
 
-// chain finds events for the steps from the given one on, of which the one before, if any, was at an instant. It is nil when there are none.
+// chain finds events for the steps from the given one on, after the instant of the step before, if any. It is nil when there are
+// none.
 func (f *search) chain(from int, before int64) []*audience.Event {
 	this := attempt{from, before}
 	if f.failed[this] {

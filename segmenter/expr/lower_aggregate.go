@@ -7,8 +7,8 @@ import (
 	"github.com/kohorta/kohorta/internal/audience"
 )
 
-// aggregate lowers function(type, what, window, predicate), of which the last two may be left out, as must what by those functions that
-// count events or sum their values. want is the kind that its surroundings ask for.
+// aggregate lowers function(type, what, window, predicate). The last two may be left out; functions that count events or sum their
+// values have no what. want is the kind that the context needs.
 func (l *lowering) aggregate(e ast.Expr, f function, args []ast.Expr, want kind) (value, error) {
 	if err := l.needUser(e, "an aggregate"); err != nil {
 		return nil, err
@@ -38,7 +38,7 @@ func (l *lowering) aggregate(e ast.Expr, f function, args []ast.Expr, want kind)
 	return a, nil
 }
 
-// summarised says whether the first of the arguments after the type is what the function summarises, and as which kind.
+// summarised says whether the first argument after the type is what the function summarises, and of which kind.
 func (l *lowering) summarised(f function, args []ast.Expr, want kind) (of kind, summarises bool) {
 	switch f {
 	case average, minimum, maximum:
@@ -92,7 +92,7 @@ func (l *lowering) window(e ast.Expr) (window, error) {
 	return w, nil
 }
 
-// maxSteps bounds the steps of a sequence, those it must do without included.
+// maxSteps bounds the steps of a sequence, including those it must do without.
 const maxSteps = 10
 
 // sequence lowers sequence([…], window).

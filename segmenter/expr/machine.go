@@ -9,16 +9,17 @@ import (
 	"github.com/kohorta/kohorta/internal/audience"
 )
 
-// machine is a program made ready to evaluate users in Go, one after the other, from excerpts of their histories. What it says of a user is
-// what the query says, which takes a database longer to analyse than to answer for a few users.
+// machine is a program compiled to functions in Go, which evaluate users one by one from excerpts of their histories. It answers
+// as the query does, which for a few users takes the database longer to analyse than to run.
 //
-// Conditions and values become functions. Each distinct aggregate has a tally, into which every event is counted once. A machine never changes.
+// Conditions and values become functions. Each distinct aggregate has a tally, into which every event is counted once. A machine
+// never changes once it is made.
 type machine struct {
 	program    *Program
 	types      []string         // of events, by their number
 	lengths    [][]int64        // of each type: the lengths of its windows, ascending, in milliseconds
-	reads      [][]int          // of each type: the windows that are looked at
-	folds      [][]func(*state) // of each type: what takes in the event at hand
+	reads      [][]int          // of each type: the windows in use, by their place in windows
+	folds      [][]func(*state) // of each type: functions that count the event at hand
 	windows    []window
 	texts      []string // properties of events
 	numbers    []string
@@ -76,10 +77,13 @@ func (p *Program) At(at time.Time) *Evaluator {
 	return e
 }
 
-// Selection is what Evaluate has to be given of each user.
+// Selection is what Evaluate needs of each user.
 func (e *Evaluator) Selection() audience.Selection {
 	m := e.machine
-	s := audience.Selection{Texts: m.texts, Numbers: m.numbers, Country: m.country, Attributes: m.attributes, InOrder: m.inOrder, Orders: m.rfm != nil && m.rfm.countsOrders()}
+	s := audience.Selection{
+		Texts: m.texts, Numbers: m.numbers, Country: m.country, Attributes: m.attributes, InOrder: m.inOrder,
+		Orders: m.rfm != nil && m.rfm.countsOrders(),
+	}
 	for i, event := range m.types {
 		reach := int64(math.MaxInt64)
 		for _, w := range m.reads[i] {
@@ -98,8 +102,8 @@ func (e *Evaluator) Selection() audience.Selection {
 	return s
 }
 
-// Evaluate says of one user what a row of Program.Query does: the segments, ascending, and the next instant at which time alone may change
-// them; zero: never.
+// Evaluate answers for one user as a row of Program.Query does: the segments, ascending, and the next instant at which time alone
+// may change them; zero: never.
 func (e *Evaluator) Evaluate(x *audience.Excerpt) (segments []audience.Number, due time.Time) {
 	m, s := e.machine, &e.state
 	s.begin(x)
@@ -122,7 +126,7 @@ func (e *Evaluator) Evaluate(x *audience.Excerpt) (segments []audience.Number, d
 	return segments, due
 }
 
-// take counts an event into all that it counts for. One dated in the future counts when its time has come.
+// take counts an event wherever it matches. One dated in the future counts when its time has come.
 func (m *machine) take(s *state, event *audience.ExcerptEvent) {
 	if event.Millis > s.at {
 		s.next(event.Millis)
@@ -141,7 +145,7 @@ func (m *machine) take(s *state, event *audience.ExcerptEvent) {
 	s.event = nil
 }
 
-// conclude says of each unit whether its expression holds, once all events are counted.
+// conclude finds for each unit whether its expression holds, once all events are counted.
 func (m *machine) conclude(s *state) {
 	for i := range m.sequences {
 		s.chains[i].find(&m.sequences[i])
@@ -156,7 +160,7 @@ func (m *machine) conclude(s *state) {
 	}
 }
 
-// applyPins knows when pins end; what they say is part of every membership.
+// applyPins notes when pins end; their effect on membership is in Program.member.
 func (m *machine) applyPins(s *state) {
 	for _, pin := range s.Pins {
 		isOurs := slices.ContainsFunc(m.program.units, func(u unit) bool { return u.Pinned == pin.Segment })

@@ -19,7 +19,7 @@ type tally struct {
 	distinct       map[distinct]struct{}
 }
 
-// distinct is a value by which events are told apart: a number, or a text.
+// distinct is a value that is counted once: a number, or a text.
 type distinct struct {
 	text     string
 	number   float64
@@ -45,7 +45,7 @@ func (m *machine) tally(a aggregate) int {
 	return at
 }
 
-// fold has the events that match, within the window, taken in.
+// fold has take called for each event in the window that matches.
 func (m *machine) fold(match eventMatch, w window, take func(*state)) {
 	within := m.window(match.event, w)
 	where := func(*state) bool { return true }
@@ -63,13 +63,13 @@ func (m *machine) fold(match eventMatch, w window, take func(*state)) {
 // windowed is a window by its place.
 type windowed int
 
-// holds says whether the event at hand lies in the window.
+// holds says whether the event at hand is in the window.
 func (w windowed) holds(s *state) bool {
 	b := s.bounds[w]
 	return s.event.Millis > b.after && s.event.Millis <= b.until
 }
 
-// window is a window that events of a type are looked at by, of which it has as much read.
+// window is the place of a window in which events of a type count; the selection covers it.
 func (m *machine) window(event string, w window) windowed {
 	number := indexOf(&m.types, event)
 	if number == len(m.folds) {

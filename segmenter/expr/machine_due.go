@@ -8,7 +8,7 @@ import (
 	"github.com/kohorta/kohorta/segmenter/rfm"
 )
 
-// The machine hears what time changes, as the composer of the query does, and finds the same instants; 0 is never.
+// The machine implements ticking as the composer of the query does, and finds the same instants; 0 is never.
 
 func (m *machine) turns(w window) {
 	m.instants = append(m.instants, func(s *state) int64 { return w.calendar.begin(s.at, 1) })
@@ -49,7 +49,7 @@ func (m *machine) meets(a, b value) {
 	})
 }
 
-// slope makes a function of how many milliseconds a time or span gains in one.
+// slope makes a function of how many milliseconds a time or span gains per millisecond of now.
 func (m *machine) slope(v value) figure {
 	switch v := v.(type) {
 	case now:

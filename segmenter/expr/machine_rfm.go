@@ -90,7 +90,7 @@ func (m *machine) hasBought() test {
 	return func(s *state) bool { return s.bought.events > 0 }
 }
 
-// foldPurchases has purchases, and what refunds them, taken in.
+// foldPurchases has purchases and refunds counted.
 func (m *machine) foldPurchases() {
 	p := m.rfm
 	if p == nil {

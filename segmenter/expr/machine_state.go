@@ -2,7 +2,7 @@ package expr
 
 import "github.com/kohorta/kohorta/internal/audience"
 
-// state is what a machine knows of the user at hand.
+// state is what a machine has found about the user at hand.
 type state struct {
 	at     int64 // of evaluation, in milliseconds
 	bounds []bounds
@@ -20,7 +20,7 @@ type state struct {
 // bounds are the instants after which and until which a window holds events.
 type bounds struct{ after, until int64 }
 
-// begin turns to another user.
+// begin makes the state ready for another user.
 func (s *state) begin(x *audience.Excerpt) {
 	s.Excerpt, s.due = x, 0
 	for i := range s.tallies {

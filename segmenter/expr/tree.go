@@ -2,15 +2,15 @@ package expr
 
 import "github.com/kohorta/kohorta/internal/audience"
 
-// The tree is what an expression means, freed from syntax: conditions are true or false, values may be missing, and every comparison with
-// a missing value is false. Numbers, times (milliseconds since 1970) and spans (milliseconds) are all computed as float64, whose integers
-// are exact beyond any time or count there is.
+// The tree is what an expression means, without its syntax. Conditions are true or false; values may be missing, and every
+// comparison with a missing value is false. Numbers, times (milliseconds since 1970) and spans (milliseconds) are all computed as
+// float64, whose integers are exact beyond any time or count that occurs.
 
 // kind is the type of a value.
 type kind uint8
 
 const (
-	unknown kind = iota // a property or attribute whose other operand must decide
+	unknown kind = iota // of a property or attribute, which takes the kind of the other operand
 	number
 	text
 	moment // a point in time
@@ -120,14 +120,14 @@ type (
 	}
 	// now is the time of evaluation.
 	now struct{}
-	// field is a stored fact; which fields there are is said in environment.go.
+	// field is a stored fact; environment.go lists the fields.
 	field struct {
 		from  source
 		model audience.ModelID // of scores
 		name  string           // property, attribute or column
 		of    kind
 
-		percentile bool // rather what share of those the model was trained on have as much or less
+		percentile bool // instead the share of the users the model was trained on that have as much or less
 	}
 	// aggregate summarises the user's events of one type within a window.
 	aggregate struct {
