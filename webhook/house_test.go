@@ -92,7 +92,17 @@ func newHouse(t testing.TB) *house {
 			require.NotContains(t, h.log.String(), canary, "the log")
 		}
 	})
+	h.awaitProjection(t)
 	return h
+}
+
+// awaitProjection returns once readers get answers.
+func (h *house) awaitProjection(t testing.TB) {
+	t.Helper()
+	require.Eventually(t, func() bool {
+		_, err := h.live.Get(t.Context(), "user-1")
+		return err == nil
+	}, patience, 5*time.Millisecond)
 }
 
 // openLive is Redis as another process of the service has it.
