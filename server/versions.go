@@ -33,7 +33,7 @@ func (s *segmentService) CompareSegment(ctx context.Context, req *audiencev1.Com
 	return out, nil
 }
 
-// compared is the segment a request names, be it stored or new, with the definition the request gives, if any.
+// compared is the segment a request names, stored or new, with the definition the request gives, if any.
 func (s *segmentService) compared(ctx context.Context, req *audiencev1.CompareSegmentRequest) (audience.Segment, error) {
 	id, err := idOf("name", segmentsCollection, req.GetName())
 	if err != nil {
