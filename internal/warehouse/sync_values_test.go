@@ -75,3 +75,21 @@ func TestSyncRowsOfAValueBasedAudience(t *testing.T) {
 	require.Equal(t, "no_value", some[2].Suppressed)
 	require.InDelta(t, 100, some[2].Held.Value, 0)
 }
+
+// Doubts about a request leave the value in the ledger: of who is held it is known, however the request ended.
+func TestDoubtsLeaveValues(t *testing.T) {
+	store, ctx := open(t), t.Context()
+	row := func(user audience.UserID, value float64) audience.Delivery {
+		return audience.Delivery{User: user, State: audience.DeliveryDelivered, Identifiers: []audience.Identifier{email}, Value: value, Time: noon, Version: 1000}
+	}
+	require.NoError(t, store.RecordDeliveries(ctx, 4, []audience.Delivery{row("in doubt", 2.5), row("shares", 7)}))
+	require.NoError(t, store.RecordDoubts(ctx, 4, []audience.Delivery{{User: "in doubt", Identifiers: []audience.Identifier{email}, Time: noon}}))
+	require.NoError(t, store.SettleDoubts(ctx, 4, 2000))
+	values := map[audience.UserID]float64{}
+	for row, err := range store.Deliveries(ctx, 4) {
+		require.NoError(t, err)
+		require.Equal(t, audience.DeliverySending, row.State)
+		values[row.User] = row.Value
+	}
+	require.Equal(t, map[audience.UserID]float64{"in doubt": 2.5, "shares": 7}, values)
+}
