@@ -49,7 +49,10 @@ func (p *printer) explanation(r *audiencev1.ExplainMembershipResponse) string {
 	b.WriteByte('\n')
 	if move := r.GetMove(); move != nil {
 		direction := "out"
-		if move.GetInto() {
+		switch {
+		case move.GetInto() && r.GetInstead() != "": // of an exclusive group, the move is into the one that comes first
+			direction = "into " + strings.TrimPrefix(r.GetInstead(), "segments/")
+		case move.GetInto():
 			direction = "in"
 		}
 		fmt.Fprintf(&b, "  moved %s by %s: %s\n", direction, cmp.Or(move.GetActor(), "nobody named"), cmp.Or(move.GetReason(), "no reason given"))

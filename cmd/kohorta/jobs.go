@@ -91,6 +91,9 @@ func (j jobs) sync(ctx context.Context, what audience.Run, target audience.Audie
 		}
 		task.Counts(report.Counts())
 		for _, reason := range report.Plan.Hold {
+			if !report.Held {
+				reason = "approved, although " + reason
+			}
 			task.Note("%s", reason)
 		}
 		for _, note := range report.Notes() {

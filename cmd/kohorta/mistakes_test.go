@@ -29,6 +29,7 @@ func TestMistakesInWords(t *testing.T) {
 	}{
 		"a command there is not": {[]string{"segment", "bogus"},
 			`kohorta segment: unknown command "bogus"; use one of compare, delete, evaluate, get, list, `},
+		"a command of no group": {[]string{"bogus"}, `kohorta: unknown command "bogus"; use one of apply, audience, audit, `},
 		"an argument forgotten": {[]string{"segment", "get"}, "kohorta segment get: wrong number of arguments; usage: kohorta segment get ID [flags]"},
 		"an argument too many":  {[]string{"run", "list", "all"}, "kohorta run list: wrong number of arguments; usage: kohorta run list [flags]"},
 		"a number for text": {[]string{"apply", "-f", write(t, "a.yaml", "destinations: [{id: shop, account: 1122334455}]")},

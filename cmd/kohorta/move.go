@@ -39,7 +39,7 @@ func newUserMove(o *options) *cobra.Command {
 	flags.StringSliceVar(&outOf, "out-of", nil, "segments to be kept out of")
 	flags.StringSliceVar(&release, "release", nil, "segments whose expression decides again")
 	flags.StringVar(&request.Reason, "reason", "", "why, for people")
-	flags.StringVar(&request.Actor, "actor", "", "who asks for it")
+	flags.StringVar(&request.Actor, "actor", "", "who asks for it; default KOHORTA_ACTOR, else the name of the user on this machine")
 	flags.Var(&expires, "expires", "when it ends, RFC 3339 or a date; default never")
 	return command
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"testing"
 	"time"
 
@@ -60,7 +61,7 @@ func TestRunInWords(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			var out bytes.Buffer
-			require.NoError(t, newPrinter(&out, &options{output: "text"}).run(test.run))
+			require.NoError(t, newPrinter(&out, &options{output: "text"}).run(test.run, true))
 			require.Equal(t, test.want, out.String())
 		})
 	}
@@ -100,6 +101,23 @@ func TestExplain(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) { require.Equal(t, test.want, explain(test.err)) })
+	}
+}
+
+func TestExplanationNamesWhereAMoveLeads(t *testing.T) {
+	for name, test := range map[string]struct {
+		move    *audiencev1.DecidingMove
+		instead string
+		want    string
+	}{
+		"in":                            {&audiencev1.DecidingMove{Into: true, Actor: "ann", Reason: "sponsor"}, "", "moved in by ann: sponsor\n"},
+		"out":                           {&audiencev1.DecidingMove{}, "", "moved out by nobody named: no reason given\n"},
+		"into another one of the group": {&audiencev1.DecidingMove{Into: true, Actor: "ann"}, "segments/gold", "moved into gold by ann: no reason given\n  gold of the same group comes first\n"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := &audiencev1.ExplainMembershipResponse{Move: test.move, Instead: test.instead}
+			require.Equal(t, "not in\n  "+test.want, newPrinter(io.Discard, &options{output: "text"}).explanation(r))
+		})
 	}
 }
 

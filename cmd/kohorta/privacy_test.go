@@ -146,6 +146,9 @@ func TestErasedEverywhere(t *testing.T) {
 	require.Contains(t, out, "PrivacyService.EraseUser")
 	require.Contains(t, out, subject)
 	require.NotContains(t, out, "ann")
+	out, err = kohorta(t, s.address(), "audit", "--actor", "nobody")
+	require.NoError(t, err)
+	require.Contains(t, out, "no entry is of this actor")
 
 	_, err = kohorta(t, s.address(), "user", "readmit", "ann")
 	require.NoError(t, err)

@@ -58,33 +58,34 @@ and TikTok audiences exactly equal to it by confirmed diffs.
 		command.GroupID = "ask"
 		root.AddCommand(command)
 	}
+	root.Args = cobra.ArbitraryArgs // cobra's own check would not say what there is
 	strict(root)
 	return root
 }
 
-// strict makes all commands under root fail on wrong arguments, and say the right ones.
-func strict(root *cobra.Command) {
-	for _, command := range root.Commands() {
-		switch check := command.Args; {
-		case command.HasSubCommands():
-			command.RunE = func(cmd *cobra.Command, args []string) error {
-				if len(args) == 0 {
-					return cmd.Help()
-				}
-				var names []string
-				for _, c := range cmd.Commands() {
-					names = append(names, c.Name())
-				}
-				return fmt.Errorf("%s: unknown command %q; use one of %s", cmd.CommandPath(), args[0], strings.Join(names, ", "))
+// strict makes a command and all commands under it fail on wrong arguments, and say the right ones.
+func strict(command *cobra.Command) {
+	switch check := command.Args; {
+	case command.HasSubCommands():
+		command.RunE = func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return cmd.Help()
 			}
-		case check != nil:
-			command.Args = func(cmd *cobra.Command, args []string) error {
-				if check(cmd, args) != nil {
-					return fmt.Errorf("%s: wrong number of arguments; usage: %s", cmd.CommandPath(), cmd.UseLine())
-				}
-				return nil
+			var names []string
+			for _, c := range cmd.Commands() {
+				names = append(names, c.Name())
 			}
+			return fmt.Errorf("%s: unknown command %q; use one of %s", cmd.CommandPath(), args[0], strings.Join(names, ", "))
 		}
-		strict(command)
+	case check != nil:
+		command.Args = func(cmd *cobra.Command, args []string) error {
+			if check(cmd, args) != nil {
+				return fmt.Errorf("%s: wrong number of arguments; usage: %s", cmd.CommandPath(), cmd.UseLine())
+			}
+			return nil
+		}
+	}
+	for _, under := range command.Commands() {
+		strict(under)
 	}
 }

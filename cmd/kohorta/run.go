@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -54,7 +55,12 @@ func newRun(o *options) *cobra.Command {
 					if err != nil {
 						return err
 					}
-					return newPrinter(cmd.OutOrStdout(), o).run(r.GetRun())
+					held, err := c.heldSyncs(ctx)
+					if err != nil {
+						return err
+					}
+					waits := slices.ContainsFunc(held, func(h *audiencev1.HeldSync) bool { return h.GetRun() == r.GetRun().GetName() })
+					return newPrinter(cmd.OutOrStdout(), o).run(r.GetRun(), waits)
 				})
 			},
 		},

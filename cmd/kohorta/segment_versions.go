@@ -111,15 +111,10 @@ kohorta segment versions lists the versions; kohorta segment compare says before
 				if err != nil {
 					return err
 				}
-				p := newPrinter(cmd.OutOrStdout(), o)
 				if r.GetRun() == nil {
-					return p.done(r.GetSegment().GetName(), fmt.Sprintf("%s is of version %d", r.GetSegment().GetName(), r.GetSegment().GetVersion()))
+					return newPrinter(cmd.OutOrStdout(), o).done(r.GetSegment().GetName(), fmt.Sprintf("%s is of version %d", r.GetSegment().GetName(), r.GetSegment().GetVersion()))
 				}
-				run, err := c.watch(ctx, cmd.ErrOrStderr(), r.GetRun().GetName())
-				if err != nil {
-					return err
-				}
-				return p.run(run)
+				return followRun(ctx, cmd, o, c, r.GetRun(), nil)
 			})
 		},
 	}

@@ -115,13 +115,17 @@ func followRun(ctx context.Context, cmd *cobra.Command, o *options, c *client, r
 	if run, err = c.watch(ctx, cmd.ErrOrStderr(), run.GetName()); err != nil {
 		return err
 	}
-	if err := newPrinter(cmd.OutOrStdout(), o).run(run); err != nil {
+	if err := newPrinter(cmd.OutOrStdout(), o).run(run, true); err != nil {
 		return err
 	}
-	if run.GetState() == audiencev1.Run_STATE_HELD {
+	switch run.GetState() {
+	case audiencev1.Run_STATE_HELD:
 		return errHeld
+	case audiencev1.Run_STATE_CANCELLED:
+		return fmt.Errorf("%s was cancelled", run.GetName())
+	default:
+		return nil
 	}
-	return nil
 }
 
 // errHeld ends a command whose sync waits for approval; what there is to say has been printed.
@@ -155,16 +159,9 @@ func newSyncHeld(o *options) *cobra.Command {
 		Use: "held", Short: "Show the syncs that wait for approval, and why", Args: cobra.NoArgs, Example: "  kohorta sync held",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return ask(cmd.Context(), o, func(ctx context.Context, c *client) error {
-				var held []*audiencev1.HeldSync
-				for token := ""; ; {
-					r, err := c.audiences.ListHeldSyncs(ctx, &audiencev1.ListHeldSyncsRequest{PageSize: listPage, PageToken: token})
-					if err != nil {
-						return err
-					}
-					held = append(held, r.GetHeldSyncs()...)
-					if token = r.GetNextPageToken(); token == "" {
-						break
-					}
+				held, err := c.heldSyncs(ctx)
+				if err != nil {
+					return err
 				}
 				p := newPrinter(cmd.OutOrStdout(), o)
 				if p.json {
@@ -183,6 +180,20 @@ func newSyncHeld(o *options) *cobra.Command {
 				return nil
 			})
 		},
+	}
+}
+
+// heldSyncs are all syncs that wait for approval.
+func (c *client) heldSyncs(ctx context.Context) (held []*audiencev1.HeldSync, err error) {
+	for token := ""; ; {
+		r, err := c.audiences.ListHeldSyncs(ctx, &audiencev1.ListHeldSyncsRequest{PageSize: listPage, PageToken: token})
+		if err != nil {
+			return nil, err
+		}
+		held = append(held, r.GetHeldSyncs()...)
+		if token = r.GetNextPageToken(); token == "" {
+			return held, nil
+		}
 	}
 }
 

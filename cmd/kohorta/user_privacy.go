@@ -47,6 +47,7 @@ func newUserExport(o *options) *cobra.Command {
 		Example: "  kohorta user export CG-12520 > CG-12520.ndjson",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return ask(cmd.Context(), o, func(ctx context.Context, c *client) error {
+				found := false
 				for record, err := range received(c.privacy.ExportUser(ctx, &audiencev1.ExportUserRequest{UserId: args[0]})) {
 					if err != nil {
 						return err
@@ -58,6 +59,10 @@ func newUserExport(o *options) *cobra.Command {
 					if _, err := fmt.Fprintf(cmd.OutOrStdout(), "%s\n", line); err != nil {
 						return err
 					}
+					found = true
+				}
+				if !found {
+					fmt.Fprintln(cmd.ErrOrStderr(), "nothing is stored about this user")
 				}
 				return nil
 			})
@@ -131,6 +136,9 @@ it is the source whose secret signed it.`,
 					rows[i] = []string{cell(e, "time"), e.GetActor(), e.GetCall(), e.GetResource(), strings.TrimPrefix(e.GetRun(), "runs/"), e.GetRequestId()}
 				}
 				if len(rows) == 0 {
+					if request.GetActor() != "" || request.GetResource() != "" {
+						return p.done(nil, "no entry is of this actor or resource; names are compared whole, such as audiences/champions-meta")
+					}
 					return p.done(nil, "nothing has been changed yet")
 				}
 				p.table([]string{"time", "actor", "call", "resource", "run", "request"}, rows)

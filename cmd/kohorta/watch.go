@@ -110,8 +110,8 @@ func shorten(text string, most int) string {
 	return text
 }
 
-// run shows how a run ended.
-func (p *printer) run(run *audiencev1.Run) error {
+// run shows how a run ended, and how to go on with a sync that waits for approval.
+func (p *printer) run(run *audiencev1.Run, waits bool) error {
 	if p.json {
 		return p.message(run)
 	}
@@ -127,7 +127,11 @@ func (p *printer) run(run *audiencev1.Run) error {
 		fmt.Fprintln(p.out, "  error: "+plain(run.GetError()))
 	}
 	if run.GetState() == audiencev1.Run_STATE_HELD {
-		fmt.Fprintf(p.out, "  nothing was sent; to send it anyway: kohorta sync approve %s\n", strings.TrimPrefix(run.GetName(), "runs/"))
+		next := "it no longer waits: it was approved or dropped, has expired, or a later sync has taken its place"
+		if waits {
+			next = "to send it anyway: kohorta sync approve " + strings.TrimPrefix(run.GetName(), "runs/")
+		}
+		fmt.Fprintf(p.out, "  nothing was sent; %s\n", next)
 	}
 	fmt.Fprintln(p.out, p.dim.Render("  "+run.GetName()))
 	return nil
