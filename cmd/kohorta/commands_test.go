@@ -213,7 +213,7 @@ func TestKindsAreInTheContract(t *testing.T) {
 // TestSecretsStayInTheirDirectory: whatever a destination calls its token, a file elsewhere does not open its account.
 func TestSecretsStayInTheirDirectory(t *testing.T) {
 	_, url := startPlatforms(t)
-	secrets := demoSecrets(t)
+	secrets := secretsOfSandbox(t)
 	outside := filepath.Join(t.TempDir(), "outside")
 	require.NoError(t, os.WriteFile(outside, []byte(sandbox.DemoMetaToken), 0o600))
 	relative, err := filepath.Rel(secrets, outside)

@@ -127,15 +127,18 @@ func emptyDemo(dir string) error {
 	return os.MkdirAll(dir, 0o700)
 }
 
+// demoSecrets are the files of secrets that the examples name, with what opens the stand-ins.
+var demoSecrets = map[string]string{
+	"meta-token": sandbox.DemoMetaToken, "meta-app-secret": sandbox.DemoMetaAppSecret, "tiktok-token": sandbox.DemoTikTokToken,
+}
+
 // writeConfig writes the secrets and the configuration with which the demo's data can be served again.
 func (d demoConfig) writeConfig() (Config, error) {
 	secrets := filepath.Join(d.dir, "secrets")
 	if err := os.MkdirAll(secrets, 0o700); err != nil {
 		return Config{}, err
 	}
-	for name, secret := range map[string]string{
-		"meta-token": sandbox.DemoMetaToken, "meta-app-secret": sandbox.DemoMetaAppSecret, "tiktok-token": sandbox.DemoTikTokToken,
-	} {
+	for name, secret := range demoSecrets {
 		if err := os.WriteFile(filepath.Join(secrets, name), []byte(secret), 0o600); err != nil {
 			return Config{}, err
 		}

@@ -39,7 +39,7 @@ func halfway() int {
 func killable(t *testing.T, dir string) (*process, *rand.Rand) {
 	t.Helper()
 	enginetest.ClickHouse(t) // skips where there is no engine
-	p := &process{config: write(t, "kohorta.yaml", fmt.Sprintf("listen: 127.0.0.1:0\ndata_dir: %s\nsecrets_dir: %s\nengines: {no_sync: true}\n", dir, demoSecrets(t)))}
+	p := &process{config: write(t, "kohorta.yaml", fmt.Sprintf("listen: 127.0.0.1:0\ndata_dir: %s\nsecrets_dir: %s\nengines: {no_sync: true}\n", dir, secretsOfSandbox(t)))}
 	p.start(t)
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)

@@ -110,7 +110,7 @@ func TestKilledAnywhere(t *testing.T) {
 	platforms := trappedPlatforms(t)
 	dir := t.TempDir()
 	p := &process{config: write(t, "kohorta.yaml", fmt.Sprintf("listen: 127.0.0.1:0\ndata_dir: %s\nsecrets_dir: %s\nnow: 2026-07-01T12:00:00Z\nengines: {no_sync: true}\n",
-		filepath.Join(dir, "engines"), demoSecrets(t)))}
+		filepath.Join(dir, "engines"), secretsOfSandbox(t)))}
 	p.start(t)
 	t.Cleanup(func() { p.kill(t) })
 	_, err := kohorta(t, p.client.conn.Target(), "apply", "--yes", "-f", write(t, "resources.yaml", fmt.Sprintf(killedResources, platforms.url)))

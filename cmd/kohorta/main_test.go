@@ -48,7 +48,7 @@ func testConfig(t *testing.T) Config {
 	redis, err := embeddedRedis(enginetest.Redis(t))
 	require.NoError(t, err)
 	config := Config{
-		Listen: "127.0.0.1:0", SecretsDir: demoSecrets(t), DataDir: t.TempDir(), ShutdownGrace: time.Second,
+		Listen: "127.0.0.1:0", SecretsDir: secretsOfSandbox(t), DataDir: t.TempDir(), ShutdownGrace: time.Second,
 		ClickHouse: warehouse.Config{DSN: enginetest.ClickHouse(t)},
 		Redis:      redis,
 	}
@@ -83,13 +83,11 @@ func startConfigured(t *testing.T, config Config) (_ *service, stop func()) {
 	}
 }
 
-// demoSecrets is a directory with what opens the sandbox.
-func demoSecrets(t *testing.T) string {
+// secretsOfSandbox is a directory with what opens the sandbox.
+func secretsOfSandbox(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
-	for name, secret := range map[string]string{
-		"meta-token": sandbox.DemoMetaToken, "meta-app-secret": sandbox.DemoMetaAppSecret, "tiktok-token": sandbox.DemoTikTokToken,
-	} {
+	for name, secret := range demoSecrets {
 		require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte(secret), 0o600))
 	}
 	return dir

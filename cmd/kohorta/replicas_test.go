@@ -266,7 +266,7 @@ func sharedEngines(t *testing.T) (config string) {
 		require.NoError(t, engines.Close())
 	})
 	return write(t, "kohorta.yaml", fmt.Sprintf("listen: 127.0.0.1:0\nsecrets_dir: %s\nnow: 2026-07-01T12:00:00Z\nlease_term: 3s\nclickhouse: {dsn: %q}\nredis: {addresses: [%q], password_file: %s}\n",
-		demoSecrets(t), engines.ClickHouse(), redis.Host, write(t, "password", password)))
+		secretsOfSandbox(t), engines.ClickHouse(), redis.Host, write(t, "password", password)))
 }
 
 // signUp has people sign up, and waits until they are members.

@@ -52,7 +52,7 @@ func startRotating(t *testing.T) *rotating {
 		}
 		return of
 	}
-	r := &rotating{secrets: demoSecrets(t), door: map[string]*door{
+	r := &rotating{secrets: secretsOfSandbox(t), door: map[string]*door{
 		"meta":   {path: "/users", refusal: `"code":190`},
 		"tiktok": {path: "/segment/mapping/", refusal: `"code":40105`},
 	}}
