@@ -46,7 +46,7 @@ func newAudienceService(deps Deps, repeats *repeats, writing *sync.Mutex) *audie
 
 func audienceKind(deps Deps, writing *sync.Mutex) kind[audience.Audience, *audiencev1.Audience] {
 	return kind[audience.Audience, *audiencev1.Audience]{
-		collection: audiencesCollection, field: "audience", idField: "audience_id", store: deps.Audiences, writing: writing,
+		collection: audiencesCollection, field: "audience", store: deps.Audiences, writing: writing,
 		id:   func(a audience.Audience) string { return string(a.ID) },
 		meta: func(a *audience.Audience) *audience.Meta { return &a.Meta },
 		make: func(id string) audience.Audience { return audience.Audience{ID: audience.AudienceID(id)} },

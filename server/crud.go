@@ -15,8 +15,7 @@ import (
 // kind creates, reads, changes and deletes one kind of resource: in the same way for all, but for these functions.
 type kind[T any, Message resourceMessage] struct {
 	collection string // "segments"
-	field      string // of requests that carry one: "segment"
-	idField    string // of requests that create one: "segment_id"
+	field      string // of requests that carry one: "segment"; that of its id in requests that create one is "segment_id"
 	store      Resources[T]
 	writing    *sync.Mutex // held while references are checked and a change is written
 
@@ -47,7 +46,7 @@ const maxAttempts = 5
 // asked is the resource that a request wants created, not yet checked against the others.
 func (k *kind[T, Message]) asked(id string, message Message) (T, error) {
 	var v audience.Violations
-	v.Merge("", audience.ValidSlug(k.idField, id))
+	v.Merge("", audience.ValidSlug(k.field+"_id", id))
 	resource := k.make(id)
 	if !message.ProtoReflect().IsValid() {
 		v.Add(k.field, "is missing")

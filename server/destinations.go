@@ -14,7 +14,7 @@ var accountNumber = regexp.MustCompile(`^[0-9]{1,32}$`)
 
 func destinationKind(deps Deps, writing *sync.Mutex) kind[audience.Destination, *audiencev1.Destination] {
 	return kind[audience.Destination, *audiencev1.Destination]{
-		collection: destinationsCollection, field: "destination", idField: "destination_id", store: deps.Destinations, writing: writing,
+		collection: destinationsCollection, field: "destination", store: deps.Destinations, writing: writing,
 		id:   func(d audience.Destination) string { return string(d.ID) },
 		meta: func(d *audience.Destination) *audience.Meta { return &d.Meta },
 		make: func(id string) audience.Destination { return audience.Destination{ID: audience.DestinationID(id)} },

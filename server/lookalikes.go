@@ -17,7 +17,7 @@ const maxPlaces = 100
 
 func lookalikeKind(deps Deps, writing *sync.Mutex) kind[audience.Lookalike, *audiencev1.Lookalike] {
 	return kind[audience.Lookalike, *audiencev1.Lookalike]{
-		collection: lookalikesCollection, field: "lookalike", idField: "lookalike_id", store: deps.Lookalikes, writing: writing,
+		collection: lookalikesCollection, field: "lookalike", store: deps.Lookalikes, writing: writing,
 		id:    func(l audience.Lookalike) string { return string(l.ID) },
 		meta:  func(l *audience.Lookalike) *audience.Meta { return &l.Meta },
 		make:  func(id string) audience.Lookalike { return audience.Lookalike{ID: audience.LookalikeID(id)} },

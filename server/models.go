@@ -27,7 +27,7 @@ type modelService struct {
 func newModelService(deps Deps, repeats *repeats, writing *sync.Mutex) *modelService {
 	s := &modelService{scores: deps.Scores, jobs: deps.Jobs, repeats: repeats, currency: deps.Config.Currency}
 	s.kind = kind[audience.Model, *audiencev1.Model]{
-		collection: modelsCollection, field: "model", idField: "model_id", store: deps.Models, writing: writing,
+		collection: modelsCollection, field: "model", store: deps.Models, writing: writing,
 		id:   func(model audience.Model) string { return string(model.ID) },
 		meta: func(model *audience.Model) *audience.Meta { return &model.Meta },
 		make: func(id string) audience.Model { return audience.Model{ID: audience.ModelID(id)} },

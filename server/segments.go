@@ -40,7 +40,7 @@ func newSegmentService(deps Deps, repeats *repeats, writing *sync.Mutex, directo
 		versions: deps.Versions, jobs: deps.Jobs, repeats: repeats, directory: directory, now: deps.Now,
 	}
 	s.kind = kind[audience.Segment, *audiencev1.Segment]{
-		collection: segmentsCollection, field: "segment", idField: "segment_id", store: deps.Segments, writing: writing,
+		collection: segmentsCollection, field: "segment", store: deps.Segments, writing: writing,
 		id:    func(segment audience.Segment) string { return string(segment.ID) },
 		meta:  func(segment *audience.Segment) *audience.Meta { return &segment.Meta },
 		make:  func(id string) audience.Segment { return audience.Segment{ID: audience.SegmentID(id)} },

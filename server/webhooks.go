@@ -31,7 +31,7 @@ type webhookService struct {
 
 func newWebhookService(deps Deps, repeats *repeats, writing *sync.Mutex) *webhookService {
 	return &webhookService{receivers: deps.Receivers, repeats: repeats, kind: kind[audience.Webhook, *audiencev1.Webhook]{
-		collection: webhooksCollection, field: "webhook", idField: "webhook_id", store: deps.Webhooks, writing: writing,
+		collection: webhooksCollection, field: "webhook", store: deps.Webhooks, writing: writing,
 		id:    func(w audience.Webhook) string { return string(w.ID) },
 		meta:  func(w *audience.Webhook) *audience.Meta { return &w.Meta },
 		make:  func(id string) audience.Webhook { return audience.Webhook{ID: audience.WebhookID(id)} },
