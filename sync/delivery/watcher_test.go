@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -97,10 +98,10 @@ func (w *ward) stored() audience.HealthState {
 	return w.kept[w.of.ID].State
 }
 
-func (w *ward) recoveries() int {
+func (w *ward) recoveries() []time.Time {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return len(w.since)
+	return slices.Clone(w.since)
 }
 
 func newWard() *ward {
@@ -158,7 +159,7 @@ func TestWatcher(t *testing.T) {
 		health = watcher.Health(w.of)
 		require.Equal(t, audience.Health{State: audience.HealthOK, Checked: health.Checked, Warnings: health.Warnings}, health)
 		time.Sleep(time.Hour)
-		require.Equal(t, []time.Time{since}, w.since)
+		require.Equal(t, []time.Time{since}, w.recoveries())
 	})
 }
 
@@ -172,11 +173,11 @@ func TestWatcherGoesOnAfterARestart(t *testing.T) {
 		watcher, stop := watch(t, w, p)
 		time.Sleep(10 * time.Minute)
 		require.Equal(t, audience.HealthWaiting, watcher.Health(w.of).State, "no answer is no news")
-		require.Zero(t, w.recoveries())
+		require.Empty(t, w.recoveries())
 		p.becomes(nil, false)
 		time.Sleep(2 * time.Minute)
 		require.Equal(t, audience.HealthOK, watcher.Health(w.of).State)
-		require.Equal(t, []time.Time{since}, w.since)
+		require.Equal(t, []time.Time{since}, w.recoveries())
 		stop()
 	})
 }
@@ -222,7 +223,7 @@ func TestTroubleBetweenTwoLooks(t *testing.T) {
 		p.becomes(nil, true)
 		time.Sleep(5 * time.Second)
 		require.Equal(t, audience.HealthOK, watcher.Health(w.of).State)
-		require.Equal(t, 1, w.recoveries())
+		require.Len(t, w.recoveries(), 1)
 	})
 }
 
@@ -237,6 +238,6 @@ func TestCheckDuringARotation(t *testing.T) {
 		time.AfterFunc(500*time.Millisecond, func() { p.becomes(nil, true) })
 		require.Equal(t, audience.HealthOK, watcher.Check(t.Context(), w.of).State)
 		time.Sleep(time.Minute)
-		require.Zero(t, w.recoveries(), "nothing has waited")
+		require.Empty(t, w.recoveries(), "nothing has waited")
 	})
 }
