@@ -19,6 +19,7 @@ func (w watchedDestinations) Destinations(ctx context.Context) ([]audience.Desti
 
 // resume starts the syncs again that a destination's trouble has ended.
 func (s *service) resume(ctx context.Context, id audience.DestinationID, since time.Time) {
+	since = since.Truncate(time.Millisecond) // as the times of runs are
 	all, err := s.store.Audiences().All(ctx)
 	if err != nil {
 		s.log.Warn("audiences of a destination that goes on not listed; sync them", "destination", id, "error", err)
