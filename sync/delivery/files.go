@@ -65,8 +65,8 @@ type filing struct {
 // fill uploads everybody and has the audience hold them, and nobody else. Again says that somebody in the files was stopped,
 // or a file got lost, so that they have to be made anew.
 func (r *filing) fill(ctx context.Context) (again bool, err error) {
+	r.calls, r.done = 0, 0
 	r.show("uploading the members")
-	r.calls = 0
 	var refs []destination.FileRef
 	for file, err := range r.bulk.Files(r.members(ctx), nil) {
 		if err != nil {
@@ -91,7 +91,6 @@ func (r *filing) fill(ctx context.Context) (again bool, err error) {
 			return false, fmt.Errorf("upload a file: %w", err)
 		}
 		refs = append(refs, ref)
-		r.done += int64(file.Rows)
 		r.show("uploading the members")
 	}
 	if len(refs) == 0 {
@@ -121,6 +120,7 @@ func (r *filing) members(ctx context.Context) iter.Seq2[destination.Row, error] 
 					return
 				}
 			}
+			r.done += int64(len(page))
 		}
 	}
 }

@@ -48,6 +48,29 @@ func rebuilt(t *testing.T, way destination.Way) *world {
 	return w
 }
 
+// Progress counts users, by whatever way they go and however many identifiers they have.
+func TestProgressCountsUsers(t *testing.T) {
+	for _, way := range []destination.Way{destination.ByDiff, destination.ByReplace, destination.ByFile} {
+		t.Run(string(way), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld()
+				w.platform.rows, w.pageUsers, w.way, w.audience.Static = 10, 25, way, way == destination.ByFile
+				w.want(60, "a")
+				for i := range 60 {
+					w.wanted[nth(i)] = append(w.wanted[nth(i)], audience.Identifier{Scheme: phones, Value: fmt.Sprint(i)})
+				}
+				var last int64
+				_, err := w.deliverer().Sync(t.Context(), "vip", "1", true, func(_ string, done, total int64) {
+					require.LessOrEqual(t, done, total)
+					last = done
+				})
+				require.NoError(t, err)
+				require.Equal(t, int64(60), last)
+			})
+		})
+	}
+}
+
 // By whatever way, the same plan comes to the same end and the same counts; all that differs is how many requests it takes.
 func TestEveryWayEndsAlike(t *testing.T) {
 	for way, sent := range map[destination.Way][]string{
