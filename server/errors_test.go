@@ -114,9 +114,9 @@ func TestDeadlines(t *testing.T) {
 		requireStatus(t, get(t.Context()), codes.DeadlineExceeded, audiencev1.ErrorReason_ERROR_REASON_DEADLINE_EXCEEDED)
 	})
 	t.Run("the caller's, though it is longer", func(t *testing.T) {
+		began := time.Now()
 		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 		defer cancel()
-		began := time.Now()
 		require.Error(t, get(ctx))
 		require.GreaterOrEqual(t, time.Since(began), 250*time.Millisecond)
 	})

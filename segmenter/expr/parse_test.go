@@ -118,7 +118,7 @@ func TestHugeInputIsRefusedFast(t *testing.T) {
 			began := time.Now()
 			_, err := Parse(c.source)
 			require.ErrorIs(t, err, audience.ErrInvalid)
-			require.Less(t, time.Since(began), 5*time.Second)
+			require.Less(t, time.Since(began), time.Minute) // it takes milliseconds; trying all ways would take years
 			require.Less(t, len(err.Error()), 1000)
 		})
 	}
