@@ -103,7 +103,10 @@ func (c connection) Files(rows iter.Seq2[destination.Row, error], _ []audience.S
 		var file []destination.Row
 		flush := func() bool {
 			content, err := json.Marshal(file)
-			n := len(file)
+			n := 0
+			for _, row := range file {
+				n += len(row.Identifiers)
+			}
 			file = nil
 			return n == 0 || yield(destination.File{Content: content, Rows: n}, err)
 		}
