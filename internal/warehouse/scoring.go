@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"slices"
 	"time"
 
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
@@ -17,8 +18,8 @@ import (
 // keptVersions is how many complete versions of a model keep their scores: the published one and one to compare with.
 const keptVersions = 2
 
-// NextModelVersion is a number above every version begun for the model. It drops what an interrupted training wrote,
-// and what versions long replaced still hold.
+// NextModelVersion is a number above every version begun for the model, and is not given again. It drops what an interrupted
+// training wrote, and what versions long replaced still hold.
 func (s *Store) NextModelVersion(ctx context.Context, model audience.Number) (uint32, error) {
 	params := map[string]any{"model": uint32(model)}
 	complete, err := all(stream(ctx, s, audience.Query{
@@ -39,8 +40,15 @@ func (s *Store) NextModelVersion(ctx context.Context, model audience.Number) (ui
 	for i, version := range complete {
 		keep[version] = i < keptVersions
 	}
+	begun, err := all(stream(ctx, s, audience.Query{
+		SQL:    "SELECT max(version) FROM version_numbers WHERE model = {model:UInt32}",
+		Params: params,
+	}, scanModelNumber))
+	if err != nil {
+		return 0, err
+	}
 	next := uint32(1)
-	for _, version := range append(complete, written...) {
+	for _, version := range slices.Concat(complete, written, begun) {
 		next = max(next, version+1)
 	}
 	for _, version := range written {
@@ -50,7 +58,7 @@ func (s *Store) NextModelVersion(ctx context.Context, model audience.Number) (ui
 			}
 		}
 	}
-	return next, nil
+	return next, s.insert(ctx, "version_numbers (model, version)", []uint32{uint32(model)}, []uint32{next})
 }
 
 func scanModelNumber(rows driver.Rows) (version uint32, err error) {

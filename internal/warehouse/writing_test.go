@@ -78,3 +78,14 @@ func attach(t *testing.T, dsn string) *Store {
 	t.Cleanup(func() { _ = store.Close() })
 	return store
 }
+
+// TestNoVersionIsGivenTwice: what a training of a paused process writes late is in no version that another trains.
+func TestNoVersionIsGivenTwice(t *testing.T) {
+	dsn := enginetest.ClickHouse(t)
+	paused := reopen(t, dsn)
+	number, err := paused.NextModelVersion(t.Context(), 7)
+	require.NoError(t, err)
+	next, err := reopen(t, dsn).NextModelVersion(t.Context(), 7)
+	require.NoError(t, err)
+	require.Equal(t, []uint32{1, 2}, []uint32{number, next})
+}
