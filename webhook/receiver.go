@@ -18,6 +18,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/kohorta/kohorta/internal/audience"
+	"github.com/kohorta/kohorta/internal/secret"
 )
 
 const (
@@ -86,8 +87,13 @@ func NewReceiver(deps ReceiverDeps) *Receiver {
 	return r
 }
 
-// Serve answers on the listener until ctx ends, lets moves under way finish within the grace, and returns.
+// Serve answers on the listener until ctx ends, lets moves under way finish within the grace, and returns. A secret that is
+// missing is logged at once, not with the first move.
 func (r *Receiver) Serve(ctx context.Context, listener net.Listener, grace time.Duration) error {
+	r.Log.Info("taking moves", "address", listener.Addr().String(), "sources", len(r.Sources))
+	for i := range r.Sources {
+		_, _ = r.secretsOf(i)
+	}
 	server := &http.Server{
 		Handler: r, ReadTimeout: moveTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxBody,
 		ErrorLog: slog.NewLogLogger(r.Log.Handler(), slog.LevelWarn),
@@ -184,11 +190,10 @@ func (r *Receiver) authenticate(header http.Header, body []byte) (source string,
 		return "", unsigned(SignatureHeader, "is missing; send v1= and the hex of the HMAC-SHA256 over timestamp, a point and body")
 	}
 	var unread error
-	for i, keys := range r.keys {
-		secrets, err := keys.Read()
+	for i := range r.Sources {
+		secrets, err := r.secretsOf(i)
 		if err != nil {
 			unread = err
-			r.Log.Warn("the secret of a source cannot be read", "source", r.Sources[i].Name, "error", err)
 			continue
 		}
 		if !Signed(secrets, timestamp, body, signature) {
@@ -204,6 +209,15 @@ func (r *Receiver) authenticate(header http.Header, body []byte) (source string,
 			Detail: "the secret of a source cannot be read; the service's log says which file to write"}
 	}
 	return "", unsigned(SignatureHeader, "is not that of any source; sign timestamp, a point and the very bytes of the body with the secret of a source")
+}
+
+// secretsOf are the secrets of a source, by its place; that they cannot be read is logged.
+func (r *Receiver) secretsOf(source int) ([]secret.Secret, error) {
+	secrets, err := r.keys[source].Read()
+	if err != nil {
+		r.Log.Warn("the secret of a source cannot be read", "source", r.Sources[source].Name, "error", err)
+	}
+	return secrets, err
 }
 
 // once makes a move whose signature nobody has used before. When the service is at fault the signature may be used again.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strconv"
@@ -297,6 +298,22 @@ func TestRepeatWithRequestID(t *testing.T) {
 	require.Equal(t, []string{"request_id"}, a.fields)
 	a = post(t, r, sign(body, erpSecret, now))
 	require.Equal(t, []string{"segments/vip"}, a.segments, "another system's 17 is another request")
+}
+
+// TestMissingSecretIsToldAtOnce: who starts a service need not wait for the first move to hear of it.
+func TestMissingSecretIsToldAtOnce(t *testing.T) {
+	h := newHouse(t)
+	receiver := h.receiver(t, func(deps *webhook.ReceiverDeps) {
+		deps.Sources = append(deps.Sources, webhook.Source{Name: "shop", Secret: "shop-secret"})
+	})
+	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	ended, end := context.WithCancel(t.Context())
+	end()
+	require.NoError(t, receiver.Serve(ended, listener, time.Second))
+	require.Contains(t, h.log.String(), "address="+listener.Addr().String())
+	require.Regexp(t, `cannot be read" source=shop error=".*shop-secret: .*write the secret to this file`, h.log.String())
+	require.NotContains(t, h.log.String(), "source=crm")
 }
 
 // TestTwoSecretsServe while one is renewed, without a restart.
