@@ -40,6 +40,12 @@
 //   - every row refused: rejected, and not tried again with the same identifiers. A removal can end so, too: what a platform
 //     refuses by name are the identifiers themselves, by the check that adding applies, so it cannot hold the user by them.
 //
+// # Values
+//
+// In a value-based audience each row carries what its user is worth. A member whose value has moved is added again, as he is held:
+// the last value stands. Until the platform has confirmed that he is `sending`, with the new value; if it refuses him, he is
+// `delivered` with the old one, and the next sync tries again.
+//
 // # Bad rows
 //
 // Where the platform refuses rows without naming them, or a request as a whole, the request is halved until the bad rows
