@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -182,15 +183,36 @@ func TestWatch(t *testing.T) {
 		}
 		return out
 	}
-	begin, err := h.Cursor(ctx)
-	require.NoError(t, err)
 	var all []audience.WatchedChange
-	watching := make(chan struct{})
+	watching, begun := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(watching)
-		all = seen("", 5)
+		begins := sync.OnceFunc(func() { close(begun) })
+		for change, err := range h.Watch(ctx, "", nil) {
+			if err != nil {
+				t.Errorf("watch: %v", err)
+				return
+			}
+			if strings.HasPrefix(string(change.User), "early") {
+				begins()
+			} else if all = append(all, change); len(all) == 5 {
+				return
+			}
+		}
 	}()
-	time.Sleep(20 * time.Millisecond) // the watcher has begun: at worst, the test sees less
+	for n, watched := 0, false; !watched; n++ { // from when on it watches is not known
+		h.ingest(t, visit(fmt.Sprint("early", n), "1", noon))
+		h.settle(t)
+		select {
+		case <-begun:
+			watched = true
+		case <-watching:
+			t.FailNow()
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+	begin, err := h.Cursor(ctx)
+	require.NoError(t, err)
 	for i, user := range []string{"a", "b", "a", "c", "b"} {
 		h.ingest(t, visit(user, fmt.Sprint(i), noon))
 		h.settle(t)

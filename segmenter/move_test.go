@@ -2,6 +2,7 @@ package segmenter_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -150,6 +151,9 @@ func TestMovesAreLinearisable(t *testing.T) {
 			for ctx.Err() == nil {
 				user, m := someone(random), moment{began: time.Now()}
 				membership, err := h.live.Get(t.Context(), user)
+				if errors.Is(err, audience.ErrUnavailable) { // on a machine under load
+					continue
+				}
 				if err != nil || len(membership.Segments) > 1 {
 					t.Errorf("an exclusive group gave %v, %v", membership.Segments, err)
 					return

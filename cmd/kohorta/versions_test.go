@@ -95,7 +95,7 @@ func TestChangedSegmentsThroughEveryDoor(t *testing.T) {
 				definition, err := door(asking)
 				ended := stage.Load()
 				switch {
-				case asking.Err() != nil || status.Code(err) == codes.Aborted: // a list that was overtaken
+				case asking.Err() != nil || status.Code(err) == codes.Aborted || status.Code(err) == codes.Unavailable: // a list that was overtaken; a slow machine
 					continue
 				case err != nil || definition == 0:
 					t.Errorf("%s: neither the old nor the new: %v", name, err)

@@ -8,7 +8,6 @@ import (
 	"runtime"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/ClickHouse/clickhouse-go/v2"
 	"github.com/stretchr/testify/require"
@@ -63,7 +62,7 @@ func TestNoClientEndsClickHouse(t *testing.T) {
 				require.NoError(t, err)
 				return string(text)
 			}
-			eventually(t, time.Minute, "ClickHouse has heard of it", func() bool { return strings.Contains(log(), stray.logged) })
+			eventually(t, "ClickHouse has heard of it", func() bool { return strings.Contains(log(), stray.logged) })
 			for range 20 {
 				require.NoError(t, conn.Exec(t.Context(), "SELECT sleep(0.01)"))
 			}

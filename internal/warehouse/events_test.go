@@ -155,7 +155,7 @@ func TestAnInsertWhoseAnswerIsLostDoesNotLandLater(t *testing.T) {
 	direct := enginetest.ClickHouse(t)
 	cut, dsn := behindProxy(t, direct)
 	store := reopen(t, dsn)
-	require.NoError(t, store.Exec(t.Context(), audience.Query{SQL: "ALTER TABLE events ADD COLUMN slow UInt8 MATERIALIZED sleepEachRow(0.5)"}))
+	require.NoError(t, store.Exec(t.Context(), audience.Query{SQL: "ALTER TABLE events ADD COLUMN slow UInt8 MATERIALIZED sleepEachRow(1.4)"}))
 	events := []audience.Event{event("a", "1"), event("a", "2")}
 
 	failed := make(chan error)
