@@ -81,7 +81,7 @@ var settings = clickhouse.Settings{
 	"max_partitions_per_insert_block": 0, // an import may span decades
 	"join_use_nulls":                  0,
 	// An INSERT whose rows do not come, because its sender is paused, ends: who takes over waits for that (stopOrphans).
-	"receive_timeout": 15, // seconds
+	"receive_timeout": 30, // seconds; under load some pass before a large block has been packed
 	"poll_interval":   1,
 }
 

@@ -43,7 +43,7 @@ func TestLateInsertIsRefused(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			direct := enginetest.ClickHouse(t)
-			network, dsn := behindProxy(t, direct+"?receive_timeout=1")
+			network, dsn := behindProxy(t, direct+"?receive_timeout=3")
 			first := attach(t, dsn)
 			var over atomic.Bool
 			require.NoError(t, first.Write(t.Context(), func() error {
