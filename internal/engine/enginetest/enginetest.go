@@ -68,7 +68,8 @@ func Redis(t testing.TB) (address string) {
 	return engines.Redis()
 }
 
-// shared starts the one ClickHouse of this test binary. It ends with the process; its directory is removed after it.
+// shared starts the one ClickHouse of this test binary. It ends with the process; its directory is removed after it. As no test
+// cuts the power, files are not synced, unless a benchmark is to pay for it as a service does: KOHORTA_SYNC=1.
 var shared = sync.OnceValues(func() (dsn string, err error) {
 	dir, err := os.MkdirTemp("", "kohorta-clickhouse-")
 	if err != nil {
@@ -77,7 +78,7 @@ var shared = sync.OnceValues(func() (dsn string, err error) {
 	if err := removeAtExit(dir); err != nil {
 		return "", err
 	}
-	engines, err := engine.StartClickHouse(context.Background(), engine.Config{Dir: dir, NoSync: true, Log: deaths()})
+	engines, err := engine.StartClickHouse(context.Background(), engine.Config{Dir: dir, NoSync: os.Getenv("KOHORTA_SYNC") == "", Log: deaths()})
 	if err != nil {
 		return "", err
 	}
