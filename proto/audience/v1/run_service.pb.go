@@ -162,7 +162,7 @@ const (
 	Run_STATE_CANCELLED Run_State = 5
 	// A sync that changes more than its audience allows: nothing was sent; ApproveSync starts it again with approval.
 	Run_STATE_HELD Run_State = 6
-	// Its process ended, or lost its right to the audience. A sync or training is gone on with by another run.
+	// Its process ended, or lost its right to the audience. Another run goes on with a sync or a training.
 	Run_STATE_INTERRUPTED Run_State = 7
 )
 
