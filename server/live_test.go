@@ -162,7 +162,11 @@ func TestMembershipOfThePast(t *testing.T) {
 		requireInvalid(t, err, field)
 	}
 
-	ahead := timestamppb.New(time.Now().Add(time.Hour))
+	today := timestamppb.New(time.Now().Add(time.Hour))
+	now, err := h.membership.GetMembership(t.Context(), &audiencev1.GetMembershipRequest{UserId: "u1", Time: today})
+	require.NoError(t, err)
+	require.Equal(t, []string{"segments/lapsed"}, now.GetMembership().GetSegments())
+	ahead := timestamppb.New(time.Now().Add(25 * time.Hour))
 	_, err = list(&audiencev1.ListMembersRequest{Name: "segments/vip", Time: ahead})
 	requireInvalid(t, err, "time")
 	_, err = h.membership.GetMembership(t.Context(), &audiencev1.GetMembershipRequest{UserId: "u1", Time: ahead})

@@ -43,13 +43,18 @@ func instantOf(field string, asked *timestamppb.Timestamp) (time.Time, error) {
 	return at, v.Err()
 }
 
-// pastOf is the instant of the past a caller asks for; the zero time for none.
+// pastOf is the instant of the past a caller asks for; the zero time for none, and for what is left of today: who names a day means
+// its end.
 func pastOf(field string, asked *timestamppb.Timestamp, now time.Time) (time.Time, error) {
 	at, err := instantOf(field, asked)
-	if err == nil && at.After(now.Add(clockSkew)) {
+	switch {
+	case err != nil || !at.After(now):
+		return at, err
+	case at.After(now.AddDate(0, 0, 1)):
 		return time.Time{}, audience.Invalid(field, "is in the future; name an instant of the past, or leave it out to mean now")
+	default:
+		return time.Time{}, nil
 	}
-	return at, err
 }
 
 // durationOf is the duration in a message, 0 for none. One that is invalid, negative or longer than most is a fault of the field.

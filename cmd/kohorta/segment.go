@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -70,21 +72,29 @@ func newSegmentEvaluate(o *options) *cobra.Command {
 }
 
 func newSegmentMembers(o *options) *cobra.Command {
-	return &cobra.Command{
-		Use: "members ID", Short: "List the members of a segment, one a line", Args: cobra.ExactArgs(1), ValidArgsFunction: segments.complete(o),
-		Example: "  kohorta segment members champions | wc -l",
+	var filter string
+	var at instant
+	command := &cobra.Command{
+		Use: "members [ID]", Short: "List the members of a segment, or of several together, one a line", Args: cobra.MaximumNArgs(1), ValidArgsFunction: segments.complete(o),
+		Example: `  kohorta segment members champions | wc -l
+  kohorta segment members --filter 'champions && !in_segment("recent-buyers")'
+  kohorta segment members champions --at 2026-06-30`,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if (filter == "") == (len(args) == 0) {
+				return errors.New("name one segment, or several by --filter")
+			}
+			request := &audiencev1.ListMembersRequest{Name: segments.name("-"), Filter: filter, Time: at.proto()}
+			if filter == "" {
+				request.Name = segments.name(args[0])
+			}
 			return ask(cmd.Context(), o, func(ctx context.Context, c *client) error {
 				p := newPrinter(cmd.OutOrStdout(), o)
-				for r, err := range received(c.segments.ListMembers(ctx, &audiencev1.ListMembersRequest{Name: segments.name(args[0])})) {
+				for r, err := range received(c.segments.ListMembers(ctx, request)) {
 					if err != nil {
 						return err
 					}
 					for _, user := range r.GetUserIds() {
-						if p.json {
-							user = fmt.Sprintf("{%q:%q}", "user_id", user)
-						}
-						if _, err := fmt.Fprintln(p.out, user); err != nil {
+						if err := p.member(user); err != nil {
 							return err
 						}
 					}
@@ -93,4 +103,16 @@ func newSegmentMembers(o *options) *cobra.Command {
 			})
 		},
 	}
+	command.Flags().StringVar(&filter, "filter", "", "instead of a segment: segments joined by &&, || and !")
+	command.Flags().Var(&at, "at", "instant of the past, RFC 3339 or a date; default now")
+	return command
+}
+
+// member writes a user on a line of its own.
+func (p *printer) member(user string) error {
+	if p.json {
+		return json.NewEncoder(p.out).Encode(map[string]string{"user_id": user})
+	}
+	_, err := fmt.Fprintln(p.out, user)
+	return err
 }
