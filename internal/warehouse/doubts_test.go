@@ -100,7 +100,7 @@ func TestIntentsOfAnEarlierHolder(t *testing.T) {
 		require.Equal(t, want, late, user)
 	}
 
-	require.NoError(t, store.DoubtIntents(ctx, 5, fence, 0)) // of another audience, which has none
+	require.NoError(t, store.DoubtIntents(ctx, 5, fence, 0))                                                                           // of another audience, which has none
 	require.NoError(t, store.Exec(ctx, audience.Query{SQL: "INSERT INTO doubts SELECT * REPLACE (toDateTime(1) AS due) FROM doubts"})) // the hour is over
 	doubtful, err = store.DoubtfulAudiences(ctx)
 	require.NoError(t, err)
