@@ -100,8 +100,10 @@ func TestIntentsOfAnEarlierHolder(t *testing.T) {
 		require.Equal(t, want, late, user)
 	}
 
-	require.NoError(t, store.DoubtIntents(ctx, 5, fence, 0))                                                                           // of another audience, which has none
-	require.NoError(t, store.Exec(ctx, audience.Query{SQL: "INSERT INTO doubts SELECT * REPLACE (toDateTime(1) AS due) FROM doubts"})) // the hour is over
+	// Of another audience, which has none.
+	require.NoError(t, store.DoubtIntents(ctx, 5, fence, 0))
+	// The hour is over.
+	require.NoError(t, store.Exec(ctx, audience.Query{SQL: "INSERT INTO doubts SELECT * REPLACE (toDateTime(1) AS due) FROM doubts"}))
 	doubtful, err = store.DoubtfulAudiences(ctx)
 	require.NoError(t, err)
 	require.Equal(t, map[audience.Number]bool{4: true}, doubtful)
