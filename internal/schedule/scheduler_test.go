@@ -191,7 +191,7 @@ func TestSchedules(t *testing.T) {
 		}, []string{"01:10 schedule 01:00"}},
 		"interrupted runs are gone on with": {hourly, func(_ *testing.T, w *world) {
 			w.set(func() { w.ends = audience.RunInterrupted })
-			sleepUntil(at(1, 0).Add(2 * time.Second))
+			sleepUntil(at(1, 0).Add(1500 * time.Millisecond)) // the first has ended, the second has not begun
 			w.set(func() { w.ends = audience.RunSucceeded })
 			sleepUntil(at(1, 30))
 		}, []string{"01:00 schedule 01:00", "01:00 schedule 01:00"}},
@@ -223,11 +223,13 @@ func TestSchedules(t *testing.T) {
 			sleepUntil(at(3, 0))
 		}, []string{"00:00 change", "01:50 change", "02:34 change"}},
 		"changes during a run": {audience.Schedule{OnChange: time.Minute}, func(_ *testing.T, w *world) {
+			sleepUntil(at(0, 1))
 			w.set(func() { w.lasts = 30 * time.Minute })
+			w.change()
 			sleepUntil(at(0, 10))
 			w.change()
 			sleepUntil(at(0, 50))
-		}, []string{"00:00 change", "00:30 change"}},
+		}, []string{"00:00 change", "00:02 change", "00:32 change"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
