@@ -199,8 +199,9 @@ func (c *client) heldSyncs(ctx context.Context) (held []*audiencev1.HeldSync, er
 
 // planInWords is a plan on a few lines.
 func planInWords(plan *audiencev1.SyncPlan) string {
-	about := fmt.Sprint("about ", plan.GetSendDuration().AsDuration())
-	if plan.GetSendDuration().AsDuration() >= time.Minute {
+	takes := plan.GetSendDuration().AsDuration()
+	about := fmt.Sprint("about ", max(takes.Round(time.Second), time.Second))
+	if takes >= time.Minute {
 		about += plan.GetFinishTime().AsTime().Format(", until 2 January 15:04 UTC")
 	}
 	removals := thousands(plan.GetRemovalCount())

@@ -87,13 +87,11 @@ func (d *Deliverer) setWay(t target, p *plan.Plan, diff diffSize) {
 		Rows:      diff.rows[destination.Add] + int64(rowsEach*float64(p.Unchanged)),
 		Additions: diff.rows[destination.Add],
 		Removals:  diff.rows[destination.Remove],
+		Requests:  diff.requests,
 		Held:      p.Held,
 		Static:    t.audience.Static && t.audience.PlatformID == "", // what was made of requests stays so
 		Files:     t.audience.PlatformFiles,
 	}, limits)
-	if choice.Way == destination.ByDiff {
-		choice.Requests = diff.requests
-	}
 	p.Way, p.WayReason, p.Requests = string(choice.Way), choice.Reason, choice.Requests
 	p.Duration = max(choice.Duration, limits.Budget.Takes(choice.Requests), t.account.forecast(choice.Requests)).Round(time.Millisecond)
 }

@@ -1,6 +1,7 @@
 package destination
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"strings"
@@ -22,6 +23,7 @@ type Load struct {
 	Rows      int64 // of the whole target
 	Additions int64 // that a diff would add
 	Removals  int64 // that a diff would remove; half of a change is each
+	Requests  int64 // of a diff, where they are known; 0: as many as the rows fill
 	Held      int64 // that the platform holds or may hold now
 	Static    bool  // the audience gets no diffs later, so nobody must be able to leave it at once
 	Files     bool  // the audience is made of files, so nothing else changes it
@@ -51,7 +53,7 @@ const (
 // audience; a replace pays when a diff would send more than the whole target, and must be likely to end in time; a diff is
 // always right.
 func FirstLoad(l Load, limits Limits) Choice {
-	diff := way(ByDiff, requestsOf(l.Additions, limits.Rows)+requestsOf(l.Removals, limits.Rows), limits)
+	diff := way(ByDiff, cmp.Or(l.Requests, requestsOf(l.Additions, limits.Rows)+requestsOf(l.Removals, limits.Rows)), limits)
 	var ways []Choice
 	var why []string
 	file, no := byFile(l, limits)
@@ -151,7 +153,11 @@ func requestsOf(rows int64, each int) int64 {
 
 // figures are a way's requests and time.
 func (c Choice) figures() string {
-	return fmt.Sprintf("%s: %s requests, %s", c.Way, grouped(c.Requests), inWords(c.Duration))
+	noun := "requests"
+	if c.Requests == 1 {
+		noun = "request"
+	}
+	return fmt.Sprintf("%s: %s %s, %s", c.Way, grouped(c.Requests), noun, inWords(c.Duration))
 }
 
 // inWords rounds a duration to what people plan with.
