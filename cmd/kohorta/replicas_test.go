@@ -247,8 +247,8 @@ func TestAGroupIsWithOneProcess(t *testing.T) {
 	taken.Release()
 }
 
-// sharedEngines is a configuration file for several services on one database. Its ClickHouse is of this test alone: it may
-// not survive that a client is killed (chdb 26.7), and is started again then.
+// sharedEngines is a configuration file for several services on one database. Its ClickHouse is of this test alone: where it is
+// no Linux, it may not survive that a client is killed (chdb 26.7), and is started again then.
 func sharedEngines(t *testing.T) (config string) {
 	t.Helper()
 	enginetest.ClickHouse(t) // skips where there is no engine
