@@ -120,9 +120,21 @@ func execute(t testing.TB, dsn, query string) {
 	t.Helper()
 	conn := open(t, dsn)
 	defer conn.Close()
-	if err := conn.Exec(context.Background(), query); err != nil {
+	err := conn.Exec(context.Background(), query)
+	for began := time.Now(); isFilling(err) && time.Since(began) < restart; err = conn.Exec(context.Background(), query) {
+		time.Sleep(100 * time.Millisecond)
+	}
+	if err != nil {
 		t.Errorf("%s: %v", query, err)
 	}
+}
+
+// isFilling reports whether a database cannot be dropped because of a table that appears in it: one that was being made when its test gave up
+// waiting for that.
+func isFilling(err error) bool {
+	const databaseNotEmpty = 219
+	var refused *clickhouse.Exception
+	return errors.As(err, &refused) && refused.Code == databaseNotEmpty
 }
 
 func open(t testing.TB, dsn string) clickhouse.Conn {
