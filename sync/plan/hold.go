@@ -1,9 +1,11 @@
 package plan
 
 import (
-	"fmt"
 	"slices"
 	"time"
+
+	"golang.org/x/text/language"
+	"golang.org/x/text/message"
 
 	"github.com/kohorta/kohorta/internal/audience"
 )
@@ -43,6 +45,9 @@ type Evidence struct {
 	Past            []audience.SyncRecord // newest first, at most one a day, none older than Memory
 }
 
+// english writes numbers as people read them: 1,137.
+var english = message.NewPrinter(language.English)
+
 // hold says why a plan should wait for a person. Removals that were begun before are not counted again: they were planned,
 // and approved if need be, when they began. Stops wait for nobody and are not counted at all.
 func (e Evidence) hold(p Plan, leavings int64) (reasons []string) {
@@ -51,7 +56,7 @@ func (e Evidence) hold(p Plan, leavings int64) (reasons []string) {
 	}
 	say := func(when bool, format string, args ...any) {
 		if when {
-			reasons = append(reasons, fmt.Sprintf(format, args...))
+			reasons = append(reasons, english.Sprintf(format, args...))
 		}
 	}
 	maxShare, maxAge := e.MaxRemovalShare, e.MaxSourceAge
@@ -87,24 +92,24 @@ func (e Evidence) hold(p Plan, leavings int64) (reasons []string) {
 func (e Evidence) unusual(p Plan) (reasons []string) {
 	low, high := band(e.Past, func(r audience.SyncRecord) float64 { return float64(r.Members) })
 	if members := float64(p.Members); members < smallest*low-FewRemovals || members > largest*high+FewRemovals {
-		reasons = append(reasons, fmt.Sprintf("the segment has %d members; it had %.0f to %.0f at the syncs of the last weeks", p.Members, low, high))
+		reasons = append(reasons, english.Sprintf("the segment has %d members; it had %.0f to %.0f at the syncs of the last weeks", p.Members, low, high))
 	}
 	low, _ = band(e.Past, func(r audience.SyncRecord) float64 { return share(r.Members-r.Unidentifiable, r.Members) })
 	if now := share(p.Members-p.Suppressed[Unidentifiable], p.Members); now < matchable*low {
-		reasons = append(reasons, fmt.Sprintf("only %.0f %% of the members have an identifier to be matched by; it was %.0f %% at least", 100*now, 100*low))
+		reasons = append(reasons, english.Sprintf("only %.0f %% of the members have an identifier to be matched by; it was %.0f %% at least", 100*now, 100*low))
 	}
 	low, _ = band(e.Past, func(r audience.SyncRecord) float64 { return float64(r.Source.Users) })
 	if users := float64(e.Source.Users); users < fewestSeen*low-FewRemovals {
-		reasons = append(reasons, fmt.Sprintf("%.0f users had events in the last seven days, where there were %.0f at least: part of the events may be missing", users, low))
+		reasons = append(reasons, english.Sprintf("%.0f users had events in the last seven days, where there were %.0f at least: part of the events may be missing", users, low))
 	}
 	low, _ = band(e.Past, func(r audience.SyncRecord) float64 { return share(r.Source.Distinct, r.Source.Events) })
 	if now := share(e.Source.Distinct, e.Source.Events); now < distinct*low {
-		reasons = append(reasons, fmt.Sprintf("%.0f %% of the events of the last seven days repeat others, where %.0f %% did at most: they may have been imported twice", 100*(1-now), 100*(1-low)))
+		reasons = append(reasons, english.Sprintf("%.0f %% of the events of the last seven days repeat others, where %.0f %% did at most: they may have been imported twice", 100*(1-now), 100*(1-low)))
 	}
 	if !e.Source.Newest.IsZero() && !slices.ContainsFunc(e.Past, func(r audience.SyncRecord) bool { return r.Source.Newest.IsZero() }) {
 		low, high = band(e.Past, func(r audience.SyncRecord) float64 { return r.Time.Sub(r.Source.Newest).Hours() })
 		if lag := e.Now.Sub(e.Source.Newest).Hours(); lag < low-tolerance.Hours() || lag > high+tolerance.Hours() {
-			reasons = append(reasons, fmt.Sprintf("the newest events are %.1f hours old, where they were %.1f to %.1f: they may be late, or their times shifted by a time zone", lag, low, high))
+			reasons = append(reasons, english.Sprintf("the newest events are %.1f hours old, where they were %.1f to %.1f: they may be late, or their times shifted by a time zone", lag, low, high))
 		}
 	}
 	return reasons
