@@ -132,7 +132,7 @@ func TestCommands(t *testing.T) {
 		{"a check as JSON", []string{"user", "check", "eve", "buyers", "-o", "json"}, `"member": false`},
 		{"a consent", []string{"user", "consent", "ann"}, `recorded`},
 
-		{"a plan", []string{"sync", "plan", "fans"}, `^add 1, remove 0, change 0, leave 0; 1 request, about .*\nby diff: 1 requests, .*\nnot sent, no consent: 2\n$`},
+		{"a plan", []string{"sync", "plan", "fans"}, `^add 1, remove 0, change 0, leave 0; 1 request, about .*\nby diff: 1 request, .*\nnot sent, no consent: 2\n$`},
 		{"a sync", []string{"sync", "start", "fans"}, `^sync of audiences/fans: succeeded in [\d.]+ s\n  members 3, requests 1\n  additions: 1 planned, 1 confirmed\n  suppressed: 2 no consent\n  runs/`},
 		{"nothing to approve", []string{"sync", "approve", "0193a0c2-0000-7000-8000-000000000000"}, `error: .*0193a0c2`},
 		{"audiences", []string{"audience", "list"}, `fans +segments/fans +destinations/shop +\d+`},
