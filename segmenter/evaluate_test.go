@@ -196,6 +196,22 @@ func TestEvaluationsGoOnWithoutRedis(t *testing.T) {
 	f.requireInStep(t, 100)
 }
 
+// TestAMoveWithoutRedisTakesEffectLater: its caller is told that it is stored.
+func TestAMoveWithoutRedisTakesEffectLater(t *testing.T) {
+	f := newFollowing(t, 10)
+	f.run(t)
+	require.NoError(t, f.Wait(t.Context(), f.Touch(nil, "test")))
+	f.projection.away.Store(true)
+	_, err := f.MoveUser(t.Context(), audience.Move{User: "user-000003", OutOf: []audience.SegmentID{"lately"}})
+	require.ErrorIs(t, err, audience.ErrUnavailable)
+	require.ErrorContains(t, err, "the move is stored and takes effect by itself")
+	f.projection.away.Store(false)
+	require.Eventually(t, func() bool {
+		m, err := f.live.Get(t.Context(), "user-000003")
+		return err == nil && len(m.Segments) == 0
+	}, time.Minute, 10*time.Millisecond)
+}
+
 // TestAVersionHalfAppliedIsReplayed loses Redis between the two batches of an evaluation of many users, and the process
 // with it: the next one begins at the version that Redis says it has, and that is not whole.
 func TestAVersionHalfAppliedIsReplayed(t *testing.T) {

@@ -46,7 +46,10 @@ func (s *Segmenter) MoveUser(ctx context.Context, move audience.Move) (token str
 	if err != nil {
 		return "", fmt.Errorf("evaluate the moved user: %w", err)
 	}
-	if err := s.projected(ctx); err != nil {
+	var away *audience.UnavailableError
+	if err := s.projected(ctx); errors.As(err, &away) {
+		return "", &audience.UnavailableError{What: "the move is stored and takes effect by itself, but " + away.What, RetryAfter: away.RetryAfter, Err: away.Err}
+	} else if err != nil {
 		return "", err
 	}
 	return s.token(0), nil // what reads give now is what the token asks for

@@ -69,7 +69,7 @@ func (p *projector) await(ctx context.Context, version uint64) error {
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		case <-patience.C:
-			return &audience.UnavailableError{What: "membership projection", RetryAfter: followPause}
+			return &audience.UnavailableError{What: "membership in redis", RetryAfter: followPause}
 		}
 	}
 }

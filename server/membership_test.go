@@ -108,7 +108,7 @@ func TestMembershipWhileTheResourcesAreAway(t *testing.T) {
 func TestAWipedProjectionIsNeverNotAMember(t *testing.T) {
 	h := start(t, server.Config{})
 	h.createSegment(t, "vip", "x")
-	h.fail(&audience.UnavailableError{What: "membership projection", RetryAfter: time.Second})
+	h.fail(&audience.UnavailableError{What: "membership in redis", RetryAfter: time.Second})
 	_, err := h.membership.GetMembership(t.Context(), &audiencev1.GetMembershipRequest{UserId: "u1"})
 	requireStatus(t, err, codes.Unavailable, audiencev1.ErrorReason_ERROR_REASON_UNAVAILABLE)
 	_, err = h.membership.BatchGetMembership(t.Context(), &audiencev1.BatchGetMembershipRequest{UserIds: []string{"u1"}})

@@ -212,7 +212,7 @@ func (s *Store) abandon(ctx context.Context, id string) error {
 
 // unbuilt is the answer while there is no complete generation.
 func unbuilt(cause error) error {
-	return &audience.UnavailableError{What: "membership projection", RetryAfter: retryAfter, Err: cause}
+	return &audience.UnavailableError{What: "membership in redis", RetryAfter: retryAfter, Err: cause}
 }
 
 // translate turns the driver's errors into those of internal/audience. Whatever goes wrong with Redis (away, loading, failing
