@@ -73,8 +73,9 @@ func asActor(name string) grpc.UnaryClientInterceptor {
 	}
 }
 
-// callTimeout bounds a single question, which may concern all users, as a plan does; streams and runs take the time they need.
-const callTimeout = 10 * time.Minute
+// callTimeout bounds a single question, which may concern all users, as a plan does, or a thousand dead letters at the pace of
+// their receiver; streams and runs take the time they need.
+const callTimeout = 5 * time.Minute
 
 // patiently bounds a call by callTimeout. The service's own bound, for callers who name none, is too short for the longest ones.
 func patiently(ctx context.Context, method string, request, reply any, conn *grpc.ClientConn, invoke grpc.UnaryInvoker, options ...grpc.CallOption) error {

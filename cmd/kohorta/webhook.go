@@ -4,16 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/spf13/cobra"
 	"google.golang.org/protobuf/proto"
 
 	audiencev1 "github.com/kohorta/kohorta/proto/audience/v1"
 )
-
-// redeliverTimeout bounds one call that sends dead letters: up to a thousand, at the pace of their receiver.
-const redeliverTimeout = 5 * time.Minute
 
 func newWebhook(o *options) *cobra.Command {
 	return newResource(o, webhooks, "Webhooks: receivers that are told who enters and leaves", newDeadLetters(o), newRedeliver(o), newDropDeadLetters(o))
@@ -69,7 +65,7 @@ func newRedeliver(o *options) *cobra.Command {
 			return ask(cmd.Context(), o, func(ctx context.Context, c *client) error {
 				sum := &audiencev1.RedeliverDeadLettersResponse{}
 				for {
-					r, err := c.redeliver(ctx, &audiencev1.RedeliverDeadLettersRequest{Parent: webhooks.name(args[0]), Ids: args[1:]})
+					r, err := c.webhooks.RedeliverDeadLetters(ctx, &audiencev1.RedeliverDeadLettersRequest{Parent: webhooks.name(args[0]), Ids: args[1:]})
 					if err != nil {
 						return err
 					}
@@ -81,12 +77,6 @@ func newRedeliver(o *options) *cobra.Command {
 			})
 		},
 	}
-}
-
-func (c *client) redeliver(ctx context.Context, request *audiencev1.RedeliverDeadLettersRequest) (*audiencev1.RedeliverDeadLettersResponse, error) {
-	ctx, cancel := context.WithTimeout(ctx, redeliverTimeout)
-	defer cancel()
-	return c.webhooks.RedeliverDeadLetters(ctx, request)
 }
 
 // redelivered says how many dead letters are left. A receiver that has not accepted all is an error.
